@@ -1,0 +1,27 @@
+"""jaxemo: what emotional speech and emotional music share, measured through self-supervised encoders.
+
+`load_encoder` and `frechet_distance` are the two pieces of use on their own; the command `jaxemo` runs
+the studies. Names are imported on first use, so that `import jaxemo` costs nothing.
+"""
+
+import importlib
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "EncoderOutput": "jaxemo.models.encoder",
+    "frechet_distance": "jaxemo.analysis.frechet",
+    "load_encoder": "jaxemo.models.pretrained",
+}
+
+__all__ = ["EncoderOutput", "__version__", "frechet_distance", "load_encoder"]
+
+
+def __getattr__(name: str):
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxemo' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,247 @@
+"""One pass over a corpus: everything that the studies need of an encoder, and no frame kept.
+
+For every clip the mean of each layer (probing, weighted sum) and, where asked, the stem features
+(fine-tuning); for every cell, such as (domain, emotion), the Frechet statistics of each layer's frames.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Float32, Int
+
+from jaxemo.analysis.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.data.acoustics import FRAME_FEATURES, acoustic_features
+from jaxemo.data.audio import centre_crop, pad_batch, standardise
+from jaxemo.data.pipeline import RowBatch, ordered_batches
+from jaxemo.models.encoder import StemOutput
+from jaxemo.models.heads import pool_frames
+from jaxemo.models.pretrained import Encoder, Normalisation
+
+Waveforms = Callable[[int], Float32[np.ndarray, " N"]]
+Track = Callable[[Iterable, str, int], Iterable]
+
+
+class Embedding(NamedTuple):
+    """What one encoder says of a corpus of n clips.
+
+    Attributes:
+      pooled: Mean over the valid frames of each clip and layer.
+      statistics: Frechet statistics with leading axes (layer, cell).
+      stem: Stem features and frame mask of each clip, on disk or in memory; None when not asked for.
+    """
+
+    pooled: Float32[np.ndarray, "n L D"]
+    statistics: FrechetStatistics
+    stem: StemOutput | None
+
+
+class ClipBatch(NamedTuple):
+    """Cropped, normalised waveforms of a batch of rows."""
+
+    rows: RowBatch
+    waveform: Float32[np.ndarray, "B N"]
+    num_samples: Int[np.ndarray, " B"]
+
+
+def untracked(items: Iterable, description: str, total: int) -> Iterable:
+    """The `Track` that reports nothing."""
+    del description, total
+    return items
+
+
+def load_batch(
+    waveforms: Waveforms, batch: RowBatch, *, encoder: Encoder, crop_seconds: float
+) -> ClipBatch:
+    """Centre-cropped clips of the batch, normalised as the encoder asks, padded to the crop's length."""
+    length = crop_samples(crop_seconds, sample_rate_hz=encoder.sample_rate_hz)
+    clips = [centre_crop(waveforms(int(row)), num_samples=length) for row in batch.rows]
+    if encoder.normalisation is Normalisation.PER_CLIP:
+        clips = [standardise(clip) for clip in clips]
+    padded = pad_batch(clips, num_samples=length)
+    return ClipBatch(batch, padded.waveform, padded.num_samples)
+
+
+def crop_samples(crop_seconds: float, *, sample_rate_hz: int) -> int:
+    """Length of a crop in samples."""
+    return round(crop_seconds * sample_rate_hz)
+
+
+def stem_features(
+    encoder: Encoder,
+    waveforms: Waveforms,
+    *,
+    num_clips: int,
+    crop_seconds: float,
+    batch_size: int,
+) -> StemOutput:
+    """The stem's output for `num_clips` clips, in memory: the input of `Prefix.STEM` methods."""
+    stem = _jitted_stem(encoder)
+    parts = []
+    for batch in ordered_batches(np.arange(num_clips), batch_size=batch_size):
+        clips = load_batch(waveforms, batch, encoder=encoder, crop_seconds=crop_seconds)
+        output = stem(encoder.params, clips.waveform, clips.num_samples)
+        parts.append(StemOutput(*(np.asarray(leaf)[batch.valid] for leaf in output)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *parts)
+
+
+def embed_corpus(
+    encoder: Encoder,
+    waveforms: Waveforms,
+    *,
+    cell_of_clip: Int[np.ndarray, " n"],
+    num_cells: int,
+    crop_seconds: float,
+    batch_size: int,
+    stem_path: Path | None = None,
+    track: Track = untracked,
+) -> Embedding:
+    """Runs the encoder once over every clip.
+
+    Args:
+      waveforms: Row -> mono waveform at the encoder's rate.
+      cell_of_clip: Statistics cell of each clip; batches never mix cells.
+      num_cells: K.
+      crop_seconds: Longer clips are cut to their middle, shorter ones keep their length.
+      batch_size: Clips a forward pass.
+      stem_path: Where to keep the stem features as a memory-mapped `.npy`; None to not keep them.
+      track: Wraps the loop over batches, for progress.
+    """
+    forward = _jitted_forward(encoder)
+    batches = _batches_by_cell(cell_of_clip, num_cells, batch_size)
+    sink = _Sink(len(cell_of_clip), stem_path)
+    cells: list[FrechetStatistics | None] = [None] * num_cells
+    for cell, batch in track(batches, f"embedding with {encoder.name}", len(batches)):
+        clips = load_batch(waveforms, batch, encoder=encoder, crop_seconds=crop_seconds)
+        stem, pooled, hidden_states = forward(encoder.params, clips.waveform, clips.num_samples)
+        frame_mask = stem.frame_mask & batch.valid[:, None]
+        cells[cell] = _update_layers(cells[cell], hidden_states, frame_mask)
+        sink.write(batch, pooled, stem)
+    return Embedding(sink.pooled, _stack_cells(cells), sink.stem())
+
+
+def embed_acoustics(
+    waveforms: Waveforms,
+    *,
+    sample_rate_hz: int,
+    cell_of_clip: Int[np.ndarray, " n"],
+    num_cells: int,
+    crop_seconds: float,
+    track: Track = untracked,
+) -> Embedding:
+    """The hand-made baseline in an encoder's place: one "layer" of librosa features.
+
+    Clip summaries stand where pooled layers stand. Frame features have units as different as dB and Hz,
+    so they are standardised over the whole corpus before they enter the Frechet statistics.
+    """
+    length = crop_samples(crop_seconds, sample_rate_hz=sample_rate_hz)
+    summaries, frames = [], []
+    rows = range(len(cell_of_clip))
+    for row in track(rows, "acoustic baseline", len(rows)):
+        clip = centre_crop(waveforms(row), num_samples=length)
+        features = acoustic_features(clip, sample_rate_hz=sample_rate_hz)
+        summaries.append(features.summary)
+        frames.append(features.frames)
+    everything = np.concatenate(frames)
+    mean, std = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
+    cells = []
+    for cell in range(num_cells):
+        clips = [(frames[row] - mean) / std for row in np.flatnonzero(cell_of_clip == cell)]
+        cells.append(_frame_statistics(clips))
+    return Embedding(np.stack(summaries)[:, None, :], _stack_cells(cells), None)
+
+
+class _Sink:
+    """Collects per-clip outputs at their own row; sizes are known from the first batch on."""
+
+    def __init__(self, num_clips: int, stem_path: Path | None):
+        self._num_clips = num_clips
+        self._stem_path = stem_path
+        self._features: np.ndarray | None = None
+
+    def write(self, batch: RowBatch, pooled: Array, stem: StemOutput) -> None:
+        rows, valid = batch.rows[batch.valid], batch.valid
+        if self._features is None:
+            self._allocate(pooled, stem)
+        self.pooled[rows] = np.asarray(pooled)[valid]
+        if self._stem_path is not None:
+            self._features[rows] = np.asarray(stem.features)[valid]
+            self._mask[rows] = np.asarray(stem.frame_mask)[valid]
+
+    def stem(self) -> StemOutput | None:
+        return None if self._stem_path is None else StemOutput(self._features, self._mask)
+
+    def _allocate(self, pooled: Array, stem: StemOutput) -> None:
+        self.pooled = np.empty((self._num_clips, *pooled.shape[1:]), np.float32)
+        shape = (self._num_clips, *stem.features.shape[1:])
+        self._mask = np.zeros(shape[:2], bool)
+        if self._stem_path is None:
+            self._features = np.empty(0)
+        else:
+            self._stem_path.parent.mkdir(parents=True, exist_ok=True)
+            self._features = np.lib.format.open_memmap(
+                self._stem_path, mode="w+", dtype=np.float32, shape=shape
+            )
+
+
+def _jitted_stem(encoder: Encoder) -> Callable:
+    @jax.jit
+    def stem(params: Any, waveform: Array, num_samples: Array) -> StemOutput:
+        return encoder.module.apply({"params": params}, waveform, num_samples, method="stem")
+
+    return stem
+
+
+def _jitted_forward(encoder: Encoder) -> Callable:
+    @jax.jit
+    def forward(params: Any, waveform: Array, num_samples: Array):
+        variables = {"params": params}
+        stem = encoder.module.apply(variables, waveform, num_samples, method="stem")
+        hidden_states = encoder.module.apply(
+            variables, stem.features, stem.frame_mask, method="contextualise"
+        )
+        return stem, pool_frames(hidden_states, stem.frame_mask).astype(jnp.float32), hidden_states
+
+    return forward
+
+
+def _batches_by_cell(
+    cell_of_clip: Int[np.ndarray, " n"], num_cells: int, batch_size: int
+) -> list[tuple[int, RowBatch]]:
+    return [
+        (cell, batch)
+        for cell in range(num_cells)
+        for batch in ordered_batches(np.flatnonzero(cell_of_clip == cell), batch_size=batch_size)
+    ]
+
+
+def _update_layers(
+    statistics: FrechetStatistics | None,
+    hidden_states: Float[Array, "L B T D"],
+    frame_mask: Bool[Array, "B T"],
+) -> FrechetStatistics:
+    num_layers, *_, width = hidden_states.shape
+    if statistics is None:
+        statistics = empty_statistics(width, cells=(num_layers,))
+    rows = hidden_states.reshape(num_layers, -1, width)
+    row_mask = jnp.broadcast_to(frame_mask.reshape(-1), rows.shape[:2])
+    return update(statistics, rows, row_mask)
+
+
+def _frame_statistics(clips: Sequence[Float[np.ndarray, "T D"]]) -> FrechetStatistics:
+    statistics = empty_statistics(len(FRAME_FEATURES), cells=(1,))
+    if not clips:
+        return statistics
+    rows = np.concatenate(clips)[None]
+    return update(statistics, rows, np.ones(rows.shape[:2], bool))
+
+
+def _stack_cells(cells: Sequence[FrechetStatistics | None]) -> FrechetStatistics:
+    """Leading axes (layer, cell); a cell without clips stays empty (its n is 0)."""
+    example = next(cell for cell in cells if cell is not None)
+    filled = [jax.tree.map(np.zeros_like, example) if cell is None else cell for cell in cells]
+    # numpy: jax would cut the float64 statistics down to float32 outside their own context.
+    return jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *filled)

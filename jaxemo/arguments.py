@@ -1,0 +1,99 @@
+"""Command-line arguments to values; everything that can be wrong with them is one clear line.
+
+Configs are ml-collections files; absl and ml_collections read them and their overrides.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+_TAKES_CONFIG = {"study", "probe", "transfer", "fad", "train", "evaluate", "prepare"}
+_NEEDS_CONFIG = _TAKES_CONFIG - {"evaluate"}
+_TAKES_CHECKPOINT = {"evaluate", "predict"}
+
+
+class ArgumentFault(Exception):
+    """What is wrong with the command line, in one line."""
+
+
+class Arguments(NamedTuple):
+    """Parsed arguments; what a command does not take is None."""
+
+    config: ConfigDict | None
+    workdir: Path | None
+    checkpoint: Path | None
+    encoder: str | None
+    files: tuple[str, ...]
+
+
+def parse(verb: str, arguments: list[str]) -> Arguments:
+    """Parses the arguments of one command.
+
+    Raises:
+      ArgumentFault: For an unknown flag or key, a wrong type, a missing file or value.
+    """
+    values = _define(verb)
+    try:
+        _, *files = values([verb, *arguments])
+    except flags.UnrecognizedFlagError as error:
+        raise ArgumentFault(_unrecognised(error, values)) from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+        raise ArgumentFault(_one_line(error)) from error
+    except Exception as error:
+        # A config file is code, and may fail in any way it likes.
+        raise ArgumentFault(f"the config file failed: {_one_line(error)}") from error
+    return _check(verb, values, tuple(files))
+
+
+def _define(verb: str) -> flags.FlagValues:
+    values = flags.FlagValues()
+    if verb in _TAKES_CONFIG:
+        config_flags.DEFINE_config_file("config", flag_values=values)
+        flags.DEFINE_string("workdir", None, "", flag_values=values)
+    if verb in _TAKES_CHECKPOINT:
+        flags.DEFINE_string("checkpoint", None, "", flag_values=values)
+        flags.DEFINE_string("encoder", None, "", flag_values=values)
+    return values
+
+
+def _check(verb: str, values: flags.FlagValues, files: tuple[str, ...]) -> Arguments:
+    given = values.flag_values_dict()
+    if verb in _NEEDS_CONFIG and given["config"] is None:
+        raise ArgumentFault("needs --config=FILE.py, for example --config=configs/demo.py")
+    if verb in _TAKES_CHECKPOINT and not given["checkpoint"]:
+        raise ArgumentFault("needs --checkpoint=DIR")
+    if verb == "predict" and not files:
+        raise ArgumentFault("needs at least one audio file")
+    if verb != "predict" and files:
+        raise ArgumentFault(f"takes no arguments beside flags; got {' '.join(files)!r}")
+    return Arguments(
+        config=given.get("config"),
+        workdir=_workdir(verb, given, values),
+        checkpoint=Path(given["checkpoint"]) if given.get("checkpoint") else None,
+        encoder=given.get("encoder"),
+        files=files,
+    )
+
+
+def _workdir(verb: str, given: dict[str, Any], values: flags.FlagValues) -> Path | None:
+    if given.get("workdir"):
+        return Path(given["workdir"])
+    if verb not in _NEEDS_CONFIG:
+        return None
+    config_file = config_flags.get_config_filename(values["config"]).split(":")[0]
+    return Path("runs") / Path(config_file).stem
+
+
+def _unrecognised(error: flags.UnrecognizedFlagError, values: flags.FlagValues) -> str:
+    name = error.flagname
+    close = difflib.get_close_matches(name, list(values), n=1)
+    hint = f"; did you mean --{close[0]}?" if close else ""
+    return f"unknown flag --{name}{hint}"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text or type(error).__name__

@@ -1,0 +1,183 @@
+"""What each command does: config values in, library calls, files out. The only place that prints results."""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxemo.arguments import Arguments
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.progress import console
+from jaxemo.provenance import environment, user_cache_dir
+from jaxemo.report import summary_table, write_report
+from jaxemo.report.results_file import write_results
+from jaxemo.studies.evaluation import evaluate, predict_files
+from jaxemo.studies.experiment import prepare_experiment
+from jaxemo.studies.saved_models import load_model
+from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
+from jaxemo.studies.train import train_model
+from jaxemo.training.logs import CurveLog
+from jaxemo.training.sharding import make_mesh
+
+logger = logging.getLogger("jaxemo")
+
+
+class BadInput(Exception):
+    """Input that the library refused, in its words."""
+
+
+def run(verb: str, arguments: Arguments) -> None:
+    """Runs one command.
+
+    Raises:
+      BadInput: For input that the library refuses. With JAXEMO_TRACEBACK set the original error
+        passes through instead.
+    """
+    _configure_logging()
+    try:
+        _COMMANDS[verb](arguments)
+    except (ValueError, OSError) as error:
+        if os.environ.get("JAXEMO_TRACEBACK"):
+            raise
+        raise BadInput(f"{error}\n(JAXEMO_TRACEBACK=1 shows where this was found)") from error
+
+
+def _studies(studies: Sequence[str]) -> Callable[[Arguments], None]:
+    def command(arguments: Arguments) -> None:
+        workdir = _make_workdir(arguments)
+        context = environment(arguments.config)
+        partial = workdir / "results.partial.json"
+
+        def finish(results: dict[str, Any]) -> dict[str, Any]:
+            return {**results, "provenance": {**context, **results["provenance"]}}
+
+        with CurveLog(workdir / "logs") as log:
+            results = finish(
+                run_studies(
+                    arguments.config,
+                    studies,
+                    workdir=workdir,
+                    cache_dir=_cache_dir(arguments),
+                    progress=console(),
+                    log_epoch=log.epoch,
+                    save_partial=lambda results: write_results(finish(results), partial),
+                )
+            )
+        write_results(results, workdir / "results.json")
+        partial.unlink(missing_ok=True)
+        report = write_report(results, workdir / "report.html")
+        print(summary_table(results))
+        print(f"\n{report}")
+
+    return command
+
+
+def _prepare(arguments: Arguments) -> None:
+    workdir = _make_workdir(arguments)
+    experiment = prepare_experiment(
+        arguments.config,
+        sample_rate_hz=16_000,
+        num_seeds=1,
+        cache_dir=_cache_dir(arguments),
+        progress=console(),
+    )
+    provenance = environment(arguments.config) | {"corpus_hash": experiment.corpus_hash()}
+    results = {**describe_corpus(experiment), "provenance": provenance}
+    write_results(results, workdir / "results.json")
+    for row in results["corpus"]:
+        print(
+            f"{row['domain']:<7} {row['emotion']:<10} {row['clips']:>5} clips "
+            f"{row['speakers']:>4} speakers {row['seconds']:>8.1f} s"
+        )
+    for item in results["left_out"]:
+        print(f"left out: {item['path']}: {item['reason']}")
+    print(
+        f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
+        f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
+    )
+
+
+def _train(arguments: Arguments) -> None:
+    workdir = _make_workdir(arguments)
+    with CurveLog(workdir / "logs") as log:
+        record = train_model(
+            arguments.config,
+            workdir=workdir,
+            cache_dir=_cache_dir(arguments),
+            progress=console(),
+            log_epoch=log.epoch,
+        )
+    provenance = environment(arguments.config) | {"corpus_hash": record["corpus"]["hash"]}
+    provenance["encoders"] = [record["encoder"]]
+    results = {"figures": record["figures"], "history": record["history"], "provenance": provenance}
+    write_results(results, workdir / "results.json")
+    _print_figures(record["figures"])
+    print(workdir / "checkpoint")
+
+
+def _evaluate(arguments: Arguments) -> None:
+    from ml_collections import ConfigDict
+
+    model = load_model(arguments.checkpoint, mesh=make_mesh(), encoder=arguments.encoder)
+    corpus = ConfigDict(model.record["corpus"])
+    if arguments.config is not None:
+        corpus = arguments.config.corpus
+    results = evaluate(model, corpus, cache_dir=_cache_dir(arguments), progress=console())
+    _print_figures(results["figures"])
+    if results["seen_clips_not_scored"]:
+        print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
+    for item in results["left_out"]:
+        print(f"left out: {item['path']}: {item['reason']}")
+    if arguments.workdir is not None:
+        workdir = _make_workdir(arguments)
+        context = environment(arguments.config) | {"checkpoint": str(arguments.checkpoint)}
+        write_results({**results, "provenance": context}, workdir / "results.json")
+        print(workdir / "results.json")
+
+
+def _predict(arguments: Arguments) -> None:
+    model = load_model(arguments.checkpoint, mesh=make_mesh(), encoder=arguments.encoder)
+    for record in predict_files(model, arguments.files):
+        print(json.dumps(record, ensure_ascii=False), flush=True)
+
+
+_COMMANDS = {
+    "study": _studies(STUDIES),
+    "probe": _studies((LAYERS,)),
+    "transfer": _studies((TRANSFER,)),
+    "fad": _studies((SIMILARITY,)),
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "prepare": _prepare,
+}
+
+
+def _print_figures(figures: list[dict[str, Any]]) -> None:
+    for domain in DOMAINS:
+        rows = {row["metric"]: row for row in figures if row["domain"] == domain}
+        if rows:
+            scores = "  ".join(
+                f"{metric} {rows[metric]['mean']:.4f}" for metric in ("UA", "WA", "macro_F1")
+            )
+            print(f"{domain:<7} {scores}  n {rows['UA']['n']}")
+
+
+def _make_workdir(arguments: Arguments) -> Path:
+    arguments.workdir.mkdir(parents=True, exist_ok=True)
+    return arguments.workdir
+
+
+def _cache_dir(arguments: Arguments) -> Path:
+    configured = "" if arguments.config is None else arguments.config.cache_dir
+    return Path(configured).expanduser() if configured else user_cache_dir()
+
+
+def _configure_logging() -> None:
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False

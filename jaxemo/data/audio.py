@@ -1,0 +1,230 @@
+"""Audio files to waveforms: decode, mix to mono, resample, standardise, crop, pad. No jax.
+
+A waveform is float32 mono at a stated rate, nominally in [-1, 1]. `read_waveform` either returns a
+clip that an encoder can take or raises `UnusableAudio` with the reason; it never returns silence,
+NaN or half a file. Whether such a file stops a run or is left out is decided in `clip_store.py`.
+"""
+
+import io
+import os
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float32, Int32
+
+# Receptive field of the wav2vec2 conv stem (kernels 10 3 3 3 3 2 2, strides 5 2 2 2 2 2 2): fewer
+# samples give no frame. Every family has this stem, at 16 kHz or (MERT) 24 kHz.
+RECEPTIVE_FIELD = 400
+# 400 samples at 16 kHz. Asked for at 24 kHz too, so that every encoder gets the same clips.
+MIN_DURATION_S = 0.025
+# -80 dBFS, about 3 steps of 16-bit audio: above dither, and 50 times below the quietest clip of
+# RAVDESS (peak 172 steps).
+SILENCE_PEAK = 1e-4
+# Added to the variance by Hugging Face's Wav2Vec2FeatureExtractor.
+VARIANCE_FLOOR = 1e-7
+# Decoding goes block by block, so that memory follows the audio that is there and not the length
+# that a header claims.
+_BLOCK_FRAMES = 1 << 20
+
+
+class LeftOut(NamedTuple):
+    """A file that takes no part in a run, and why."""
+
+    path: str
+    reason: str
+
+
+class UnusableAudio(ValueError):
+    """A file from which no usable waveform can be had.
+
+    Attributes:
+      path: The file.
+      reason: One line that starts with the kind of fault: missing, unreadable, empty, corrupt,
+        truncated, non-finite, too short, silent.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple:
+        # Exceptions are rebuilt from their one message by default, which __init__ does not take.
+        return type(self), (self.path, self.reason)
+
+
+class PaddedBatch(NamedTuple):
+    """Clips of different length in one array; row b is zero from sample num_samples[b] on."""
+
+    waveform: Float32[np.ndarray, "B N"]
+    num_samples: Int32[np.ndarray, " B"]
+
+
+def read_content(path: str | os.PathLike) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+      UnusableAudio: The file is missing, unreadable or empty.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError as error:
+        raise UnusableAudio(os.fspath(path), "missing: there is no such file") from error
+    except OSError as error:
+        raise UnusableAudio(os.fspath(path), f"unreadable: {error.strerror or error}") from error
+    if not content:
+        raise UnusableAudio(os.fspath(path), "empty: 0 bytes")
+    return content
+
+
+def read_waveform(path: str | os.PathLike, *, sample_rate_hz: int) -> Float32[np.ndarray, " N"]:
+    """Reads a wav, flac, mp3 or ogg file of any rate and channels as mono at `sample_rate_hz`.
+
+    Channels are averaged; resampling is soxr HQ (band-limited, linear phase).
+
+    Raises:
+      UnusableAudio: The file is missing, unreadable, empty, corrupt, truncated, has NaN or infinite
+        samples, is shorter than one encoder frame (`MIN_DURATION_S`, `RECEPTIVE_FIELD`), or is
+        silent (peak deviation from its mean below `SILENCE_PEAK`).
+      ValueError: `sample_rate_hz` is not positive.
+    """
+    if sample_rate_hz <= 0:
+        raise ValueError(f"sample_rate_hz is {sample_rate_hz}; expected a rate such as 16000.")
+    content = read_content(path)
+    try:
+        mono, source_rate_hz = _decode(content)
+        _check_finite(mono)
+        waveform = _resample(mono, source_rate_hz, sample_rate_hz)
+        _check_finite(waveform)  # Samples near the float32 limit overflow in the filter.
+        _check_length(waveform.size, sample_rate_hz)
+        _check_audible(waveform)
+    except _Fault as fault:
+        raise UnusableAudio(os.fspath(path), str(fault)) from fault.__cause__
+    return waveform
+
+
+def standardise(waveform: Float32[np.ndarray, " N"]) -> Float32[np.ndarray, " N"]:
+    """Zero mean and unit variance over the clip's own samples, before any padding.
+
+    y = (x - mean x) / sqrt(var x + 1e-7), population variance, moments in float64.
+
+    Reference: Hugging Face transformers, Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm.
+    """
+    mean = waveform.mean(dtype=np.float64)
+    variance = waveform.var(dtype=np.float64)
+    return ((waveform - mean) / np.sqrt(variance + VARIANCE_FLOOR)).astype(np.float32)
+
+
+def centre_crop(
+    waveform: Float32[np.ndarray, " N"], *, num_samples: int
+) -> Float32[np.ndarray, " M"]:
+    """The middle `num_samples` samples; a clip that is no longer than that is returned whole.
+
+    M = min(N, num_samples), first sample kept = floor((N - M) / 2).
+
+    Raises:
+      ValueError: `num_samples` is not positive.
+    """
+    if num_samples <= 0:
+        raise ValueError(f"num_samples is {num_samples}; expected at least 1.")
+    start = max(waveform.size - num_samples, 0) // 2
+    return waveform[start : start + num_samples]
+
+
+def pad_batch(
+    waveforms: Sequence[Float32[np.ndarray, " _"]], *, num_samples: int | None = None
+) -> PaddedBatch:
+    """Stacks clips of different length, zeros after each clip's end.
+
+    Args:
+      waveforms: One or more clips, each of at least one sample.
+      num_samples: Length N of the result; the longest clip's when None.
+
+    Raises:
+      ValueError: No clip, a clip without samples, or clips longer than `num_samples`, all named.
+    """
+    lengths = [waveform.size for waveform in waveforms]
+    if not lengths:
+        raise ValueError("pad_batch got no clip; expected at least one.")
+    width = max(lengths) if num_samples is None else num_samples
+    misfits = [f"clip {row} has {n}" for row, n in enumerate(lengths) if not 1 <= n <= width]
+    if misfits:
+        raise ValueError(
+            f"pad_batch takes clips of 1 to {width} samples: {', '.join(misfits)}. "
+            "Crop them or ask for a longer batch."
+        )
+    padded = np.zeros((len(lengths), width), np.float32)
+    for row, waveform in enumerate(waveforms):
+        padded[row, : waveform.size] = waveform
+    return PaddedBatch(padded, np.asarray(lengths, np.int32))
+
+
+class _Fault(Exception):
+    """A reason without its path; `read_waveform` adds the path."""
+
+
+def _decode(content: bytes) -> tuple[Float32[np.ndarray, " N"], int]:
+    """Mono samples and their rate."""
+    import soundfile
+
+    _check_riff_size(content)
+    blocks = []
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            rate_hz, promised = file.samplerate, file.frames
+            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+                blocks.append(block.mean(axis=1) if block.shape[1] > 1 else block[:, 0])
+    except soundfile.SoundFileError as error:
+        detail = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        raise _Fault(f"corrupt: cannot be decoded ({detail})") from error
+    if not blocks:
+        raise _Fault("empty: a header without samples")
+    mono = np.concatenate(blocks)
+    if mono.size < promised:
+        raise _Fault(f"truncated: {mono.size} of the {promised} samples that the header promises")
+    return mono, rate_hz
+
+
+def _check_riff_size(content: bytes) -> None:
+    # libsndfile reads a cut-off wav as a shorter clip, without a word. Recorders that write to a
+    # pipe put a size near 2^31 or 2^32 into the header because they cannot know it, and some
+    # writers count the first 8 bytes too: those files are whole.
+    if content[:4] != b"RIFF" or len(content) < 8:
+        return
+    promised = int.from_bytes(content[4:8], "little") + 8
+    if len(content) + 8 < promised < 0x7FFFF000:
+        raise _Fault(f"truncated: {len(content)} of the {promised} bytes that the header promises")
+
+
+def _check_finite(waveform: Float32[np.ndarray, " N"]) -> None:
+    num_bad = waveform.size - np.count_nonzero(np.isfinite(waveform))
+    if num_bad:
+        raise _Fault(f"non-finite: {num_bad} of {waveform.size} samples are NaN or infinite")
+
+
+def _resample(
+    mono: Float32[np.ndarray, " N"], source_rate_hz: int, sample_rate_hz: int
+) -> Float32[np.ndarray, " M"]:
+    if source_rate_hz == sample_rate_hz:
+        return mono
+    import soxr
+
+    return soxr.resample(mono, source_rate_hz, sample_rate_hz, quality="HQ")
+
+
+def _check_length(num_samples: int, sample_rate_hz: int) -> None:
+    needed = max(RECEPTIVE_FIELD, round(MIN_DURATION_S * sample_rate_hz))
+    if num_samples < needed:
+        raise _Fault(
+            f"too short: {num_samples} samples at {sample_rate_hz} Hz, the encoder needs at least "
+            f"{needed} ({1000 * needed / sample_rate_hz:g} ms)"
+        )
+
+
+def _check_audible(waveform: Float32[np.ndarray, " N"]) -> None:
+    # A constant offset is silence too, so the peak is taken about the mean.
+    peak = float(np.abs(waveform - waveform.mean(dtype=np.float64)).max())
+    if peak < SILENCE_PEAK:
+        raise _Fault(f"silent: peak {peak:.1e} of full scale, expected at least {SILENCE_PEAK:.0e}")

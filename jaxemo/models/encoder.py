@@ -1,0 +1,247 @@
+"""The whole encoder: waveform -> convolutional stem -> transformer layers.
+
+One module serves wav2vec 2.0, HuBERT, MERT, WavLM and data2vec-audio; `EncoderConfig` carries what
+differs. It is split where training and caching need it: `stem` (convolutions, usually frozen) and
+`contextualise` (all the rest). Contract: a clip's output depends neither on the other clips of its
+batch nor on its padding, whatever the padding holds.
+"""
+
+import contextlib
+import enum
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxemo.models import layers, positional
+from jaxemo.models.config import EncoderConfig
+
+
+class StemOutput(NamedTuple):
+    """The stem's last convolution, and which of its frames lie wholly within their clip."""
+
+    features: Float[Array, "B T C"]
+    frame_mask: Bool[Array, "B T"]
+
+
+class EncoderOutput(NamedTuple):
+    """Hidden states and the frames that mean something.
+
+    `hidden_states[0]` is the input of layer 0 and `hidden_states[i]` the output of layer i - 1;
+    with stable layer norm the last one is taken after the encoder's final norm (transformers 4.x;
+    5.23 gives it before). Values at invalid frames are finite and meaningless.
+    """
+
+    hidden_states: Float[Array, "M B T D"]
+    frame_mask: Bool[Array, "B T"]
+
+
+class Remat(enum.Enum):
+    """What the backward pass recomputes instead of keeping."""
+
+    NOTHING = "nothing"
+    LAYERS = "layers"
+    ALL_BUT_MATMULS = "all_but_matmuls"
+
+
+class ConvLayers(nn.Module):
+    """The stem's convolutions, named by their index."""
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]
+    ) -> Float[Array, "B T C"]:
+        hidden = waveform[:, :, None]
+        for index in range(len(self.config.conv_dim)):
+            steps = self.config.num_frames_after(waveform.shape[1], num_layers=index + 1)
+            valid = self.config.num_frames_after(num_samples, num_layers=index + 1)
+            mask = jnp.arange(steps) < valid[:, None]
+            layer = layers.ConvLayer(self.config, index, self.dtype, name=str(index))
+            hidden = layer(hidden, mask)
+        return hidden
+
+
+class FeatureExtractor(nn.Module):
+    """The convolutional stem."""
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]
+    ) -> Float[Array, "B T C"]:
+        return ConvLayers(self.config, self.dtype, name="conv_layers")(waveform, num_samples)
+
+
+class LayerStack(nn.Module):
+    """The transformer layers, named by their index; gives each one's input and the last's output."""
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+    remat: Remat = Remat.NOTHING
+
+    def setup(self):
+        make = _rematerialised(layers.EncoderLayer, self.remat)
+        self.layers = [
+            make(self.config, index, self.dtype, name=str(index))
+            for index in range(self.config.num_hidden_layers)
+        ]
+
+    def __call__(
+        self,
+        hidden: Float[Array, "B T D"],
+        frame_mask: Bool[Array, "B T"],
+        *,
+        deterministic: bool = True,
+    ) -> list[Float[Array, "B T D"]]:
+        config = self.config
+        position_bias = None
+        if config.num_buckets:
+            position_bias = self.layers[0].attention.position_bias(hidden.shape[1])
+        hidden_states = [hidden]
+        for layer in self.layers:
+            output = layer(hidden, frame_mask, position_bias, deterministic)
+            if not deterministic and config.layerdrop > 0.0:
+                kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - config.layerdrop)
+                output = jnp.where(kept, output, hidden)
+            hidden = output
+            hidden_states.append(hidden)
+        return hidden_states
+
+
+class Transformer(nn.Module):
+    """Positional convolution, the layers, and the norm before (base) or after them (stable)."""
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+    remat: Remat = Remat.NOTHING
+
+    @nn.compact
+    def __call__(
+        self,
+        hidden: Float[Array, "B T D"],
+        frame_mask: Bool[Array, "B T"],
+        *,
+        deterministic: bool = True,
+    ) -> list[Float[Array, "B T D"]]:
+        config = self.config
+        stacked = config.pos_conv_depth > 0
+        position = positional.StackedPositionalConv if stacked else positional.PositionalConv
+        norm = layers.layer_norm(config.layer_norm_eps, self.dtype, name="layer_norm")
+        hidden = hidden + position(config, self.dtype, name="pos_conv_embed")(hidden, frame_mask)
+        if not config.do_stable_layer_norm:
+            hidden = norm(hidden)
+        hidden = nn.Dropout(config.hidden_dropout)(hidden, deterministic=deterministic)
+        stack = LayerStack(config, self.dtype, self.remat, name="layers")
+        hidden_states = stack(hidden, frame_mask, deterministic=deterministic)
+        if config.do_stable_layer_norm:
+            hidden_states[-1] = norm(hidden_states[-1])
+        return hidden_states
+
+
+class AudioEncoder(nn.Module):
+    """A self-supervised audio encoder of the wav2vec 2.0 family.
+
+    Parameters are float32; `dtype` is the compute dtype. In float32 every product is a true float32
+    product on every backend (accelerators otherwise round the factors to 10 bits or fewer, which
+    moves the output by 2e-2). With `deterministic=False` dropout and layer drop act and need the
+    "dropout" key.
+    """
+
+    config: EncoderConfig
+    dtype: jnp.dtype = jnp.float32
+    remat: Remat = Remat.NOTHING
+
+    def setup(self):
+        config = self.config
+        self.feature_extractor = FeatureExtractor(config, self.dtype)
+        self.feature_projection = layers.FeatureProjection(config, self.dtype)
+        self.masked_spec_embed = self.param(
+            "masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,)
+        )
+        self.encoder = Transformer(config, self.dtype, self.remat)
+
+    def __call__(
+        self,
+        waveform: Float[Array, "B N"],
+        num_samples: Int[Array, " B"],
+        *,
+        deterministic: bool = True,
+    ) -> EncoderOutput:
+        """All hidden states of each clip.
+
+        Args:
+          waveform: Normalised samples at the encoder's rate; anything, NaN included, from
+            `num_samples` on.
+          num_samples: Length of each clip. A clip shorter than one frame has no valid frame.
+          deterministic: False lets dropout and layer drop act.
+        """
+        stem = self.stem(waveform, num_samples)
+        hidden_states = self.contextualise(*stem, deterministic=deterministic)
+        return EncoderOutput(hidden_states, stem.frame_mask)
+
+    def stem(self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]) -> StemOutput:
+        """The convolutional features; see `__call__` for the arguments."""
+        valid = jnp.arange(waveform.shape[1]) < num_samples[:, None]
+        waveform = jnp.where(valid, waveform, 0).astype(self.dtype)
+        with _full_precision(self.dtype):
+            features = self.feature_extractor(waveform, num_samples)
+        num_frames = self.config.num_frames(num_samples)
+        return StemOutput(features, jnp.arange(features.shape[1]) < num_frames[:, None])
+
+    def contextualise(
+        self,
+        features: Float[Array, "B T C"],
+        frame_mask: Bool[Array, "B T"],
+        *,
+        masked_frames: Bool[Array, "B T"] | None = None,
+        deterministic: bool = True,
+    ) -> Float[Array, "M B T D"]:
+        """All hidden states from the stem's features.
+
+        Args:
+          features: As `stem` gives them.
+          frame_mask: True on the frames of each clip; they come first.
+          masked_frames: SpecAugment: True where the learnt mask embedding replaces the projected
+            features.
+          deterministic: False lets dropout and layer drop act.
+        """
+        features = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
+        with _full_precision(self.dtype):
+            hidden = self.feature_projection(features, deterministic=deterministic)
+            if masked_frames is not None:
+                embedding = self.masked_spec_embed.astype(self.dtype)
+                hidden = jnp.where(masked_frames[:, :, None], embedding, hidden)
+            return jnp.stack(self.encoder(hidden, frame_mask, deterministic=deterministic))
+
+
+def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:
+    """The parameter tree of `AudioEncoder(config)` as shapes and dtypes, without making it."""
+    waveform = jnp.zeros((1, config.receptive_field_samples))
+    num_samples = jnp.array([waveform.shape[1]])
+    return jax.eval_shape(AudioEncoder(config).init, jax.random.key(0), waveform, num_samples)[
+        "params"
+    ]
+
+
+def _full_precision(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
+    """Inside it a product of float32 arrays is computed in float32; forward and its transposes alike."""
+    if jnp.dtype(dtype) == jnp.float32:
+        return jax.default_matmul_precision("highest")
+    return contextlib.nullcontext()
+
+
+def _rematerialised(layer: type[nn.Module], remat: Remat) -> type[nn.Module]:
+    if remat is Remat.NOTHING:
+        return layer
+    policy = None
+    if remat is Remat.ALL_BUT_MATMULS:
+        policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
+    # Argument 4, counted from the module, is `deterministic`.
+    return nn.remat(layer, policy=policy, static_argnums=(4,), prevent_cse=True)

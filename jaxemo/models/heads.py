@@ -1,0 +1,105 @@
+"""The emotion head: learnt layer mixture, mean over time, a small classifier.
+
+Pure functions over a plain tree. Mixture and mean are both linear, so the hidden states are pooled over
+time first and mixed afterwards: a frozen encoder then needs only its pooled layers, computed once a clip.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+# A constant feature (a dead channel of a random encoder) must not be blown up to infinity.
+_MINIMUM_STD = 1e-6
+
+
+class LayerStatistics(NamedTuple):
+    """Mean and standard deviation of each layer's pooled features over the training clips."""
+
+    mean: Float[np.ndarray | Array, "L D"]
+    std: Float[np.ndarray | Array, "L D"]
+
+
+def layer_statistics(pooled: Float[np.ndarray, "B L D"]) -> LayerStatistics:
+    """Statistics that put every layer on one scale, so that a large-valued layer cannot swamp the mixture.
+
+    Args:
+      pooled: Time means of the training clips only; test clips would leak.
+    """
+    mean = pooled.mean(axis=0, dtype=np.float64)
+    std = pooled.std(axis=0, dtype=np.float64)
+    return LayerStatistics(
+        mean.astype(np.float32), np.maximum(std, _MINIMUM_STD).astype(np.float32)
+    )
+
+
+def pool_frames(
+    hidden_states: Float[Array, "L B T D"], frame_mask: Bool[Array, "B T"]
+) -> Float[Array, "B L D"]:
+    """Mean over each clip's valid frames, layer by layer."""
+    weight = frame_mask.astype(hidden_states.dtype)
+    valid = jnp.where(frame_mask[None, :, :, None], hidden_states, 0)
+    total = jnp.einsum("lbtd,bt->bld", valid, weight, preferred_element_type=jnp.float32)
+    return total / jnp.maximum(weight.sum(axis=1), 1)[:, None, None]
+
+
+def init_head(
+    key: PRNGKeyArray, *, num_layers: int, width: int, hidden: int, num_classes: int
+) -> dict[str, Any]:
+    """Head parameters: equal layer weights, LeCun-normal kernels, zero biases.
+
+    Args:
+      num_layers: L, hidden states including the input of layer 0.
+      width: D of each hidden state.
+      hidden: Width of the projection before the classifier.
+    """
+    projection_key, classifier_key = jax.random.split(key)
+    kernel = jax.nn.initializers.lecun_normal()
+    return {
+        "layer_weights": jnp.zeros(num_layers),
+        "projection": {
+            "kernel": kernel(projection_key, (width, hidden)),
+            "bias": jnp.zeros(hidden),
+        },
+        "classifier": {
+            "kernel": kernel(classifier_key, (hidden, num_classes)),
+            "bias": jnp.zeros(num_classes),
+        },
+    }
+
+
+def layer_mixture(head: dict[str, Any]) -> Float[Array, " L"]:
+    """The learnt share of each layer: softmax of the layer weights, summing to 1."""
+    return jax.nn.softmax(head["layer_weights"])
+
+
+def apply_head(
+    head: dict[str, Any],
+    pooled: Float[Array, "B L D"],
+    *,
+    statistics: LayerStatistics,
+    dropout_rate: float = 0.0,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B C"]:
+    """Class logits: classifier(dropout(relu(projection(sum_l w_l (pooled_l - mean_l) / std_l)))).
+
+    The mixture is that of SUPERB's downstream models; standardising each layer first is our choice.
+
+    Args:
+      dropout_rate: Share of projected features dropped; applied only when `dropout_key` is given.
+
+    Reference: Yang et al. 2021, SUPERB, section 3 (weighted sum of layers).
+    """
+    standardised = (pooled - statistics.mean) / statistics.std
+    mixed = jnp.einsum("bld,l->bd", standardised, layer_mixture(head))
+    projected = jax.nn.relu(_dense(head["projection"], mixed))
+    if dropout_key is not None and dropout_rate > 0:
+        keep = jax.random.bernoulli(dropout_key, 1 - dropout_rate, projected.shape)
+        projected = jnp.where(keep, projected / (1 - dropout_rate), 0)
+    return _dense(head["classifier"], projected)
+
+
+def _dense(parameters: dict[str, Any], x: Float[Array, "B I"]) -> Float[Array, "B O"]:
+    return jnp.dot(x, parameters["kernel"], precision="highest") + parameters["bias"]

@@ -1,0 +1,230 @@
+"""Folders in hub layout: config.json, preprocessor_config.json and a weights file.
+
+Reads safetensors (one file or sharded), Flax msgpack and `pytorch_model.bin`, in that order of
+preference, from a local folder or the Hugging Face hub; writes safetensors. No code from a
+checkpoint ever runs. A damaged file is one `ValueError` that names it.
+"""
+
+import enum
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxemo.models import checkpoint_names, torch_pickle
+from jaxemo.models.config import EncoderConfig
+
+CONFIG = "config.json"
+PREPROCESSOR = "preprocessor_config.json"
+
+# Best first: the safest format, then the one that needs no transposing, then pickles.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "flax_model.msgpack",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+
+
+class Origin(enum.StrEnum):
+    """Where an encoder's weights come from."""
+
+    PUBLISHED = "published"
+    LOCAL = "local"
+    UNTRAINED = "untrained"
+
+
+class Normalisation(enum.StrEnum):
+    """What is done to a clip's own samples before the encoder sees them."""
+
+    NONE = "none"
+    ZERO_MEAN_UNIT_VARIANCE = "zero_mean_unit_variance"
+
+
+class Preprocessing(NamedTuple):
+    """What `preprocessor_config.json` says."""
+
+    sample_rate_hz: int
+    normalisation: Normalisation
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
+
+    Raises:
+      ValueError: if the file is absent, is not JSON, or holds no object.
+    """
+    if not path.is_file():
+        raise ValueError(f"no {path.name} in {path.parent}; an encoder folder has the hub's layout")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {type(content).__name__}, expected an object")
+    return content
+
+
+def read_preprocessing(directory: Path, config: EncoderConfig) -> Preprocessing:
+    """Rate and normalisation from `preprocessor_config.json`.
+
+    An absent file or key means what Hugging Face's feature extractor defaults to: normalise, at the
+    rate in config.json (MERT) or 16 kHz.
+    """
+    path = directory / PREPROCESSOR
+    content = read_json(path) if path.is_file() else {}
+    rate = content.get("sampling_rate", config.sample_rate_hz)
+    if type(rate) is not int or rate < 1:
+        raise ValueError(f"{path} has sampling_rate {rate!r}, expected samples per second")
+    normalise = content.get("do_normalize", True)
+    if not isinstance(normalise, bool):
+        raise ValueError(f"{path} has do_normalize {normalise!r}, expected true or false")
+    kinds = Normalisation.NONE, Normalisation.ZERO_MEAN_UNIT_VARIANCE
+    return Preprocessing(rate, kinds[normalise])
+
+
+def read_params(
+    directory: Path, config: EncoderConfig, template: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The parameter tree from the folder's weights file.
+
+    Raises:
+      ValueError: if there is no weights file, it is damaged, or its keys do not fit `template`.
+    """
+    name = next((name for name in WEIGHTS if (directory / name).is_file()), None)
+    if name is None:
+        raise ValueError(f"no weights in {directory}; expected one of {', '.join(WEIGHTS)}")
+    # PyTorch leaves the mask embedding out where the configuration never masks.
+    masks = config.mask_time_prob > 0 or config.mask_feature_prob > 0
+    optional = frozenset() if masks else frozenset({"masked_spec_embed"})
+    path = directory / name
+    try:
+        if name.endswith(".msgpack"):
+            return checkpoint_names.params_from_flax(
+                read_msgpack(path), template, optional=optional
+            )
+        tensors = {}
+        for part in _parts(path):
+            tensors |= read_safetensors(part) if ".safetensors" in name else torch_pickle.read(part)
+        return checkpoint_names.params_from_torch(tensors, template, optional=optional)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    """The tensors of a safetensors file, which the safetensors library checks as it opens it."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        raise ValueError(f"{path.name} is no usable safetensors file: {error}") from error
+
+
+def read_msgpack(path: Path) -> dict[str, Any]:
+    """The tree in a Flax msgpack file."""
+    import msgpack
+    from flax import serialization
+
+    try:
+        tree = serialization.msgpack_restore(path.read_bytes())
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise ValueError(f"{path.name} is no usable Flax msgpack file: {error}") from error
+    if not isinstance(tree, dict):
+        raise ValueError(f"{path.name} holds {type(tree).__name__}, expected a parameter tree")
+    return tree
+
+
+def download(repository: str, *, revision: str | None = None) -> Path:
+    """The local snapshot of a hub repository's configuration and preferred weights.
+
+    Only the files needed are fetched, with a progress bar. `HF_HUB_OFFLINE=1` uses what the cache holds.
+
+    Raises:
+      ValueError: if the hub (or, offline, the cache) has no such repository, revision, or weights.
+    """
+    config = _fetch(repository, CONFIG, revision)
+    if config is None:
+        raise ValueError(f"{repository} has no {CONFIG}, or is neither reachable nor in the cache")
+    _fetch(repository, PREPROCESSOR, revision)
+    for name in WEIGHTS:
+        path = _fetch(repository, name, revision)
+        if path is not None:
+            if name.endswith(".index.json"):
+                for part in _parts(path, must_exist=False):
+                    _fetch(repository, part.name, revision)
+            return config.parent
+    raise ValueError(f"{repository} has no weights among {', '.join(WEIGHTS)}")
+
+
+def write(
+    directory: Path,
+    *,
+    config: EncoderConfig,
+    params: Mapping[str, Any],
+    name: str,
+    origin: Origin,
+    preprocessing: Preprocessing,
+) -> None:
+    """Writes an encoder in hub layout with PyTorch's names, as Hugging Face transformers reads it."""
+    import safetensors.numpy
+
+    directory.mkdir(parents=True, exist_ok=True)
+    hub = config.to_hub() | {"_name_or_path": name, "jaxemo_origin": origin.value}
+    extractor = {
+        "do_normalize": preprocessing.normalisation is not Normalisation.NONE,
+        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+        "feature_size": 1,
+        "padding_side": "right",
+        "padding_value": 0,
+        "return_attention_mask": True,
+        "sampling_rate": preprocessing.sample_rate_hz,
+    }
+    for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
+        (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    tensors = checkpoint_names.torch_from_params(params)
+    safetensors.numpy.save_file(tensors, directory / WEIGHTS[0], metadata={"format": "pt"})
+
+
+def _parts(path: Path, *, must_exist: bool = True) -> list[Path]:
+    """The files of a possibly sharded checkpoint; an index may name files of its own folder only."""
+    if not path.name.endswith(".index.json"):
+        return [path]
+    index = read_json(path).get("weight_map")
+    if not isinstance(index, dict) or not index:
+        raise ValueError(f"{path.name} has no weight_map")
+    suffix = path.name.removesuffix(".index.json").rpartition(".")[2]
+    names = sorted({str(name) for name in index.values()})
+    bad = [name for name in names if not re.fullmatch(rf"[\w.-]+\.{suffix}", name)]
+    if bad:
+        raise ValueError(f"{path.name} names {', '.join(bad)}; expected plain .{suffix} files")
+    parts = [path.parent / name for name in names]
+    missing = [part.name for part in parts if must_exist and not part.is_file()]
+    if missing:
+        raise ValueError(f"{path.name} names files that are not there: {', '.join(missing)}")
+    return parts
+
+
+def _fetch(repository: str, name: str, revision: str | None) -> Path | None:
+    """One file of a hub repository, None where it has none (or, offline, where the cache has none)."""
+    import huggingface_hub
+    from huggingface_hub import errors
+
+    try:
+        return Path(huggingface_hub.hf_hub_download(repository, name, revision=revision))
+    except errors.EntryNotFoundError:
+        return None
+    except (
+        errors.RepositoryNotFoundError,
+        errors.RevisionNotFoundError,
+        errors.HFValidationError,
+    ) as error:
+        raise ValueError(
+            f"no encoder {repository!r}: neither a local folder nor a hub repository"
+            f"{'' if revision is None else f' with revision {revision!r}'} ({error})"
+        ) from error

@@ -1,0 +1,177 @@
+"""`load_encoder`: from a hub id or a folder to an encoder that can be called.
+
+An `Encoder` is the linen module, its parameters, and what the rest of the package must know of it:
+sample rate, normalisation, a fingerprint. Normalising and resampling are not done here.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from jaxtyping import Array, Float, Int
+
+from jaxemo.models import hub_layout
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
+from jaxemo.models.hub_layout import Normalisation, Origin
+from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
+
+# "untrained/speech" and "untrained/music" load like a folder.
+UNTRAINED_NAMES = tuple(f"untrained/{kind.value}" for kind in UntrainedKind)
+
+
+@dataclasses.dataclass(frozen=True, eq=False, kw_only=True)
+class Encoder:
+    """An encoder with its weights.
+
+    Attributes:
+      name: For tables and charts; an untrained encoder's name says that it is untrained.
+      origin: Where the weights come from.
+      module: The linen module; `module.apply({"params": params}, ...)` for everything beyond the
+        plain call.
+      params: float32 parameter tree with Hugging Face Flax names.
+      sample_rate_hz: Rate of the waveforms it takes.
+      normalisation: What its waveforms have been through, per clip over the clip's own samples.
+    """
+
+    name: str
+    origin: Origin
+    module: AudioEncoder
+    params: dict[str, Any]
+    sample_rate_hz: int
+    normalisation: Normalisation
+
+    @property
+    def config(self) -> EncoderConfig:
+        """Sizes and flags."""
+        return self.module.config
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """The parameters' fingerprint; see the function of that name."""
+        return fingerprint(self.params)
+
+    def __call__(
+        self,
+        waveform: Float[Array | np.ndarray, "B N"],
+        num_samples: Int[Array | np.ndarray, " B"],
+    ) -> EncoderOutput:
+        """All hidden states, without dropout; compiled once for each shape of `waveform`.
+
+        Args:
+          waveform: Normalised clips; what lies from `num_samples` on is never used.
+          num_samples: From one frame's worth (400 for the published stems) to N.
+
+        Raises:
+          ValueError: naming every clip whose length is out of range.
+        """
+        _check_lengths(self.config, waveform.shape[1], np.asarray(num_samples))
+        return self._jitted(self.params, jnp.asarray(waveform), jnp.asarray(num_samples))
+
+    @functools.cached_property
+    def _jitted(self):
+        return jax.jit(lambda params, *inputs: self.module.apply({"params": params}, *inputs))
+
+
+def load_encoder(
+    source: str | Path,
+    *,
+    dtype: Any = jnp.float32,
+    revision: str | None = None,
+    normalisation: Normalisation | None = None,
+    remat: Remat = Remat.NOTHING,
+) -> Encoder:
+    """Loads an encoder.
+
+    Args:
+      source: A folder in hub layout, `untrained/speech`, `untrained/music`, or a hub id such as
+        `m-a-p/MERT-v1-95M` (fetched once into the Hugging Face cache).
+      dtype: Of the computation; parameters stay float32.
+      revision: Commit, tag or branch of a hub id.
+      normalisation: In place of what `preprocessor_config.json` says.
+      remat: What training recomputes instead of keeping.
+
+    Raises:
+      ValueError: if there is no such encoder, its configuration asks for something unsupported, or
+        its weights are damaged or do not fit; every offending key is listed.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        directory, name, origin = _locate(source, revision, Path(scratch))
+        hub_config = hub_layout.read_json(directory / hub_layout.CONFIG)
+        try:
+            config = EncoderConfig.from_hub(hub_config)
+        except ValueError as error:
+            raise ValueError(f"{source}: {error}") from error
+        params = hub_layout.read_params(directory, config, parameter_shapes(config))
+        preprocessing = hub_layout.read_preprocessing(directory, config)
+    if hub_config.get("jaxemo_origin") == Origin.UNTRAINED:
+        name, origin = str(hub_config.get("_name_or_path")), Origin.UNTRAINED
+    return Encoder(
+        name=name,
+        origin=origin,
+        module=AudioEncoder(config, dtype=dtype, remat=remat),
+        params=jax.tree.map(jnp.asarray, params),
+        sample_rate_hz=preprocessing.sample_rate_hz,
+        normalisation=preprocessing.normalisation if normalisation is None else normalisation,
+    )
+
+
+def save_pretrained(encoder: Encoder, directory: Path, *, params: Any = None) -> None:
+    """Writes an encoder in hub layout, as safetensors with PyTorch's names.
+
+    Args:
+      encoder: What to write.
+      directory: Made if absent; these files in it are replaced.
+      params: Instead of the encoder's own, such as the merged result of fine-tuning.
+    """
+    hub_layout.write(
+        Path(directory),
+        config=encoder.config,
+        params=encoder.params if params is None else params,
+        name=encoder.name,
+        origin=encoder.origin,
+        preprocessing=hub_layout.Preprocessing(encoder.sample_rate_hz, encoder.normalisation),
+    )
+
+
+def fingerprint(params: Any) -> str:
+    """SHA-256, in hex, over path, shape, dtype and bytes of every parameter, in order of path."""
+    digest = hashlib.sha256()
+    for path, leaf in sorted(traverse_util.flatten_dict(params, sep="/").items()):
+        array = np.ascontiguousarray(leaf)
+        digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def _locate(source: str | Path, revision: str | None, scratch: Path) -> tuple[Path, str, Origin]:
+    """The folder to read, the encoder's name, and where its weights come from."""
+    if str(source) in UNTRAINED_NAMES:
+        kind = UntrainedKind(str(source).removeprefix("untrained/"))
+        write_untrained_encoder(kind, scratch)
+        return scratch, str(source), Origin.UNTRAINED
+    directory = Path(source).expanduser()
+    if directory.is_dir():
+        return directory, directory.resolve().name, Origin.LOCAL
+    if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+        raise ValueError(f"no folder {source}; give a folder in hub layout or a hub id")
+    return hub_layout.download(source, revision=revision), source, Origin.PUBLISHED
+
+
+def _check_lengths(config: EncoderConfig, available: int, num_samples: np.ndarray) -> None:
+    shortest = config.receptive_field_samples
+    wrong = np.flatnonzero((num_samples < shortest) | (num_samples > available))
+    if wrong.size:
+        clips = ", ".join(f"clip {row} has {num_samples[row]}" for row in wrong)
+        raise ValueError(
+            f"num_samples must lie between {shortest} (one frame) and {available} (the waveform's "
+            f"width): {clips}. Drop or pad short clips; cut or widen for long ones."
+        )

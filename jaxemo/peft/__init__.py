@@ -1,0 +1,31 @@
+"""Adaptation methods: one a file, one contract (`method.py`)."""
+
+from jaxemo.peft.adapters import bottleneck_adapter
+from jaxemo.peft.frozen import weighted_sum
+from jaxemo.peft.full import full_fine_tuning
+from jaxemo.peft.lora import lora
+from jaxemo.peft.method import Method, Prefix, count_parameters
+
+METHODS = {
+    "full": full_fine_tuning,
+    "weighted_sum": weighted_sum,
+    "lora": lora,
+    "adapter": bottleneck_adapter,
+}
+
+
+def make_method(name: str, **options) -> Method:
+    """The method of that name, with its own keyword options (for example `lora`, `rank=8`).
+
+    Raises:
+      ValueError: For an unknown name or option.
+    """
+    if name not in METHODS:
+        raise ValueError(f"Unknown method {name!r}; expected one of {', '.join(METHODS)}.")
+    try:
+        return METHODS[name](**options)
+    except TypeError as error:
+        raise ValueError(f"Method {name!r}: {error}") from error
+
+
+__all__ = ["METHODS", "Method", "Prefix", "count_parameters", "make_method"]

@@ -1,0 +1,32 @@
+"""Frozen encoder: only the head's weighted sum of layers and its classifier are trained.
+
+The trainable tree of the encoder is empty, so the whole encoder is the frozen prefix and a training
+step touches pooled layer features alone. This is SUPERB's protocol (Yang et al. 2021).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from jaxemo.peft.method import Method, Params, Prefix
+
+
+def weighted_sum() -> Method:
+    """No adaptation of the encoder; the head's layer weights are the result of interest."""
+    return Method("weighted_sum", Prefix.LAYERS, init=_init, apply=_apply, merge=_merge)
+
+
+def _init(key: jax.Array, base: Params) -> Params:
+    del key, base
+    return {}
+
+
+def _merge(base: Params, trainable: Params) -> Params:
+    del trainable
+    return base
+
+
+def _apply(forward: Callable[[Params], Any], base: Params, trainable: Params) -> Any:
+    del trainable
+    return forward(base)

@@ -1,0 +1,57 @@
+"""Where a result comes from: command, resolved config, versions, device, time; and where caches live."""
+
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxemo import __version__
+
+_PACKAGES = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "transformers",
+    "datasets",
+    "numpy",
+    "librosa",
+    "soundfile",
+    "soxr",
+)
+
+
+def environment(config: Any) -> dict[str, Any]:
+    """The provenance that no study knows: how, when and on what it was run.
+
+    Args:
+      config: The resolved config, or None.
+    """
+    import jax
+
+    device = jax.devices()[0]
+    return {
+        "command": shlex.join(["jaxemo", *sys.argv[1:]]),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "config": None if config is None else json.loads(config.to_json()),
+        "versions": {"python": platform.python_version(), **_versions()},
+        "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
+    }
+
+
+def user_cache_dir() -> Path:
+    """$JAXEMO_CACHE, else jaxemo under $XDG_CACHE_HOME or ~/.cache."""
+    if configured := os.environ.get("JAXEMO_CACHE"):
+        return Path(configured).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(base).expanduser() / "jaxemo"
+
+
+def _versions() -> dict[str, str]:
+    return {"jaxemo": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES}

@@ -1,0 +1,84 @@
+"""The confusions section: which emotion is taken for which, by study."""
+
+from jaxemo.report import figures as f
+from jaxemo.report import rows as r
+from jaxemo.report import tables
+from jaxemo.report.charts import Cell
+from jaxemo.report.figures import Figure, Panel, Section
+
+KEY = ("encoder", "domain", "layer", "direction", "method", "regime")
+
+
+def confusion_section(results: dict) -> Section:
+    """A matrix for each probe of a best layer and for each way of transfer, folded."""
+    rows = results.get("confusions") or []
+    probes = _best_layers_only(results, r.select(rows, study="layers"))
+    transfer = r.select(rows, study="transfer")
+    figures = [
+        _figure(results, "confusions-layers", "Layer probes", probes),
+        _figure(results, "confusions-transfer", "Transfer", transfer),
+    ]
+    return Section(
+        "confusions",
+        "Confusions",
+        "Which emotions are taken for which?",
+        [],
+        [],
+        f.with_panels(figures),
+    )
+
+
+def _best_layers_only(results: dict, rows: list[dict]) -> list[dict]:
+    """The rows of the best layer of each encoder and domain, or all where that layer has none."""
+    best = {(b.row["encoder"], b.row["domain"]): b.row["layer"] for b in r.best_layers(results)}
+    present = {(row["encoder"], row["domain"], row["layer"]) for row in rows}
+    chosen = []
+    for row in rows:
+        layer = best.get((row["encoder"], row["domain"]))
+        if layer == row["layer"] or (row["encoder"], row["domain"], layer) not in present:
+            chosen.append(row)
+    return chosen
+
+
+def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> Figure:
+    labels = r.encoder_labels(results)
+    panels, counts = [], []
+    for key in dict.fromkeys(tuple(row[column] for column in KEY) for row in rows):
+        named = dict(zip(KEY, key, strict=True))
+        of = r.select(rows, **named)
+        title = _title(labels, named)
+        cells = {(row["emotion"], row["predicted"]): _cell(row, of) for row in of}
+        chart = f.matrix(cells, (0.0, 1.0), ("true", "answer"), f"Confusions, {title}")
+        panels.append(Panel(title, chart))
+        counts.append(tables.confusion_table(f"Confusions, {title}: clips", of))
+    return Figure(
+        identifier,
+        heading,
+        panels,
+        [f.scale_key("0 %", "100 %")],
+        "Of the clips of each true emotion (rows), the share that got each answer (columns), in "
+        "%, summed over test folds. Outlined: right answers. To read: high figures outside the "
+        "outline are emotions that are mixed up. Counts are in the tables.",
+        counts,
+    )
+
+
+def _title(labels: dict[str, str], key: dict) -> str:
+    if key["direction"] is None:
+        words = [key["domain"]] + ([] if key["layer"] is None else [f"layer {key['layer']}"])
+    else:
+        words = [
+            r.DIRECTIONS.get(key["direction"], key["direction"]),
+            r.METHODS.get(key["method"], key["method"]),
+            r.REGIMES.get(key["regime"], key["regime"]),
+        ]
+    return ", ".join(map(str, [labels[key["encoder"]], *words]))
+
+
+def _cell(row: dict, of: list[dict]) -> Cell:
+    total = sum(other["count"] for other in r.select(of, emotion=row["emotion"]))
+    share = row["count"] / total if total else None
+    note = f"{row['emotion']} taken for {row['predicted']}: {row['count']} of {total}"
+    return Cell(
+        share, f.whole_percent(share), note, "same" if row["emotion"] == row["predicted"] else ""
+    )

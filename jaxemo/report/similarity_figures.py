@@ -1,0 +1,195 @@
+"""The similarity section: FAD between speech and music, by layer, emotion and pair of emotions."""
+
+from functools import partial
+
+from jaxemo.report import charts, tables
+from jaxemo.report import figures as f
+from jaxemo.report import rows as r
+from jaxemo.report.charts import Cell, Point, Series
+from jaxemo.report.figures import Figure, Key, Panel, Section
+from jaxemo.report.svg import linear_axis, log_axis
+
+EMOTION_MARKERS = ("circle", "square", "triangle", "wedge", "diamond", "plus", "bar", "post")
+LOG_SCALE_FROM = 30  # ratio of the largest to the smallest distance that a linear axis still shows
+SMALL = "†"
+
+
+def similarity_section(results: dict) -> Section:
+    """Lines and fields of FAD by layer and emotion, and the cross-emotion matrix."""
+    return Section(
+        "similarity",
+        "Similarity",
+        "How far apart are speech and music of the same emotion, layer by layer?",
+        f.with_rows([tables.emotion_order_table(results)]),
+        f.with_panels([_lines(results), _fields(results), _cross_emotion(results)]),
+        [],
+    )
+
+
+def _lines(results: dict) -> Figure:
+    rows = f.known(r.select(results.get("similarity"), metric="FAD"))
+    cross = r.select(rows, comparison="cross_domain")
+    labels = r.encoder_labels(results)
+    panels = []
+    for encoder in r.values(cross, "encoder"):
+        of = r.select(cross, encoder=encoder)
+        series = _null_series(_nulls(r.select(rows, encoder=encoder)))
+        series += [_emotion_series(of, emotion) for emotion in r.values(of, "emotion")]
+        axis, name = _distance_axis([p for s in series for p in s.points])
+        chart = charts.line_chart(
+            series,
+            y_axis=axis,
+            y_name=name,
+            references=[],
+            title=f"FAD by layer and emotion, {labels[encoder]}",
+            description=f"One line for each of {', '.join(r.values(of, 'emotion'))}.",
+        )
+        panels.append(Panel(labels[encoder], chart))
+    null_keys = [Key(charts.swatch("null", "none"), "same-domain null")] if _nulls(rows) else []
+    return Figure(
+        "distance-lines",
+        "Distance between speech and music of each emotion",
+        panels,
+        [*_emotion_keys(cross), *null_keys],
+        "Fréchet Audio Distance (FAD) between speech and music of the same emotion. "
+        f"{f.interval_note(results, 'similarity', cross)} The grey region spans the same-domain "
+        "nulls, the distances between two halves of the speakers within speech or within music. "
+        "To read: what lies inside the grey region cannot be told from speaker variation. Scales "
+        "differ between panels, and FAD is not comparable between encoders. Hollow markers rest "
+        "on fewer than 2 d frames.",
+        [],
+    )
+
+
+def _fields(results: dict) -> Figure:
+    cross = r.select(results.get("similarity"), comparison="cross_domain", metric="FAD")
+    labels = r.encoder_labels(results)
+    panels = []
+    for encoder in r.values(cross, "encoder"):
+        of = f.known(r.select(cross, encoder=encoder))
+        cells = {}
+        for layer in r.values(of, "layer"):
+            cells |= _field_row(r.select(of, layer=layer))
+        title = f"FAD by layer and emotion, {labels[encoder]}"
+        if cells:
+            panels.append(
+                Panel(labels[encoder], f.matrix(cells, (0.5, 1.5), ("layer", "emotion"), title))
+            )
+    return Figure(
+        "distance-fields",
+        "The same distances as a field",
+        panels,
+        [f.scale_key("half the mean of the layer", "1.5 times")],
+        "The figure in a cell is the FAD; its colour is that FAD over the mean of its layer, so "
+        "that layers of different scale can be compared. A corner marks the nearest emotion of a "
+        "layer. To read: a column that stays at the low end of the colours is an emotion that "
+        f"the encoder places nearer across the domains than the others. {SMALL} fewer than 2 d "
+        "frames. Intervals and same-domain nulls are in the tables.",
+        [tables.distance_table(results, encoder) for encoder in r.values(cross, "encoder")],
+    )
+
+
+def _field_row(rows: list[dict]) -> dict[tuple[str, str], Cell]:
+    """The cells of one layer, each coloured by its distance over the layer's mean."""
+    average = sum(row["mean"] for row in rows) / len(rows)
+    nearest = min(rows, key=lambda row: row["mean"])
+    cells = {}
+    for row in rows:
+        note = f"layer {row['layer']}, {row['emotion']}: FAD {r.with_interval(row, r.distance)}"
+        relative = row["mean"] / average if average > 0 else 1.0
+        style = "lowest" if row is nearest and len(rows) > 1 else ""
+        cells[str(row["layer"]), row["emotion"]] = Cell(relative, _figure(row), note, style)
+    return cells
+
+
+def _cross_emotion(results: dict) -> Figure:
+    rows = f.known(r.select(results.get("similarity"), comparison="cross_emotion", metric="FAD"))
+    labels = r.encoder_labels(results)
+    panels = []
+    for encoder, layer in dict.fromkeys((row["encoder"], row["layer"]) for row in rows):
+        of = r.select(rows, encoder=encoder, layer=layer)
+        limits = min(row["mean"] for row in of), max(row["mean"] for row in of)
+        title = f"{labels[encoder]}, layer {layer}"
+        cells = {(row["emotion"], row["other_emotion"]): _cross_cell(row, of) for row in of}
+        chart = f.matrix(cells, limits, ("speech", "music"), f"FAD across emotions, {title}")
+        panels.append(Panel(title, chart))
+    return Figure(
+        "cross-emotion",
+        "Every speech emotion against every music emotion",
+        panels,
+        [f.scale_key("smallest FAD of the panel", "largest")],
+        "FAD between each emotion in speech (rows) and each in music (columns), at one layer. "
+        "Outlined: the same emotion. A corner marks the nearest music emotion of a row. To read: "
+        "where corners sit in the outlined cells, the encoder's distances follow emotion across "
+        f"the domains. {SMALL} fewer than 2 d frames.",
+        [tables.cross_emotion_table(results, encoder) for encoder in r.values(rows, "encoder")],
+    )
+
+
+def _cross_cell(row: dict, of: list[dict]) -> Cell:
+    nearest = min(r.select(of, emotion=row["emotion"]), key=lambda other: other["mean"])
+    style = ["same"] if row["emotion"] == row["other_emotion"] else []
+    style += ["lowest"] if row is nearest else []
+    note = (
+        f"speech {row['emotion']}, music {row['other_emotion']}: {r.with_interval(row, r.distance)}"
+    )
+    return Cell(row["mean"], _figure(row), note, " ".join(style))
+
+
+def _figure(row: dict) -> str:
+    return r.distance(row["mean"]) + (SMALL if row["small_sample"] else "")
+
+
+def _nulls(rows: list[dict]) -> list[dict]:
+    return [row for row in rows if row["comparison"] in ("null_speech", "null_music")]
+
+
+def _null_series(rows: list[dict]) -> list[Series]:
+    """One region from the smallest to the largest null of each layer."""
+    points = []
+    for layer in r.values(rows, "layer"):
+        at = [row["mean"] for row in r.select(rows, layer=layer)]
+        points.append(Point(float(layer), max(at), min(at), max(at), f"null, layer {layer}"))
+    return [Series("same-domain null", "null", "none", points)] if points else []
+
+
+def _emotion_series(rows: list[dict], emotion: str) -> Series:
+    of = sorted(r.select(rows, emotion=emotion), key=lambda row: row["layer"])
+    points = [
+        f.point(
+            row,
+            f"{emotion}, layer {row['layer']}: {r.with_interval(row, r.distance)}",
+            "hollow" if row["small_sample"] else "",
+        )
+        for row in of
+    ]
+    place = _palette_place(r.values(rows, "emotion"), emotion)
+    return Series(emotion, f"emotion-{place}", EMOTION_MARKERS[place], points)
+
+
+def _palette_place(present: list[str], emotion: str) -> int:
+    """The fixed place of a known emotion in the palette; others take the places that are left."""
+    if emotion in r.EMOTIONS:
+        return r.EMOTIONS.index(emotion)
+    free = [i for i, name in enumerate(r.EMOTIONS) if name not in present] or [0]
+    others = [name for name in present if name not in r.EMOTIONS]
+    return free[others.index(emotion) % len(free)]
+
+
+def _emotion_keys(rows: list[dict]) -> list[Key]:
+    made = [_emotion_series(rows, emotion) for emotion in r.values(rows, "emotion")]
+    return [Key(charts.swatch(series.style, series.marker), series.label) for series in made]
+
+
+def _distance_axis(points: list[Point]) -> tuple[partial, str]:
+    """A linear axis from 0 with its name, or a logarithmic one where distances differ too much."""
+    ends = [v for p in points for v in (p.low, p.mean, p.high) if v is not None]
+    means = [p.mean for p in points if p.mean > 0]
+    if means and max(means) / min(means) > LOG_SCALE_FROM:
+        return partial(log_axis, min(means), max(ends), label=_tick), "FAD (log scale)"
+    top = f.round_up(max(ends)) or 1.0
+    return partial(linear_axis, 0.0, top, label=_tick), "FAD"
+
+
+def _tick(value: float) -> str:
+    return f"{value:g}"

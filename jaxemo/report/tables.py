@@ -1,0 +1,393 @@
+"""Tables of the results, the same figures for the page, for Markdown and for the terminal.
+
+A table's first `keys` columns name the row and its last `figures` columns are numbers. Intervals
+are 95 % and stand in brackets behind the mean.
+"""
+
+from typing import Any, NamedTuple
+
+from jaxemo.report import rows as r
+
+
+class Table(NamedTuple):
+    """Strings in rows; `keys` leading columns name the row, `figures` trailing ones are numbers."""
+
+    caption: str
+    columns: list[str]
+    rows: list[list[str]]
+    keys: int
+    figures: int
+
+
+def summary_table(results: dict) -> str:
+    """The headline figures as short plain text for a terminal, in ASCII as far as names allow."""
+    blocks = [_plain(table) for table in headlines(results)]
+    text = "\n\n".join(blocks) if blocks else "The results hold no figures."
+    return text.replace("→", "->").replace(r.MINUS, "-").replace(r.UNKNOWN, "-")
+
+
+def headline_tables(results: dict) -> str:
+    """The headline figures as Markdown tables, one a study that was run."""
+    return "\n\n".join(_markdown(table) for table in headlines(results))
+
+
+def headlines(results: dict) -> list[Table]:
+    """The best layers, the transfer scores and the order of the emotions, where present."""
+    made = [best_layer_table(results), transfer_table(results), emotion_order_table(results)]
+    return [table for table in made if table.rows]
+
+
+def best_layer_table(results: dict) -> Table:
+    """The best layer by UA of each encoder and domain, with chance."""
+    labels = r.encoder_labels(results)
+    body = []
+    for best in r.best_layers(results):
+        row = best.row
+        hand_made = row["origin"] == "hand-made"
+        layer = r.UNKNOWN if hand_made else f"{row['layer']} of {row['num_layers']}"
+        body.append(
+            [
+                labels[row["encoder"]],
+                row["domain"],
+                layer,
+                r.with_interval(row),
+                r.percent(row["chance"]),
+                r.count(row["n"]),
+            ]
+        )
+    return Table(
+        "Layers: the layer with the highest UA (unweighted accuracy, %)",
+        ["encoder", "domain", "best layer", "UA [95 %]", "chance", "clips"],
+        body,
+        keys=2,
+        figures=4,
+    )
+
+
+def transfer_table(results: dict) -> Table:
+    """UA on the target domain by regime, and the gain of two stages paired by fold."""
+    scores = r.select(results.get("transfer"), metric="UA", emotion="all")
+    gains = r.select(results.get("transfer"), metric="UA_gain", emotion="all", regime="two_stage")
+    regimes = r.values(scores, "regime")
+    labels = r.encoder_labels(results)
+    body = []
+    for encoder, direction, method in _combinations(scores, "encoder", "direction", "method"):
+        same = {"encoder": encoder, "direction": direction, "method": method}
+        of = r.select(scores, **same)
+        by_regime = [r.with_interval(_first(r.select(of, regime=regime))) for regime in regimes]
+        gain = r.with_interval(_first(r.select(gains, **same)), r.points)
+        names = [
+            labels[encoder],
+            r.DIRECTIONS.get(direction, direction),
+            r.METHODS.get(method, method),
+        ]
+        body.append([*names, *by_regime, gain, r.count(of[0]["trainable_parameters"])])
+    return Table(
+        "Transfer: UA on the target domain (%), and the paired gain of two stages (points)",
+        ["encoder", "direction", "method"]
+        + [r.REGIMES.get(regime, regime) for regime in regimes]
+        + ["gain [95 %]", "trained parameters"],
+        body,
+        keys=3,
+        figures=len(regimes) + 2,
+    )
+
+
+def emotion_order_table(results: dict) -> Table:
+    """Nearest and farthest emotion of each encoder by cross-domain FAD."""
+    labels = r.encoder_labels(results)
+    body = []
+    for encoder in r.values(results.get("similarity") or [], "encoder"):
+        placed = r.emotion_placements(r.select(results["similarity"], encoder=encoder))
+        if len(placed) < 2:
+            continue
+        near, far = placed[0], placed[-1]
+        body.append(
+            [
+                labels[encoder],
+                near.emotion,
+                f"{near.relative:.2f}",
+                f"{near.layers_nearest} of {near.layers}",
+                far.emotion,
+                f"{far.relative:.2f}",
+                f"{far.layers_farthest} of {far.layers}",
+            ]
+        )
+    return Table(
+        "Similarity: speech against music by FAD, relative to the mean over emotions at each layer",
+        [
+            "encoder",
+            "nearest",
+            "relative FAD",
+            "layers nearest",
+            "farthest",
+            "relative FAD",
+            "layers farthest",
+        ],
+        body,
+        keys=1,
+        figures=0,
+    )
+
+
+def layer_score_table(results: dict, encoder: str) -> Table:
+    """UA, WA and macro-F1 of every layer of one encoder, both domains side by side."""
+    of = r.select(results["layers"], encoder=encoder, emotion="all")
+    return _pivot(
+        f"{r.encoder_labels(results)[encoder]}: score by layer (%)",
+        of,
+        down=["layer"],
+        across=["domain", "metric"],
+    )
+
+
+def recall_table(results: dict, encoder: str) -> Table:
+    """Recall of each emotion at every layer of one encoder, both domains."""
+    of = r.select(results["layers"], encoder=encoder, metric="recall")
+    return _pivot(
+        f"{r.encoder_labels(results)[encoder]}: recall of each emotion by layer (%)",
+        of,
+        down=["domain", "layer"],
+        across=["emotion"],
+    )
+
+
+def transfer_score_table(results: dict, encoder: str) -> Table:
+    """Every score of one encoder in the transfer study."""
+    of = [
+        row for row in r.select(results["transfer"], encoder=encoder) if row["metric"] != "UA_gain"
+    ]
+    return _pivot(
+        f"{r.encoder_labels(results)[encoder]}: all scores on the target domain (%)",
+        of,
+        down=["direction", "method", "regime"],
+        across=["metric", "emotion"],
+    )
+
+
+def layer_weight_table(results: dict, encoder: str) -> Table:
+    """The learnt layer weights of one encoder."""
+    of = r.select(results["layer_weights"], encoder=encoder)
+    return _pivot(
+        f"{r.encoder_labels(results)[encoder]}: learnt layer weights (%)",
+        of,
+        down=["layer"],
+        across=["method", "direction", "regime"],
+    )
+
+
+def distance_table(results: dict, encoder: str) -> Table:
+    """FAD by layer and emotion of one encoder, with its same-domain nulls and the sample sizes."""
+    of = [
+        row
+        for row in r.select(results["similarity"], encoder=encoder, metric="FAD")
+        if row["comparison"] != "cross_emotion"
+    ]
+    body = []
+    for layer, emotion in _combinations(of, "layer", "emotion"):
+        at = {row["comparison"]: row for row in r.select(of, layer=layer, emotion=emotion)}
+        cross = at.get("cross_domain") or next(iter(at.values()))
+        sizes = [cross["n_a"], cross["n_b"], cross["clips_a"], cross["clips_b"], cross["d"]]
+        kinds = ("cross_domain", "null_speech", "null_music")
+        figures = [r.with_interval(at.get(kind), r.distance) for kind in kinds]
+        mark = "†" if cross["small_sample"] else ""
+        body.append([str(layer), emotion, *figures, *map(r.count, sizes), mark])
+    return Table(
+        f"{r.encoder_labels(results)[encoder]}: FAD by layer and emotion",
+        [
+            "layer",
+            "emotion",
+            "speech against music",
+            "null, speech",
+            "null, music",
+            "frames, speech",
+            "frames, music",
+            "clips, speech",
+            "clips, music",
+            "d",
+            "n < 2 d",
+        ],
+        body,
+        keys=2,
+        figures=9,
+    )
+
+
+def cross_emotion_table(results: dict, encoder: str) -> Table:
+    """The cross-emotion distances of one encoder as a long table."""
+    of = r.select(results["similarity"], encoder=encoder, comparison="cross_emotion")
+    body = [
+        [
+            str(row["layer"]),
+            row["emotion"],
+            row["other_emotion"],
+            r.with_interval(row, r.distance),
+            r.count(row["n_a"]),
+            r.count(row["n_b"]),
+            "†" if row["small_sample"] else "",
+        ]
+        for row in of
+    ]
+    return Table(
+        f"{r.encoder_labels(results)[encoder]}: FAD between every speech emotion and every music "
+        "emotion",
+        [
+            "layer",
+            "speech emotion",
+            "music emotion",
+            "FAD [95 %]",
+            "frames, speech",
+            "frames, music",
+            "n < 2 d",
+        ],
+        body,
+        keys=3,
+        figures=4,
+    )
+
+
+def confusion_table(caption: str, of: list[dict]) -> Table:
+    """Counts of one confusion matrix: a row per true emotion, a column per answer."""
+    answers = r.values(of, "predicted")
+    body = []
+    for emotion in r.values(of, "emotion"):
+        counts = {row["predicted"]: row["count"] for row in r.select(of, emotion=emotion)}
+        body.append([emotion, *(r.count(counts.get(answer, 0)) for answer in answers)])
+    return Table(caption, ["true emotion", *map(str, answers)], body, keys=1, figures=len(answers))
+
+
+def corpus_table(results: dict) -> Table:
+    """Clips, speakers and length of each emotion in each domain."""
+    of = results.get("corpus") or []
+    if not of:
+        return Table("The corpus by emotion", ["emotion"], [], keys=1, figures=0)
+    domains = r.values(of, "domain")
+    body = []
+    for emotion in r.values(of, "emotion"):
+        at = {row["domain"]: row for row in r.select(of, emotion=emotion)}
+        cells = [_corpus_cells(at.get(domain)) for domain in domains]
+        body.append([emotion, *(figure for three in cells for figure in three)])
+    totals = [r.select(of, domain=domain) for domain in domains]
+    sums = [
+        [r.count(_total(rows, "clips")), r.UNKNOWN, r.duration(_total(rows, "seconds"))]
+        for rows in totals
+    ]
+    body.append(["all", *(figure for three in sums for figure in three)])
+    names = [f"{name}, {domain}" for domain in domains for name in ("clips", "speakers", "length")]
+    return Table("The corpus by emotion", ["emotion", *names], body, keys=1, figures=len(names))
+
+
+def fold_table(results: dict) -> Table:
+    """Who is in which part of which fold."""
+    body = [
+        [
+            str(row["fold"]),
+            str(row["part"]),
+            str(row["speakers"]),
+            r.count(row["clips_speech"]),
+            r.count(row["clips_music"]),
+        ]
+        for row in results.get("folds") or []
+    ]
+    columns = ["fold", "part", "speakers", "clips, speech", "clips, music"]
+    return Table("The folds", columns, body, keys=2, figures=2)
+
+
+def left_out_table(results: dict) -> Table:
+    """Every file that was left out, with its reason."""
+    body = [[str(row["path"]), str(row["reason"])] for row in results.get("left_out") or []]
+    return Table(f"Files left out: {len(body)}", ["file", "reason"], body, keys=1, figures=0)
+
+
+def mapping_table(caption: str, names: tuple[str, str], mapping: dict) -> Table:
+    """A nested mapping as dotted names and values."""
+    return Table(caption, list(names), _flat(mapping), keys=1, figures=0)
+
+
+def encoder_table(results: dict) -> Table:
+    """The encoders as the provenance records them."""
+    columns = ["name", "origin", "source", "sample_rate_hz", "fingerprint"]
+    described = (results.get("provenance") or {}).get("encoders") or []
+    body = [[str(e.get(column) or r.UNKNOWN) for column in columns] for e in described]
+    names = ["name", "origin", "source", "sample rate (Hz)", "fingerprint"]
+    return Table("Encoders", names, body, keys=1, figures=0)
+
+
+def _pivot(caption: str, of: list[dict], *, down: list[str], across: list[str]) -> Table:
+    """A row for each combination of the `down` columns, a figure for each of `across`."""
+    columns = _combinations(of, *across)
+    found = {tuple(row[c] for c in down + across): row for row in of}
+    body = [
+        [*(_name(c, value) for c, value in zip(down, names, strict=True))]
+        + [r.with_interval(found.get((*names, *column))) for column in columns]
+        for names in _combinations(of, *down)
+    ]
+    heads = [", ".join(_head(across, column)) for column in columns]
+    return Table(caption, [*down, *heads], body, keys=len(down), figures=len(heads))
+
+
+def _head(across: list[str], column: tuple) -> list[str]:
+    """The words of a column's name; `all` emotions go without saying."""
+    pairs = zip(across, column, strict=True)
+    return [_name(c, value) for c, value in pairs if not (c == "emotion" and value == "all")]
+
+
+def _name(column: str, value: Any) -> str:
+    names = {
+        "metric": r.METRICS,
+        "method": r.METHODS,
+        "regime": r.REGIMES,
+        "direction": r.DIRECTIONS,
+    }
+    return str(names.get(column, {}).get(value, value))
+
+
+def _combinations(of: list[dict], *columns: str) -> list[tuple]:
+    """The combinations of values that occur, ordered column by column as `rows.values` orders."""
+    orders = [r.values(of, column) for column in columns]
+    present = {tuple(row[column] for column in columns) for row in of}
+    return sorted(present, key=lambda c: [o.index(v) for o, v in zip(orders, c, strict=True)])
+
+
+def _corpus_cells(row: dict | None) -> list[str]:
+    if row is None:
+        return [r.UNKNOWN] * 3
+    return [r.count(row["clips"]), r.count(row["speakers"]), r.duration(row["seconds"])]
+
+
+def _total(of: list[dict], column: str) -> float:
+    return sum(row[column] or 0 for row in of)
+
+
+def _first(of: list[dict]) -> dict | None:
+    return of[0] if of else None
+
+
+def _flat(value: Any, prefix: str = "") -> list[list[str]]:
+    if isinstance(value, dict) and value:
+        parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items()]
+        return [row for part in parts for row in part]
+    return [[prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)]]
+
+
+def _plain(table: Table) -> str:
+    grid = [table.columns, *table.rows]
+    cells = [[r.visible(cell) for cell in row] for row in grid]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(table.columns))]
+    lines = [
+        "  " + "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells
+    ]
+    return "\n".join([table.caption, *(line.rstrip() for line in lines)])
+
+
+def _markdown(table: Table) -> str:
+    first = len(table.columns) - table.figures
+    rule = ["---" if i < first else "---:" for i in range(len(table.columns))]
+    escaped = [[_markdown_cell(c) for c in row] for row in [table.columns, *table.rows]]
+    lines = ["| " + " | ".join(row) + " |" for row in [escaped[0], rule, *escaped[1:]]]
+    return f"**{table.caption}**\n\n" + "\n".join(lines)
+
+
+def _markdown_cell(cell: str) -> str:
+    text = r.visible(cell).replace("\\", "\\\\")
+    return "".join("\\" + c if c in "|<>[]*_`" else c for c in text)

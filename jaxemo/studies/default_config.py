@@ -1,0 +1,71 @@
+"""The configuration of everything, with its defaults; files under configs/ change what they are about."""
+
+from ml_collections import ConfigDict
+
+
+def default_config() -> ConfigDict:
+    """A locked config: all three studies on the embedded corpus with the embedded encoders.
+
+    Every default of the recipe is our choice.
+    """
+    config = ConfigDict()
+    config.seed = 0
+    config.cache_dir = ""  # "" means $JAXEMO_CACHE, else the user's cache folder.
+    # 'acoustic', 'untrained/speech', 'untrained/music', hub ids or folders in hub layout.
+    config.encoders = ("acoustic", "untrained/speech", "untrained/music")
+
+    config.corpus = corpus = ConfigDict()
+    corpus.name = "synthetic"  # 'synthetic', 'ravdess' or 'manifest'
+    corpus.audio_dir = ""  # ravdess: any folder above the files
+    corpus.manifest = ""  # manifest: a CSV file
+    corpus.emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful")
+    corpus.calm = "keep_apart"  # 'keep_apart', 'merge_into_neutral' or 'drop'
+    corpus.unusable = "leave_out"  # 'leave_out' or 'stop'
+    corpus.seed = 0  # synthetic
+    corpus.clips_per_cell = 2  # synthetic: clips by speaker, emotion and domain
+
+    config.folds = ConfigDict({"num_folds": 6})
+
+    config.audio = audio = ConfigDict()
+    audio.crop_seconds = 3.0  # the middle of each clip, the same length in both domains
+    audio.batch_size = 16
+
+    config.layers = layers = ConfigDict()
+    layers.num_seeds = 3
+    layers.l2_strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+
+    config.transfer = transfer = ConfigDict()
+    transfer.methods = ("full", "weighted_sum", "lora", "adapter")
+    transfer.regimes = ("target_only", "two_stage")
+    transfer.num_folds = 6
+    transfer.num_seeds = 1
+
+    config.methods = methods = ConfigDict()
+    methods.full = ConfigDict({"adaptation_rate": 1e-4})
+    methods.weighted_sum = ConfigDict()
+    methods.lora = ConfigDict({"adaptation_rate": 1e-3, "rank": 8, "alpha": 16.0})
+    methods.adapter = ConfigDict({"adaptation_rate": 1e-3, "bottleneck": 32})
+
+    config.training = training = ConfigDict()
+    training.epochs = 20
+    training.batch_size = 32
+    training.micro_batches = 1
+    training.head_rate = 1e-3
+    training.head_width = 256
+    training.head_dropout = 0.1
+    training.weight_decay = 1e-2
+    training.clip_norm = 1.0
+    training.warmup = 0.1
+
+    config.train = train = ConfigDict()  # `jaxemo train`: one model
+    train.encoder = "untrained/speech"
+    train.method = "lora"
+    train.domains = ("speech",)
+    train.fold = 0
+
+    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
+    config.similarity = ConfigDict({"matrix_depth": 0.5})
+
+    # -1: all devices that the other axes leave.
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    return config.lock()

@@ -1,0 +1,129 @@
+"""Scoring a saved model on a corpus, and predicting single files, in a process of its own."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxemo.data.audio import UnusableAudio, read_waveform
+from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
+from jaxemo.data.corpora import DOMAINS, Corpus, Utterance
+from jaxemo.progress import Progress
+from jaxemo.studies.experiment import open_corpus
+from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
+
+
+def evaluate(
+    model: SavedModel, corpus_settings: Any, *, cache_dir: Path, progress: Progress
+) -> dict[str, Any]:
+    """Scores the model on every clip of a corpus whose speaker and content it has not seen.
+
+    Returns:
+      `figures` (rows by domain and metric), `predictions` (one row a clip), `left_out`, and how many
+      clips of seen speakers were not scored.
+
+    Raises:
+      ValueError: When the label sets differ, or no clip is left to score.
+    """
+    corpus = open_corpus(corpus_settings, cache_dir)
+    _check_labels(model, corpus)
+    store = open_clip_store(
+        corpus.utterances,
+        sample_rate_hz=model.source.sample_rate_hz,
+        cache_dir=cache_dir,
+        progress=progress.count("decoding"),
+    )
+    store = apply_policy(store, policy=UnusablePolicy(corpus_settings.unusable))
+    rows = _unseen_rows(model, store)
+    if not rows:
+        raise ValueError(
+            f"All {len(store)} usable clips come from speakers (or are copies of clips) that the "
+            "checkpoint was trained or selected on; scoring them would say nothing. Pass another corpus."
+        )
+    probabilities = class_probabilities(
+        model, lambda i: store.waveform(rows[i]), num_clips=len(rows)
+    )
+    scored = [store.utterances[row] for row in rows]
+    return {
+        "figures": _figures(scored, probabilities, corpus.emotions),
+        "predictions": _prediction_rows(scored, probabilities, corpus.emotions),
+        "left_out": [item._asdict() for item in (*corpus.left_out, *store.left_out)],
+        "seen_clips_not_scored": len(store) - len(rows),
+    }
+
+
+def predict_files(model: SavedModel, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """One record a file, in order: emotion, probabilities, duration.
+
+    Raises:
+      ValueError: Naming every file that cannot be used, before anything is computed.
+    """
+    waveforms = _read_all(paths, model.source.sample_rate_hz)
+    emotions = model.record["emotions"]
+    crop_seconds = model.record["audio"]["crop_seconds"]
+    probabilities = class_probabilities(model, waveforms.__getitem__, num_clips=len(waveforms))
+    for path, waveform, row in zip(paths, waveforms, probabilities, strict=True):
+        duration = len(waveform) / model.source.sample_rate_hz
+        yield {
+            "path": path,
+            "emotion": emotions[int(row.argmax())],
+            "probabilities": dict(zip(emotions, (round(float(p), 6) for p in row), strict=True)),
+            "duration_s": round(duration, 3),
+            "analysed_s": round(min(duration, crop_seconds), 3),
+        }
+
+
+def _read_all(paths: Sequence[str], sample_rate_hz: int) -> list[np.ndarray]:
+    waveforms, faults = [], []
+    for path in paths:
+        try:
+            waveforms.append(read_waveform(path, sample_rate_hz=sample_rate_hz))
+        except UnusableAudio as fault:
+            faults.append(f"{fault.path}: {fault.reason}")
+    if faults:
+        raise ValueError("Cannot predict:\n  " + "\n  ".join(faults))
+    return waveforms
+
+
+def _check_labels(model: SavedModel, corpus: Corpus) -> None:
+    expected = tuple(model.record["emotions"])
+    if tuple(corpus.emotions) != expected:
+        raise ValueError(
+            f"The checkpoint knows the emotions {', '.join(expected)}; the corpus config asks for "
+            f"{', '.join(corpus.emotions)}. Set --config.corpus.emotions and --config.corpus.calm to match."
+        )
+
+
+def _unseen_rows(model: SavedModel, store: ClipStore) -> list[int]:
+    speakers = set(model.record["seen_speakers"])
+    seen = set(model.record["seen_digests"])
+    return [
+        row
+        for row, (utterance, digest) in enumerate(zip(store.utterances, store.digests, strict=True))
+        if utterance.speaker not in speakers and digest not in seen
+    ]
+
+
+def _figures(scored: list[Utterance], probabilities, emotions) -> list[dict[str, Any]]:
+    labels = np.array([emotions.index(utterance.emotion) for utterance in scored])
+    figures = []
+    for domain in DOMAINS:
+        keep = np.array([utterance.domain == domain for utterance in scored])
+        if keep.any():
+            figures += figure_rows(labels[keep], probabilities[keep], emotions, domain)
+    return figures
+
+
+def _prediction_rows(scored: list[Utterance], probabilities, emotions) -> list[dict[str, Any]]:
+    return [
+        {
+            "path": utterance.path,
+            "domain": utterance.domain,
+            "speaker": utterance.speaker,
+            "emotion": utterance.emotion,
+            "predicted": emotions[int(row.argmax())],
+            "probability": float(row.max()),
+        }
+        for utterance, row in zip(scored, probabilities, strict=True)
+    ]

@@ -1,0 +1,160 @@
+"""Study 1, layers: how well each layer's pooled representation predicts emotion, in speech and in music."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxemo.analysis.probing import ProbeResult, fit_probes
+from jaxemo.analysis.scores import (
+    confusion_matrix,
+    macro_f1,
+    recalls,
+    student_interval,
+    unweighted_accuracy,
+    weighted_accuracy,
+)
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.studies.experiment import Embedded, Experiment
+
+SUMMARY_METRICS = {
+    "UA": unweighted_accuracy,
+    "WA": weighted_accuracy,
+    "macro_F1": macro_f1,
+}
+
+
+class LayerResults(NamedTuple):
+    """Rows of `results["layers"]` and `results["confusions"]`."""
+
+    rows: list[dict[str, Any]]
+    confusions: list[dict[str, Any]]
+
+
+def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> LayerResults:
+    """Probes every layer in every domain of the corpus.
+
+    Each (seed, fold) is one probe; a fold's figure is the mean over its seeds, and the interval is
+    Student's over folds: seeds share their test speakers, so they are no independent evidence.
+    """
+    rows, confusions = [], []
+    for domain in DOMAINS:
+        domain_rows = experiment.rows_of(domain)
+        if len(domain_rows) == 0:
+            continue
+        runs = _runs(experiment, domain_rows)
+        probes = fit_probes(
+            embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
+            experiment.labels[domain_rows],
+            train_weight=np.stack([run.train for run in runs]).astype(np.float32),
+            dev_weight=np.stack([run.dev for run in runs]).astype(np.float32),
+            l2_strengths=tuple(config.layers.l2_strengths),
+            num_classes=len(experiment.emotions),
+        )
+        confusion = _confusions(probes, runs, experiment, domain_rows)
+        identity = {
+            "encoder": embedded.source.name,
+            "origin": embedded.source.origin,
+            "domain": domain,
+        }
+        rows += _score_rows(confusion, runs, experiment, identity)
+        confusions += _best_confusion(confusion, probes, experiment, identity)
+    return LayerResults(rows, confusions)
+
+
+class _Run(NamedTuple):
+    """One probe's parts, as masks over the domain's rows."""
+
+    fold: int
+    seed: int
+    train: np.ndarray
+    dev: np.ndarray
+    test: np.ndarray
+
+
+def _runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"]) -> list[_Run]:
+    runs = []
+    for seed in range(len(experiment.folds)):
+        for fold in range(len(experiment.folds[seed])):
+            parts = experiment.split(seed, fold)
+            masks = (np.isin(domain_rows, part) for part in (parts.train, parts.dev, parts.test))
+            runs.append(_Run(fold, seed, *masks))
+    return runs
+
+
+def _confusions(
+    probes: ProbeResult, runs: list[_Run], experiment: Experiment, domain_rows
+) -> Int[np.ndarray, "L F C C"]:
+    """Test confusion matrix of every probe."""
+    labels = experiment.labels[domain_rows]
+    predictions = np.asarray(probes.predictions)
+    num_classes = len(experiment.emotions)
+    return np.stack(
+        [
+            [
+                confusion_matrix(labels[run.test], layer[index][run.test], num_classes=num_classes)
+                for index, run in enumerate(runs)
+            ]
+            for layer in predictions
+        ]
+    )
+
+
+def _score_rows(confusion, runs, experiment: Experiment, identity) -> list[dict[str, Any]]:
+    """Every metric of every layer: the fold's mean over seeds, then the interval over folds."""
+    folds = np.array([run.fold for run in runs])
+    context = {
+        "n": int(sum(run.test.sum() for run in runs if run.seed == 0)),
+        "folds": int(folds.max() + 1),
+        "seeds": len(experiment.folds),
+        "num_layers": len(confusion),
+        "chance": 1 / len(experiment.emotions),
+    }
+    rows = []
+    for layer, matrices in enumerate(confusion):
+        place = {**identity, "layer": layer}
+        for metric, emotion, values in metric_values(matrices, experiment.emotions):
+            interval = fold_interval(values, folds)
+            row = {"metric": metric, "emotion": emotion, **interval}
+            rows.append({**place, **row, **context})
+    return rows
+
+
+def metric_values(matrices, emotions: tuple[str, ...]):
+    """(metric, emotion, one value a matrix) for each summary metric and each emotion's recall."""
+    for metric, score in SUMMARY_METRICS.items():
+        yield metric, "all", np.array([score(matrix) for matrix in matrices])
+    per_emotion = np.array([recalls(matrix) for matrix in matrices])
+    for index, emotion in enumerate(emotions):
+        yield "recall", emotion, per_emotion[:, index]
+
+
+def fold_interval(
+    values: Float[np.ndarray, " F"],
+    folds: Int[np.ndarray, " F"],
+    *,
+    bounds: tuple[float, float] | None = (0.0, 1.0),
+) -> dict[str, Any]:
+    """mean, low and high over folds, each fold being the mean of its seeds.
+
+    A fold whose test part lacks the emotion has no recall (NaN) and does not count.
+    """
+    per_fold = [values[folds == fold].mean() for fold in np.unique(folds)]
+    interval = student_interval([value for value in per_fold if np.isfinite(value)], bounds=bounds)
+    return {"mean": interval.mean, "low": interval.low, "high": interval.high}
+
+
+def _best_confusion(confusion, probes, experiment: Experiment, identity) -> list[dict[str, Any]]:
+    """Confusions summed over folds and seeds at the layer that the dev parts prefer."""
+    layer = int(np.asarray(probes.dev_score).mean(axis=1).argmax())
+    place = {"study": "layers", **identity, "layer": layer}
+    return confusion_rows(confusion[layer].sum(axis=0), experiment.emotions, place)
+
+
+def confusion_rows(matrix, emotions: tuple[str, ...], place: dict) -> list[dict[str, Any]]:
+    """One flat row a cell of a confusion matrix."""
+    return [
+        {**place, "emotion": true, "predicted": predicted, "count": int(matrix[i, j])}
+        for i, true in enumerate(emotions)
+        for j, predicted in enumerate(emotions)
+    ]

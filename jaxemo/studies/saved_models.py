@@ -1,0 +1,202 @@
+"""Models on disk: a checkpoint and the record from which a new process rebuilds, scores and predicts.
+
+A checkpoint is scored only on speakers that it was neither trained nor selected on.
+"""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float, Int
+
+from jaxemo import __version__
+from jaxemo.analysis.embeddings import (
+    Waveforms,
+    embed_acoustics,
+    embed_corpus,
+    stem_features,
+)
+from jaxemo.analysis.scores import confusion_matrix
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.models.heads import LayerStatistics
+from jaxemo.peft import Prefix, make_method
+from jaxemo.studies.adaptation import Bench, Run, make_classifier, test_probabilities
+from jaxemo.studies.adaptation import test_rows as held_out_rows
+from jaxemo.studies.experiment import Experiment, Source, load_source
+from jaxemo.studies.layers import metric_values
+from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
+from jaxemo.training.classifier import Classifier, Frozen
+from jaxemo.training.loop import Examples, Trainer, TrainingSettings
+from jaxemo.training.sharding import tree_shardings
+
+RECORD_FORMAT = 1
+
+
+class SavedModel(NamedTuple):
+    """A restored model, ready to score."""
+
+    source: Source
+    trainer: Trainer
+    trainable: dict[str, Any]
+    frozen: Frozen
+    record: dict[str, Any]
+
+
+def save_run(
+    directory: Path, *, experiment: Experiment, bench: Bench, run: Run, config: Any
+) -> dict[str, Any]:
+    """Writes a run's checkpoint; returns its record, which holds the held-out figures of every domain."""
+    record = _make_record(experiment, bench, run, config)
+    state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
+    save_checkpoint(directory, state=state, record=record)
+    return record
+
+
+def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) -> dict[str, Any]:
+    parts = experiment.split(run.seed, run.fold)
+    seen = np.concatenate([parts.train, parts.dev])
+    source, classifier = bench.source, bench.trainer.classifier
+    return {
+        "format": RECORD_FORMAT,
+        "jaxemo": __version__,
+        "encoder": {
+            "source": source.source,
+            "name": source.name,
+            "origin": source.origin,
+            "fingerprint": source.fingerprint,
+            "sample_rate_hz": source.sample_rate_hz,
+        },
+        "method": {"name": bench.method.name, "options": bench.method_options},
+        "head": {
+            "width": classifier.head_width,
+            "dropout": classifier.head_dropout,
+            "num_layers": run.statistics.mean.shape[0],
+            "num_features": run.statistics.mean.shape[1],
+        },
+        "emotions": list(experiment.emotions),
+        "audio": config.audio.to_dict(),
+        "corpus": config.corpus.to_dict() | {"hash": experiment.corpus_hash()},
+        "training": bench.trainer.settings._asdict()
+        | {"regime": run.regime, "domains": list(run.domains), "seed": run.seed, "fold": run.fold},
+        "seen_speakers": sorted({experiment.utterances[row].speaker for row in seen}),
+        "seen_digests": sorted({experiment.digests[row] for row in seen}),
+        "best_epoch": run.fit.best_epoch,
+        "history": [epoch._asdict() for epoch in run.fit.history],
+        "figures": _held_out_figures(experiment, bench, run),
+    }
+
+
+def _held_out_figures(experiment: Experiment, bench: Bench, run: Run) -> list[dict[str, Any]]:
+    figures = []
+    for domain in DOMAINS:
+        rows = held_out_rows(experiment, run, domain)
+        if len(rows):
+            probabilities = test_probabilities(experiment, bench, run, domain)
+            figures += figure_rows(
+                experiment.labels[rows], probabilities, experiment.emotions, domain
+            )
+    return figures
+
+
+def figure_rows(
+    labels: Int[np.ndarray, " n"],
+    probabilities: Float[np.ndarray, "n C"],
+    emotions: tuple[str, ...],
+    domain: str,
+) -> list[dict[str, Any]]:
+    """UA, WA, macro-F1 and recalls of one set of clips; a recall without clips is None."""
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), num_classes=len(emotions))
+    return [
+        {
+            "domain": domain,
+            "emotion": emotion,
+            "metric": metric,
+            "mean": float(values[0]) if np.isfinite(values[0]) else None,
+            "n": len(labels),
+        }
+        for metric, emotion, values in metric_values([matrix], emotions)
+    ]
+
+
+def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None) -> SavedModel:
+    """Rebuilds a model from its checkpoint's own record.
+
+    Args:
+      encoder: Where the base encoder is now, if it is no longer where the record says.
+
+    Raises:
+      ValueError: When there is no checkpoint, or the encoder found is not the one trained on.
+    """
+    record = read_record(directory)
+    if record.get("format") != RECORD_FORMAT:
+        raise ValueError(
+            f"Checkpoint {str(directory)!r} has record format {record.get('format')!r}; this jaxemo "
+            f"({__version__}) reads format {RECORD_FORMAT}. It was written by {record.get('jaxemo')}."
+        )
+    source = _same_encoder(directory, record, encoder)
+    method = make_method(record["method"]["name"], **record["method"]["options"])
+    classifier = make_classifier(
+        source,
+        method,
+        head_width=record["head"]["width"],
+        head_dropout=record["head"]["dropout"],
+        num_classes=len(record["emotions"]),
+    )
+    settings = {name: record["training"][name] for name in TrainingSettings._fields}
+    trainer = Trainer(classifier, TrainingSettings(**settings), mesh=mesh)
+    base = source.encoder.params if method.prefix is Prefix.STEM else {}
+    state = _restore(directory, classifier, base, record, mesh)
+    frozen = Frozen(base, LayerStatistics(**state["statistics"]))
+    return SavedModel(source, trainer, state["trainable"], frozen, record)
+
+
+def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> Source:
+    expected = record["encoder"]
+    source = load_source(encoder or expected["source"])
+    if source.fingerprint != expected["fingerprint"]:
+        raise ValueError(
+            f"Checkpoint {str(directory)!r} was trained on an encoder with fingerprint "
+            f"{expected['fingerprint'][:16]}...; {source.source!r} has {source.fingerprint[:16]}.... "
+            "Pass --encoder with the folder or hub id of the original weights."
+        )
+    return source
+
+
+def _restore(directory, classifier: Classifier, base: Any, record: dict, mesh: Mesh) -> Any:
+    shape = (record["head"]["num_layers"], record["head"]["num_features"])
+    statistics = LayerStatistics(*(np.zeros(shape, np.float32) for _ in LayerStatistics._fields))
+    trainable = jax.eval_shape(classifier.init, jax.random.key(0), Frozen(base, statistics))
+    like = {"trainable": trainable, "statistics": statistics._asdict()}
+    return restore_state(directory, like=like, shardings=tree_shardings(like, mesh))
+
+
+def class_probabilities(
+    model: SavedModel, waveforms: Waveforms, *, num_clips: int
+) -> Float[np.ndarray, "n C"]:
+    """Class probabilities of `num_clips` clips, from their waveforms at the model's sample rate."""
+    examples = Examples(_prefix_inputs(model, waveforms, num_clips), np.zeros(num_clips, np.int64))
+    return model.trainer.predict(model.trainable, model.frozen, examples, rows=np.arange(num_clips))
+
+
+def _prefix_inputs(model: SavedModel, waveforms: Waveforms, num_clips: int) -> Any:
+    audio = model.record["audio"]
+    if model.trainer.classifier.method.prefix is Prefix.STEM:
+        return stem_features(
+            model.source.encoder,
+            waveforms,
+            num_clips=num_clips,
+            crop_seconds=audio["crop_seconds"],
+            batch_size=audio["batch_size"],
+        )
+    one_cell = {
+        "waveforms": waveforms,
+        "cell_of_clip": np.zeros(num_clips, np.int64),
+        "num_cells": 1,
+        "crop_seconds": audio["crop_seconds"],
+    }
+    if model.source.encoder is None:
+        rate = model.source.sample_rate_hz
+        return embed_acoustics(sample_rate_hz=rate, **one_cell).pooled
+    return embed_corpus(model.source.encoder, batch_size=audio["batch_size"], **one_cell).pooled

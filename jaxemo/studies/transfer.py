@@ -1,0 +1,221 @@
+"""Study 2, transfer: does music help speech emotion recognition, and speech help music's?
+
+Two-stage fine-tuning (stage 1 on the source domain, stage 2 on the target) against training on the
+target alone, and where asked on both at once, for every adaptation method and both directions. Stage 1
+of one direction is the target-only run of the other, so each is trained once.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxemo.analysis.scores import confusion_matrix, paired_interval, unweighted_accuracy
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.models.heads import layer_mixture
+from jaxemo.peft import Prefix, count_parameters, make_method
+from jaxemo.studies.adaptation import (
+    Bench,
+    Run,
+    make_bench,
+    test_probabilities,
+    test_rows,
+    train_run,
+)
+from jaxemo.studies.experiment import Embedded, Experiment
+from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
+from jaxemo.studies.saved_models import save_run
+from jaxemo.training.loop import EpochRecord
+
+TARGET_ONLY, TWO_STAGE, JOINT = "target_only", "two_stage", "joint"
+REGIMES = (TARGET_ONLY, TWO_STAGE, JOINT)
+
+LogEpoch = Callable[[str, EpochRecord], None]
+
+
+class TransferResults(NamedTuple):
+    """Rows of `results["transfer"]`, `["confusions"]` and `["layer_weights"]`."""
+
+    rows: list[dict[str, Any]]
+    confusions: list[dict[str, Any]]
+    layer_weights: list[dict[str, Any]]
+
+
+class _Outcome(NamedTuple):
+    """One run seen from its target domain."""
+
+    fold: int
+    seed: int
+    matrix: np.ndarray
+    mixture: np.ndarray
+
+
+def study_transfer(
+    experiment: Experiment,
+    embedded: Embedded,
+    config: Any,
+    *,
+    mesh: jax.sharding.Mesh,
+    models_dir: Path,
+    log_epoch: LogEpoch,
+) -> TransferResults:
+    """Every method of the config that this source allows, over all folds and seeds."""
+    results = TransferResults([], [], [])
+    for method_name in methods_for(embedded, config.transfer.methods):
+        bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
+        outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
+        parameters = 0
+        places = list(np.ndindex(config.transfer.num_seeds, _num_folds(experiment, config)))
+        label = f"{embedded.source.name}: {method_name}"
+        for seed, fold in experiment.progress.track(places, label, len(places)):
+            runs = _train_regimes(experiment, bench, config, seed, fold, log_epoch)
+            for (target, regime), run in runs.items():
+                outcomes[target, regime].append(_outcome(experiment, bench, run, target))
+                save_run(
+                    models_dir / _folder(bench, target, run),
+                    experiment=experiment,
+                    bench=bench,
+                    run=run,
+                    config=config,
+                )
+                parameters = count_parameters(run.fit.trainable)
+        new = _collect(experiment, bench, outcomes, parameters)
+        for whole, part in zip(results, new, strict=True):
+            whole.extend(part)
+    return results
+
+
+def methods_for(embedded: Embedded, names: tuple[str, ...]) -> list[str]:
+    """The methods that this source allows: those that train inside an encoder need one."""
+    if embedded.source.encoder is not None:
+        return list(names)
+    return [name for name in names if make_method(name).prefix is Prefix.LAYERS]
+
+
+def needs_stem(names: tuple[str, ...]) -> bool:
+    """Whether any of the methods trains inside the encoder, and so reads cached stem features."""
+    return any(make_method(name).prefix is Prefix.STEM for name in names)
+
+
+def source_of(target: str) -> str:
+    """The other domain."""
+    return DOMAINS[1 - DOMAINS.index(target)]
+
+
+def _num_folds(experiment: Experiment, config: Any) -> int:
+    return min(config.transfer.num_folds, len(experiment.folds[0]))
+
+
+def _train_regimes(
+    experiment: Experiment, bench: Bench, config: Any, seed: int, fold: int, log_epoch: LogEpoch
+) -> dict[tuple[str, str], Run]:
+    """(target, regime) -> run, for one seed and fold."""
+    runs: dict[tuple[str, str], Run] = {}
+
+    def train(target: str, regime: str, domains: tuple[str, ...], first: Run | None = None) -> None:
+        name = f"{bench.source.name}/{bench.method.name}/{target}/{regime}/fold{fold}/seed{seed}"
+        runs[target, regime] = train_run(
+            experiment,
+            bench,
+            seed=seed,
+            fold=fold,
+            regime=regime,
+            domains=domains,
+            dev_domain=target,
+            first_stage=first,
+            on_epoch=lambda record: log_epoch(name, record),
+        )
+
+    for target in DOMAINS:
+        train(target, TARGET_ONLY, (target,))
+    if TWO_STAGE in config.transfer.regimes:
+        for target in DOMAINS:
+            train(target, TWO_STAGE, (target,), runs[source_of(target), TARGET_ONLY])
+    if JOINT in config.transfer.regimes:
+        for target in DOMAINS:
+            train(target, JOINT, DOMAINS)
+    return runs
+
+
+def _outcome(experiment: Experiment, bench: Bench, run: Run, target: str) -> _Outcome:
+    probabilities = test_probabilities(experiment, bench, run, target)
+    labels = experiment.labels[test_rows(experiment, run, target)]
+    matrix = confusion_matrix(
+        labels, probabilities.argmax(axis=1), num_classes=len(experiment.emotions)
+    )
+    mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
+    return _Outcome(run.fold, run.seed, matrix, mixture)
+
+
+def _folder(bench: Bench, target: str, run: Run) -> Path:
+    slug = "".join(c if c.isalnum() else "-" for c in bench.source.name).strip("-")
+    return (
+        Path(slug) / bench.method.name / f"{target}-{run.regime}" / f"fold{run.fold}-seed{run.seed}"
+    )
+
+
+def _collect(
+    experiment: Experiment, bench: Bench, outcomes: dict, parameters: int
+) -> TransferResults:
+    results = TransferResults([], [], [])
+    for (target, regime), group in outcomes.items():
+        identity = {
+            "encoder": bench.source.name,
+            "origin": bench.source.origin,
+            "method": bench.method.name,
+            "direction": f"{source_of(target)}->{target}",
+            "regime": regime,
+            "domain": target,
+        }
+        context = {
+            "n": int(sum(o.matrix.sum() for o in group if o.seed == 0)),
+            "folds": len({o.fold for o in group}),
+            "seeds": len({o.seed for o in group}),
+            "chance": 1 / len(experiment.emotions),
+            "trainable_parameters": parameters,
+        }
+        rows = _score_rows(group, experiment)
+        if regime != TARGET_ONLY:
+            rows.append(_gain_row(group, outcomes[target, TARGET_ONLY]))
+        results.rows.extend({**identity, **row, **context} for row in rows)
+        matrix = sum(o.matrix for o in group)
+        place = {"study": "transfer", **identity, "layer": None}
+        results.confusions.extend(confusion_rows(matrix, experiment.emotions, place))
+        results.layer_weights.extend({**identity, **row} for row in _mixture_rows(group))
+    return results
+
+
+def _score_rows(group: list[_Outcome], experiment: Experiment) -> list[dict[str, Any]]:
+    folds = np.array([outcome.fold for outcome in group])
+    matrices = [outcome.matrix for outcome in group]
+    return [
+        {"metric": metric, "emotion": emotion, **fold_interval(values, folds)}
+        for metric, emotion, values in metric_values(matrices, experiment.emotions)
+    ]
+
+
+def _gain_row(group: list[_Outcome], baseline: list[_Outcome]) -> dict[str, Any]:
+    """UA minus target-only UA, paired by fold (each the mean of its seeds)."""
+    gained, without = (_accuracy_by_fold(outcomes) for outcomes in (group, baseline))
+    interval = paired_interval(gained, without)
+    figures = {"mean": interval.mean, "low": interval.low, "high": interval.high}
+    return {"metric": "UA_gain", "emotion": "all", **figures}
+
+
+def _accuracy_by_fold(outcomes: list[_Outcome]) -> list[float]:
+    by_fold = defaultdict(list)
+    for outcome in outcomes:
+        by_fold[outcome.fold].append(unweighted_accuracy(outcome.matrix))
+    return [float(np.mean(by_fold[fold])) for fold in sorted(by_fold)]
+
+
+def _mixture_rows(group: list[_Outcome]) -> list[dict[str, Any]]:
+    folds = np.array([outcome.fold for outcome in group])
+    mixtures = np.stack([outcome.mixture for outcome in group])
+    return [
+        {"layer": layer, **fold_interval(mixtures[:, layer], folds)}
+        for layer in range(mixtures.shape[1])
+    ]

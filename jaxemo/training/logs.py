@@ -1,0 +1,32 @@
+"""Training curves on disk: one JSONL file and TensorBoard event files, side by side."""
+
+import json
+from pathlib import Path
+
+from jaxemo.training.loop import EpochRecord
+
+
+class CurveLog:
+    """Appends one record an epoch and run; a context manager, so that files are closed."""
+
+    def __init__(self, directory: Path):
+        from tensorboardX import SummaryWriter
+
+        directory.mkdir(parents=True, exist_ok=True)
+        self._lines = (directory / "curves.jsonl").open("a", encoding="utf-8")
+        self._events = SummaryWriter(str(directory / "tensorboard"))
+
+    def __enter__(self) -> "CurveLog":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self._lines.close()
+        self._events.close()
+
+    def epoch(self, run: str, record: EpochRecord) -> None:
+        """Writes the epoch's figures under the run's name."""
+        figures = record._asdict()
+        self._lines.write(json.dumps({"run": run, **figures}) + "\n")
+        self._lines.flush()
+        for name in ("train_loss", "gradient_norm", "dev_score"):
+            self._events.add_scalar(f"{name}/{run}", figures[name], record.epoch)
