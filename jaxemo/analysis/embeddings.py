@@ -59,7 +59,7 @@ def load_batch(
     """Centre-cropped clips of the batch, normalised as the encoder asks, padded to the crop's length."""
     length = crop_samples(crop_seconds, sample_rate_hz=encoder.sample_rate_hz)
     clips = [centre_crop(waveforms(int(row)), num_samples=length) for row in batch.rows]
-    if encoder.normalisation is Normalisation.PER_CLIP:
+    if encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
         clips = [standardise(clip) for clip in clips]
     padded = pad_batch(clips, num_samples=length)
     return ClipBatch(batch, padded.waveform, padded.num_samples)

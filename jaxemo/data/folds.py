@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from jaxemo.data.corpora import Utterance
+from jaxemo.data.corpora import DOMAINS, Utterance
 
 PARTS = ("train", "dev", "test")
 # Test actors of each fold. Reference: Ma et al. 2024, EmoBox, arXiv 2406.07162.
@@ -67,12 +67,12 @@ class LeakageError(ValueError):
 
 
 def make_folds(
-    utterances: Sequence[Utterance], *, num_folds: int = 6, seed: int = 0
+    utterances: Sequence[Utterance], *, num_folds: int = 6, seed: int = 0, rotation: int = 0
 ) -> tuple[Fold, ...]:
     """Folds over the speakers of all corpora and both domains together.
 
     Speakers come in G groups. Fold f tests on group f, develops on group
-    (f + 1 + seed mod (G - 1)) mod G and trains on the rest. RAVDESS's groups are EmoBox's, without
+    (f + 1 + rotation mod (G - 1)) mod G and trains on the rest. RAVDESS's groups are EmoBox's, without
     the actors that have no clip; a group without any is no fold. Other speakers are dealt out by
     the seed such that clips per domain and emotion are as even as whole speakers allow.
 
@@ -80,7 +80,9 @@ def make_folds(
       utterances: The usable clips of all corpora in the study.
       num_folds: Folds to return, at most G; for a corpus other than RAVDESS also the number of
         groups, at least three and at most the number of speakers.
-      seed: Which group is dev, and how speakers other than RAVDESS's are dealt out.
+      seed: How speakers other than RAVDESS's are dealt out.
+      rotation: Which group is dev. Test groups stay as they are, so that rotations are repeats of
+        one test and can be averaged within it.
 
     Raises:
       ValueError: `num_folds` is not positive, or there are fewer than three groups of speakers.
@@ -95,7 +97,7 @@ def make_folds(
             f"{[groups[index] for index in indices]}. Add speakers of other groups"
             f" (RAVDESS's are {RAVDESS_TEST_ACTORS})."
         )
-    step = 1 + seed % (len(indices) - 1)
+    step = 1 + rotation % (len(indices) - 1)
     folds = []
     for position, test in enumerate(indices[:num_folds]):
         dev = indices[(position + step) % len(indices)]
@@ -156,24 +158,21 @@ def audit(
 def fold_summary(
     utterances: Sequence[Utterance], folds: Sequence[Fold]
 ) -> list[dict[str, str | int]]:
-    """One flat row for every fold, part and domain: speakers by name, and number of clips."""
+    """One flat row for every fold and part: speakers by name, and number of clips in each domain."""
     rows = []
     for fold in folds:
         for part, positions in split(utterances, fold)._asdict().items():
             clips = [utterances[position] for position in positions]
-            for domain in sorted({row.domain for row in utterances}):
-                here = [row for row in clips if row.domain == domain]
-                speakers = sorted({row.speaker for row in here})
-                rows.append(
-                    {
-                        "fold": fold.index,
-                        "part": part,
-                        "domain": domain,
-                        "clips": len(here),
-                        "num_speakers": len(speakers),
-                        "speakers": " ".join(speakers),
-                    }
-                )
+            counts = Counter(clip.domain for clip in clips)
+            speakers = sorted({clip.speaker for clip in clips})
+            rows.append(
+                {
+                    "fold": fold.index,
+                    "part": part,
+                    "speakers": ", ".join(speakers),
+                    **{f"clips_{domain}": counts[domain] for domain in DOMAINS},
+                }
+            )
     return rows
 
 

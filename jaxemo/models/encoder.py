@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxemo.models import layers, positional
@@ -50,7 +51,7 @@ class ConvLayers(nn.Module):
     """The stem's convolutions, named by their index."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -70,7 +71,7 @@ class FeatureExtractor(nn.Module):
     """The convolutional stem."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -83,7 +84,7 @@ class LayerStack(nn.Module):
     """The transformer layers, named by their index; gives each one's input and the last's output."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: Remat = Remat.NOTHING
 
     def setup(self):
@@ -119,7 +120,7 @@ class Transformer(nn.Module):
     """Positional convolution, the layers, and the norm before (base) or after them (stable)."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: Remat = Remat.NOTHING
 
     @nn.compact
@@ -155,7 +156,7 @@ class AudioEncoder(nn.Module):
     """
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
     remat: Remat = Remat.NOTHING
 
     def setup(self):
@@ -230,7 +231,7 @@ def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:
     ]
 
 
-def _full_precision(dtype: jnp.dtype) -> contextlib.AbstractContextManager:
+def _full_precision(dtype: DTypeLike) -> contextlib.AbstractContextManager:
     """Inside it a product of float32 arrays is computed in float32; forward and its transposes alike."""
     if jnp.dtype(dtype) == jnp.float32:
         return jax.default_matmul_precision("highest")

@@ -188,7 +188,9 @@ def write(
     for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
         (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     tensors = checkpoint_names.torch_from_params(params)
-    safetensors.numpy.save_file(tensors, directory / WEIGHTS[0], metadata={"format": "pt"})
+    # Not save_file, whose files only their owner can read.
+    content = safetensors.numpy.save(tensors, metadata={"format": "pt"})
+    (directory / WEIGHTS[0]).write_bytes(content)
 
 
 def _parts(path: Path, *, must_exist: bool = True) -> list[Path]:

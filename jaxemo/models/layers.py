@@ -16,6 +16,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxemo.models.config import EncoderConfig, StemNorm
@@ -39,7 +40,7 @@ class MaskedGroupNorm(nn.Module):
     alone. Over all steps, as published code does it, the padding changes every valid frame.
     """
 
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -62,7 +63,7 @@ class ConvLayer(nn.Module):
 
     config: EncoderConfig
     index: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -90,7 +91,7 @@ class FeatureProjection(nn.Module):
     """Layer norm over the stem's channels, then a dense map to the model width."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -113,7 +114,7 @@ class Attention(nn.Module):
 
     config: EncoderConfig
     index: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self):
         config = self.config
@@ -182,7 +183,7 @@ class FeedForward(nn.Module):
     """Two dense layers with an activation and dropout between and after."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -203,7 +204,7 @@ class EncoderLayer(nn.Module):
 
     config: EncoderConfig
     index: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     def setup(self):
         config = self.config
@@ -238,7 +239,7 @@ class EncoderLayer(nn.Module):
 
 
 def dense(
-    config: EncoderConfig, features: int, dtype: jnp.dtype, name: str | None = None
+    config: EncoderConfig, features: int, dtype: DTypeLike, name: str | None = None
 ) -> nn.Dense:
     """A dense layer with float32 parameters and the family's initialisation."""
     return nn.Dense(
@@ -249,7 +250,7 @@ def dense(
     )
 
 
-def layer_norm(epsilon: float, dtype: jnp.dtype, name: str | None = None) -> nn.LayerNorm:
+def layer_norm(epsilon: float, dtype: DTypeLike, name: str | None = None) -> nn.LayerNorm:
     """Layer norm over channels, its variance in two passes, as E[x^2] - E[x]^2 cancels."""
     return nn.LayerNorm(epsilon=epsilon, use_fast_variance=False, dtype=dtype, name=name)
 

@@ -8,6 +8,7 @@ padding counts as silence outside the clip, which is what a clip alone has aroun
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxemo.models.config import EncoderConfig
@@ -21,7 +22,7 @@ class WeightNormConv(nn.Module):
     """
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -42,7 +43,7 @@ class PositionalConv(nn.Module):
     """wav2vec 2.0's relative position embedding: one wide grouped convolution and an activation."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -57,7 +58,7 @@ class StackedConvLayer(nn.Module):
     """One of data2vec's: convolution, layer norm without parameters, activation."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -82,7 +83,7 @@ class GroupedConv(nn.Module):
     """Plain grouped convolution over time, kernel in Flax's (taps, in / groups, out) layout."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(self, inputs: Float[Array, "B T D"]) -> Float[Array, "B T D"]:
@@ -98,7 +99,7 @@ class StackedPositionalConv(nn.Module):
     """data2vec-audio's position embedding: `pos_conv_depth` narrow grouped convolutions in a row."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
@@ -111,7 +112,7 @@ class StackedConvLayers(nn.Module):
     """The convolutions of `StackedPositionalConv`, named by their index."""
 
     config: EncoderConfig
-    dtype: jnp.dtype = jnp.float32
+    dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(

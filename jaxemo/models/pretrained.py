@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxemo.models import hub_layout
@@ -84,7 +85,7 @@ class Encoder:
 def load_encoder(
     source: str | Path,
     *,
-    dtype: Any = jnp.float32,
+    dtype: DTypeLike = jnp.float32,
     revision: str | None = None,
     normalisation: Normalisation | None = None,
     remat: Remat = Remat.NOTHING,

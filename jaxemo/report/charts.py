@@ -4,6 +4,7 @@ A chart takes plain numbers and names, knows nothing of result rows, and returns
 is 360 units wide, so that its text stays readable when a phone shows one chart across the screen.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -97,7 +98,8 @@ def line_chart(
     parts = [_frame_x(x, bottom, height), *(_grid_y(y, tick, left, right) for tick in y.ticks)]
     parts += [_reference(r, y, left, right - 5 * i) for i, r in enumerate(references)]
     parts += [_band(s, x, y) for s in series]
-    parts += [_curve(s, x, y) for s in series]
+    spacing = math.ceil(len(layers) / 10) if len(series) > 3 and len(layers) > 14 else 1
+    parts += [_curve(s, x, y, (i % spacing, spacing)) for i, s in enumerate(series)]
     parts.append(
         text("layer", (left + right) / 2, height - 4, class_="axis-name", text_anchor="middle")
     )
@@ -150,9 +152,11 @@ def matrix_chart(
 ) -> Markup:
     """A field of cells, each coloured by where its value lies between the limits."""
     left = 24.0 + LETTER * max(len(name) for name in rows)
-    cell_width = (WIDTH - left - 2) / len(columns)
     longest = LETTER * max(len(name) for name in columns)
-    slanted = longest > cell_width - 2
+    slanted = longest > (WIDTH - left - 2) / len(columns) - 2
+    # A slanted name leans over the cells to its right, and the last one needs room to do so.
+    overhang = 0.55 * longest if slanted else 0.0
+    cell_width = (WIDTH - left - overhang - 2) / len(columns)
     top = 24.0 + (0.6 * longest + 8 if slanted else 12)
     cell_height = 30.0 if len(rows) <= 9 else 18.0
     height = top + cell_height * len(rows) + 4
@@ -244,18 +248,19 @@ def _band(series: Series, x: Axis, y: Axis) -> Markup:
     return tag("path", d=path, class_=f"band {series.style}")
 
 
-def _curve(series: Series, x: Axis, y: Axis) -> Markup:
+def _curve(series: Series, x: Axis, y: Axis, marked: tuple[int, int]) -> Markup:
+    """The line, and markers from the first of `marked` on in steps of the second."""
     spots = [(x.position(p.x), y.position(p.mean)) for p in series.points]
     parts = [polyline(spots, f"line {series.style}")] if len(spots) > 1 else []
     if series.marker == "none":
         return tag("g", *parts)
-    size = 3.2 if len(spots) <= 14 else 2.4
-    for point, (at_x, at_y) in zip(series.points, spots, strict=True):
+    first, step = marked
+    size = 3.2 if len(spots) <= 14 else 2.6
+    for i, (point, (at_x, at_y)) in enumerate(zip(series.points, spots, strict=True)):
         if point.style == "best":
             parts.append(tag("circle", cx=at_x, cy=at_y, r=7.0, class_=f"ring {series.style}"))
-        mark = marker(
-            series.marker, at_x, at_y, size=size, class_=f"mark {series.style} {point.style}"
-        )
+        style = f"mark {series.style} {point.style}" if i % step == first else "unmarked"
+        mark = marker(series.marker, at_x, at_y, size=size, class_=style)
         parts.append(tag("g", tag("title", point.text), mark))
     return tag("g", *parts)
 

@@ -10,34 +10,18 @@ KEY = ("encoder", "domain", "layer", "direction", "method", "regime")
 
 
 def confusion_section(results: dict) -> Section:
-    """A matrix for each probe of a best layer and for each way of transfer, folded."""
+    """A matrix for each probe, and on demand one for each way of transfer."""
     rows = results.get("confusions") or []
-    probes = _best_layers_only(results, r.select(rows, study="layers"))
+    probes = r.select(rows, study="layers")
     transfer = r.select(rows, study="transfer")
-    figures = [
-        _figure(results, "confusions-layers", "Layer probes", probes),
-        _figure(results, "confusions-transfer", "Transfer", transfer),
-    ]
     return Section(
         "confusions",
         "Confusions",
         "Which emotions are taken for which?",
         [],
-        [],
-        f.with_panels(figures),
+        f.with_panels([_figure(results, "confusions-layers", "Layer probes", probes)]),
+        f.with_panels([_figure(results, "confusions-transfer", "Transfer", transfer)]),
     )
-
-
-def _best_layers_only(results: dict, rows: list[dict]) -> list[dict]:
-    """The rows of the best layer of each encoder and domain, or all where that layer has none."""
-    best = {(b.row["encoder"], b.row["domain"]): b.row["layer"] for b in r.best_layers(results)}
-    present = {(row["encoder"], row["domain"], row["layer"]) for row in rows}
-    chosen = []
-    for row in rows:
-        layer = best.get((row["encoder"], row["domain"]))
-        if layer == row["layer"] or (row["encoder"], row["domain"], layer) not in present:
-            chosen.append(row)
-    return chosen
 
 
 def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> Figure:
@@ -57,8 +41,8 @@ def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> F
         panels,
         [f.scale_key("0 %", "100 %")],
         "Of the clips of each true emotion (rows), the share that got each answer (columns), in "
-        "%, summed over test folds. Outlined: right answers. To read: high figures outside the "
-        "outline are emotions that are mixed up. Counts are in the tables.",
+        "%, summed over test folds and seeds. Outlined: right answers. To read: high figures "
+        "outside the outline are emotions that are mixed up. Counts are in the tables.",
         counts,
     )
 

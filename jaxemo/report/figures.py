@@ -124,14 +124,14 @@ def scale_key(low: str, high: str) -> Key:
     return Key(charts.scale_swatch(), f"{low} to {high}")
 
 
-def interval_note(results: dict, study: str, rows: list[dict]) -> str:
-    """How the study says that its intervals are computed, or that there are none."""
+def fold_intervals(rows: list[dict]) -> str:
+    """How the intervals of scores are computed, or why there are none (see `analysis.scores`)."""
     if all(row["low"] is None for row in rows):
-        return "There are no intervals: the study had one fold."
-    stated = ((results.get("provenance") or {}).get("intervals") or {}).get(study)
-    folds = max((row.get("folds") or 0 for row in rows), default=0)
-    over = f" over {folds} folds with different speakers" if folds else ""
-    return stated or f"Bands and whiskers: 95 % intervals{over}."
+        return "One fold: there are no intervals."
+    return (
+        "Bands and whiskers: 95 % intervals, Student's t over folds with different speakers, seeds "
+        "averaged within a fold."
+    )
 
 
 def percent_tick(value: float) -> str:

@@ -37,7 +37,7 @@ def findings(results: dict) -> list[Finding]:
 def cautions(results: dict) -> list[str]:
     """What a reader must know first: random weights, single folds, and the run's own notes."""
     said = []
-    untrained = r.origin_of(results, "untrained")
+    untrained = [name for name, origin in r.origins(results).items() if origin == "untrained"]
     if untrained:
         said.append(
             f"{_listed(untrained)} {_verb(untrained, 'has', 'have')} random weights, marked "
@@ -75,7 +75,7 @@ def _best_layer(best: r.Best) -> str:
     row = best.row
     if row["origin"] == "hand-made":
         return f"{row['domain']} {_score(row)}"
-    says = f"{row['domain']} highest at layer {row['layer']} of {row['num_layers']}, {_score(row)}"
+    says = f"{row['domain']} highest at layer {row['layer']} of {best.last_layer}, {_score(row)}"
     within = best.layers_within
     if within:
         says += f", {_many(len(within), 'other layer')} inside that interval"
@@ -108,7 +108,7 @@ def _transfer_sentences(results: dict) -> list[Sentence]:
             )
         )
     for direction in r.values(known, "direction"):
-        of = [row["mean"] for row in r.select(known, direction=direction)]
+        of = [row["mean"] for row in r.select(known, direction=direction, regime="two_stage")]
         said.append(
             Sentence(
                 r.DIRECTIONS.get(direction, direction),
@@ -125,6 +125,7 @@ def _largest_gain(results: dict, known: list[dict]) -> str:
         r.encoder_labels(results)[top["encoder"]],
         r.METHODS.get(top["method"], top["method"]),
         r.DIRECTIONS.get(top["direction"], top["direction"]),
+        r.REGIMES.get(top["regime"], top["regime"]),
     )
     figure = f"{r.with_interval(top, r.points)} points of UA ({', '.join(names)})"
     if top["mean"] <= 0:

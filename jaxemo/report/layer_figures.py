@@ -47,7 +47,7 @@ def _curves(results: dict) -> Figure:
         panels,
         [*f.domain_keys(learnt), *map(f.reference_key, references)],
         "Mean recall over the emotions (UA, %) of a classifier trained on each layer; layer 0 is "
-        f"the input of the first layer. {f.interval_note(results, 'layers', scores)} A ring marks "
+        f"the input of the first layer. {f.fold_intervals(scores)} A ring marks "
         "the highest layer of a curve. All panels share one scale. To read: a layer whose band "
         "lies above the baseline's line holds more than the hand-made features; where two bands "
         "overlap, the difference may be chance.",

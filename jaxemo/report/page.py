@@ -63,6 +63,7 @@ def _corpus_section(results: dict) -> Section:
     made = [
         tables.corpus_table(results),
         tables.fold_table(results),
+        tables.empty_cell_table(results),
         tables.left_out_table(results),
     ]
     return Section("corpus", "Corpus and folds", question, with_rows(made), [], [])
@@ -87,14 +88,14 @@ def _provenance_tables(results: dict, provenance: dict) -> list[tables.Table]:
     run = {k: provenance[k] for k in ("started", "device", "corpus_hash") if provenance.get(k)}
     run |= {f"wall time, {study}": time for study, time in wall.items()}
     made = [
-        tables.mapping_table("The run", ("what", "value"), run) if run else None,
+        tables.mapping_table("The run", ("what", "value"), run),
         tables.encoder_table(results),
         tables.mapping_table("Versions", ("package", "version"), provenance.get("versions") or {}),
         tables.mapping_table(
             "Resolved configuration", ("key", "value"), provenance.get("config") or {}
         ),
     ]
-    return [table for table in made if table is not None and table.rows and table.rows[0][0]]
+    return with_rows(made)
 
 
 def _environment() -> Environment:

@@ -9,8 +9,7 @@ import math
 from typing import Any, NamedTuple
 
 COLUMNS = {
-    "layers": "encoder origin domain layer num_layers emotion metric mean low high n folds seeds "
-    "chance",
+    "layers": "encoder origin domain layer emotion metric mean low high n folds seeds chance",
     "confusions": "study encoder domain layer method direction regime emotion predicted count",
     "transfer": "encoder origin method direction regime domain emotion metric mean low high n "
     "folds seeds chance trainable_parameters",
@@ -19,6 +18,7 @@ COLUMNS = {
     "n_b clips_a clips_b d small_sample",
     "corpus": "domain emotion clips speakers seconds",
     "folds": "fold part speakers clips_speech clips_music",
+    "empty_cells": "fold part domain emotion",
     "left_out": "path reason",
 }
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
@@ -40,6 +40,7 @@ class Best(NamedTuple):
     """The highest layer of one encoder in one domain, and the layers inside its interval."""
 
     row: dict
+    last_layer: int
     layers_within: list[int]
 
 
@@ -98,25 +99,23 @@ def values(rows: list[dict], column: str) -> list:
     return sorted(distinct, key=lambda v: order.index(v) if v in order else len(order))
 
 
+def origins(results: dict) -> dict[str, str | None]:
+    """The encoders of the results in order of appearance, each with its origin."""
+    described = (results.get("provenance") or {}).get("encoders") or []
+    found = {e["name"]: e.get("origin") for e in described if e.get("name")}
+    for section in ("layers", "transfer", "similarity", "confusions", "layer_weights"):
+        for row in results.get(section) or []:
+            found[row["encoder"]] = row.get("origin") or found.get(row["encoder"])
+    return found
+
+
 def encoder_labels(results: dict) -> dict[str, str]:
     """What each encoder is called everywhere; random weights are always called untrained."""
     labels = {}
-    described = (results.get("provenance") or {}).get("encoders") or []
-    rows = [r for s in ("layers", "transfer", "similarity") for r in results.get(s) or []]
-    for name, origin in [(e.get("name"), e.get("origin")) for e in described] + [
-        (row["encoder"], row["origin"]) for row in rows
-    ]:
-        marked = origin == "untrained" and "untrained" not in str(name).lower()
-        labels[name] = f"{name} (untrained)" if marked else str(name)
-    for row in [r for s in ("confusions", "layer_weights") for r in results.get(s) or []]:
-        labels.setdefault(row["encoder"], str(row["encoder"]))
+    for name, origin in origins(results).items():
+        marked = origin == "untrained" and "untrained" not in name.lower()
+        labels[name] = f"{name} (untrained)" if marked else name
     return labels
-
-
-def origin_of(results: dict, origin: str) -> list[str]:
-    """The names of the encoders of one origin, in the order in which they appear."""
-    rows = [r for s in ("layers", "transfer", "similarity") for r in results.get(s) or []]
-    return list(dict.fromkeys(row["encoder"] for row in rows if row["origin"] == origin))
 
 
 def best_layer(rows: list[dict]) -> Best | None:
@@ -128,10 +127,11 @@ def best_layer(rows: list[dict]) -> Best | None:
     if not known:
         return None
     best = max(known, key=lambda row: (row["mean"], -row["layer"]))
+    last = max(row["layer"] for row in rows)
     if best["low"] is None:
-        return Best(best, [])
+        return Best(best, last, [])
     within = [r["layer"] for r in known if r is not best and r["mean"] >= best["low"]]
-    return Best(best, sorted(within))
+    return Best(best, last, sorted(within))
 
 
 def best_layers(results: dict) -> list[Best]:
@@ -197,7 +197,7 @@ def distance(value: float | None) -> str:
         return UNKNOWN
     if value == 0:
         return "0"
-    magnitude = math.floor(math.log10(abs(value)))
+    magnitude = int(f"{value:.2e}".partition("e")[2])  # of the rounded value: 9.999 is 10.0
     if not -4 < magnitude < 5:
         return f"{value:.2e}"
     return f"{value:.{max(0, 2 - magnitude)}f}"

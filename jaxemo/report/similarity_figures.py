@@ -9,9 +9,8 @@ from jaxemo.report.charts import Cell, Point, Series
 from jaxemo.report.figures import Figure, Key, Panel, Section
 from jaxemo.report.svg import linear_axis, log_axis
 
-EMOTION_MARKERS = ("circle", "square", "triangle", "wedge", "diamond", "plus", "bar", "post")
+EMOTION_MARKERS = ("circle", "square", "triangle", "wedge", "diamond", "plus", "dash", "post")
 LOG_SCALE_FROM = 30  # ratio of the largest to the smallest distance that a linear axis still shows
-SMALL = "†"
 
 
 def similarity_section(results: dict) -> Section:
@@ -52,7 +51,7 @@ def _lines(results: dict) -> Figure:
         panels,
         [*_emotion_keys(cross), *null_keys],
         "Fréchet Audio Distance (FAD) between speech and music of the same emotion. "
-        f"{f.interval_note(results, 'similarity', cross)} The grey region spans the same-domain "
+        f"{_intervals(cross)} The grey region spans the same-domain "
         "nulls, the distances between two halves of the speakers within speech or within music. "
         "To read: what lies inside the grey region cannot be told from speaker variation. Scales "
         "differ between panels, and FAD is not comparable between encoders. Hollow markers rest "
@@ -83,8 +82,8 @@ def _fields(results: dict) -> Figure:
         "The figure in a cell is the FAD; its colour is that FAD over the mean of its layer, so "
         "that layers of different scale can be compared. A corner marks the nearest emotion of a "
         "layer. To read: a column that stays at the low end of the colours is an emotion that "
-        f"the encoder places nearer across the domains than the others. {SMALL} fewer than 2 d "
-        "frames. Intervals and same-domain nulls are in the tables.",
+        f"the encoder places nearer across the domains than the others. {tables.SMALL} fewer than "
+        "2 d frames. Intervals and same-domain nulls are in the tables.",
         [tables.distance_table(results, encoder) for encoder in r.values(cross, "encoder")],
     )
 
@@ -121,9 +120,15 @@ def _cross_emotion(results: dict) -> Figure:
         "FAD between each emotion in speech (rows) and each in music (columns), at one layer. "
         "Outlined: the same emotion. A corner marks the nearest music emotion of a row. To read: "
         "where corners sit in the outlined cells, the encoder's distances follow emotion across "
-        f"the domains. {SMALL} fewer than 2 d frames.",
+        f"the domains. {tables.SMALL} fewer than 2 d frames.",
         [tables.cross_emotion_table(results, encoder) for encoder in r.values(rows, "encoder")],
     )
+
+
+def _intervals(rows: list[dict]) -> str:
+    if any(row["low"] is not None for row in rows):
+        return "Bands: 95 % intervals."
+    return "It carries no interval here."
 
 
 def _cross_cell(row: dict, of: list[dict]) -> Cell:
@@ -137,7 +142,7 @@ def _cross_cell(row: dict, of: list[dict]) -> Cell:
 
 
 def _figure(row: dict) -> str:
-    return r.distance(row["mean"]) + (SMALL if row["small_sample"] else "")
+    return r.distance(row["mean"]) + (tables.SMALL if row["small_sample"] else "")
 
 
 def _nulls(rows: list[dict]) -> list[dict]:
@@ -186,7 +191,7 @@ def _distance_axis(points: list[Point]) -> tuple[partial, str]:
     ends = [v for p in points for v in (p.low, p.mean, p.high) if v is not None]
     means = [p.mean for p in points if p.mean > 0]
     if means and max(means) / min(means) > LOG_SCALE_FROM:
-        return partial(log_axis, min(means), max(ends), label=_tick), "FAD (log scale)"
+        return partial(log_axis, 0.9 * min(means), 1.1 * max(ends), label=_tick), "FAD (log scale)"
     top = f.round_up(max(ends)) or 1.0
     return partial(linear_axis, 0.0, top, label=_tick), "FAD"
 

@@ -18,7 +18,7 @@ MARKERS = {
     "diamond": "M{x},{tt}L{rr},{y}L{x},{bb}L{ll},{y}Z",
     "triangle": "M{x},{tt}L{rr},{b}H{ll}Z",
     "wedge": "M{x},{bb}L{rr},{t}H{ll}Z",
-    "bar": "M{ll},{t2}H{rr}V{b2}H{ll}Z",
+    "dash": "M{ll},{t2}H{rr}V{b2}H{ll}Z",
     "post": "M{l2},{tt}H{r2}V{bb}H{l2}Z",
     "plus": "M{l2},{tt}H{r2}V{t2}H{rr}V{b2}H{r2}V{bb}H{l2}V{b2}H{ll}V{t2}H{l2}Z",
 }
@@ -103,14 +103,19 @@ def linear_axis(
 def log_axis(
     low: float, high: float, *, start: float, end: float, label: Callable[[float], str]
 ) -> Axis:
-    """A linear axis over log10(value) between whole powers of ten; 0 sits on the lower one."""
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    last = max(last, first + 1)
-    inner = linear_axis(first, last, start=start, end=end, label=label)
-    step = max(1, math.ceil((last - first) / 5))
-    ticks = [10.0**power for power in range(first, last + 1, step)]
+    """A linear axis over log10(value), ticks at 1, 2 and 5 times powers of ten where these are few.
+
+    Both ends must be above 0; a distance of 0 sits on the lower one.
+    """
+    inner = linear_axis(math.log10(low), math.log10(high), start=start, end=end, label=label)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for multiples in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [m * 10.0**power for power in powers for m in multiples]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= 7:
+            break
     return inner._replace(
-        position=lambda value: inner.position(math.log10(max(value, 10.0**first))), ticks=ticks
+        position=lambda value: inner.position(math.log10(max(value, low))), ticks=ticks
     )
 
 

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 
 from jaxemo.report import rows as r
 
+_TOO_MUCH = ("folds", "clips", "trained parameters", "layers nearest", "layers farthest")
+SMALL = "\N{DAGGER}"
+
 
 class Table(NamedTuple):
     """Strings in rows; `keys` leading columns name the row, `figures` trailing ones are numbers."""
@@ -21,7 +24,7 @@ class Table(NamedTuple):
 
 def summary_table(results: dict) -> str:
     """The headline figures as short plain text for a terminal, in ASCII as far as names allow."""
-    blocks = [_plain(table) for table in headlines(results)]
+    blocks = [_plain(_without(table, *_TOO_MUCH)) for table in headlines(results)]
     text = "\n\n".join(blocks) if blocks else "The results hold no figures."
     return text.replace("→", "->").replace(r.MINUS, "-").replace(r.UNKNOWN, "-")
 
@@ -44,52 +47,45 @@ def best_layer_table(results: dict) -> Table:
     for best in r.best_layers(results):
         row = best.row
         hand_made = row["origin"] == "hand-made"
-        layer = r.UNKNOWN if hand_made else f"{row['layer']} of {row['num_layers']}"
-        body.append(
-            [
-                labels[row["encoder"]],
-                row["domain"],
-                layer,
-                r.with_interval(row),
-                r.percent(row["chance"]),
-                r.count(row["n"]),
-            ]
-        )
+        layer = r.UNKNOWN if hand_made else f"{row['layer']} of {best.last_layer}"
+        score = [r.with_interval(row), r.percent(row["chance"])]
+        size = [r.count(row["folds"]), r.count(row["n"])]
+        body.append([labels[row["encoder"]], row["domain"], layer, *score, *size])
     return Table(
         "Layers: the layer with the highest UA (unweighted accuracy, %)",
-        ["encoder", "domain", "best layer", "UA [95 %]", "chance", "clips"],
+        ["encoder", "domain", "best layer", "UA [95 %]", "chance", "folds", "clips"],
         body,
         keys=2,
-        figures=4,
+        figures=5,
     )
 
 
 def transfer_table(results: dict) -> Table:
-    """UA on the target domain by regime, and the gain of two stages paired by fold."""
+    """UA on the target domain by regime, and the gains over target-only paired by fold."""
     scores = r.select(results.get("transfer"), metric="UA", emotion="all")
-    gains = r.select(results.get("transfer"), metric="UA_gain", emotion="all", regime="two_stage")
-    regimes = r.values(scores, "regime")
+    gains = r.select(results.get("transfer"), metric="UA_gain", emotion="all")
+    regimes, gained = r.values(scores, "regime"), r.values(gains, "regime")
     labels = r.encoder_labels(results)
     body = []
     for encoder, direction, method in _combinations(scores, "encoder", "direction", "method"):
-        same = {"encoder": encoder, "direction": direction, "method": method}
-        of = r.select(scores, **same)
-        by_regime = [r.with_interval(_first(r.select(of, regime=regime))) for regime in regimes]
-        gain = r.with_interval(_first(r.select(gains, **same)), r.points)
-        names = [
-            labels[encoder],
-            r.DIRECTIONS.get(direction, direction),
-            r.METHODS.get(method, method),
-        ]
-        body.append([*names, *by_regime, gain, r.count(of[0]["trainable_parameters"])])
+        run = {"encoder": encoder, "direction": direction, "method": method}
+        first = r.select(scores, **run)[0]
+        score = [r.with_interval(_first(r.select(scores, **run, regime=g))) for g in regimes]
+        gain = [r.with_interval(_first(r.select(gains, **run, regime=g)), r.points) for g in gained]
+        names = [labels[encoder], _name("direction", direction), _name("method", method)]
+        size = [r.count(first["folds"]), r.count(first["trainable_parameters"])]
+        body.append([*names, *score, *gain, *size])
+    heads = [_name("regime", regime) for regime in regimes]
+    heads += [f"gain of {_name('regime', regime)}" for regime in gained] + [
+        "folds",
+        "trained parameters",
+    ]
     return Table(
-        "Transfer: UA on the target domain (%), and the paired gain of two stages (points)",
-        ["encoder", "direction", "method"]
-        + [r.REGIMES.get(regime, regime) for regime in regimes]
-        + ["gain [95 %]", "trained parameters"],
+        "Transfer: UA on the target domain (%), and its gain over target-only (points), [95 %]",
+        ["encoder", "direction", "method", *heads],
         body,
         keys=3,
-        figures=len(regimes) + 2,
+        figures=len(heads),
     )
 
 
@@ -178,38 +174,26 @@ def layer_weight_table(results: dict, encoder: str) -> Table:
 
 def distance_table(results: dict, encoder: str) -> Table:
     """FAD by layer and emotion of one encoder, with its same-domain nulls and the sample sizes."""
-    of = [
-        row
-        for row in r.select(results["similarity"], encoder=encoder, metric="FAD")
-        if row["comparison"] != "cross_emotion"
-    ]
+    kinds = ("cross_domain", "null_speech", "null_music")
+    rows = r.select(results["similarity"], encoder=encoder, metric="FAD")
+    of = [row for row in rows if row["comparison"] in kinds]
     body = []
     for layer, emotion in _combinations(of, "layer", "emotion"):
         at = {row["comparison"]: row for row in r.select(of, layer=layer, emotion=emotion)}
-        cross = at.get("cross_domain") or next(iter(at.values()))
-        sizes = [cross["n_a"], cross["n_b"], cross["clips_a"], cross["clips_b"], cross["d"]]
-        kinds = ("cross_domain", "null_speech", "null_music")
-        figures = [r.with_interval(at.get(kind), r.distance) for kind in kinds]
-        mark = "†" if cross["small_sample"] else ""
-        body.append([str(layer), emotion, *figures, *map(r.count, sizes), mark])
+        first = next(at[kind] for kind in kinds if kind in at)
+        sizes = [first[column] for column in ("n_a", "n_b", "clips_a", "clips_b", "d")]
+        distances = [_distance(at.get(kind)) for kind in kinds]
+        body.append([str(layer), emotion, *distances, *map(r.count, sizes)])
+    names = (
+        "layer|emotion|speech against music|null, speech|null, music|frames, speech|frames, music"
+    )
     return Table(
-        f"{r.encoder_labels(results)[encoder]}: FAD by layer and emotion",
-        [
-            "layer",
-            "emotion",
-            "speech against music",
-            "null, speech",
-            "null, music",
-            "frames, speech",
-            "frames, music",
-            "clips, speech",
-            "clips, music",
-            "d",
-            "n < 2 d",
-        ],
+        f"{r.encoder_labels(results)[encoder]}: FAD by layer and emotion ({SMALL} fewer than 2 d "
+        "frames)",
+        [*names.split("|"), "clips, speech", "clips, music", "d"],
         body,
         keys=2,
-        figures=9,
+        figures=8,
     )
 
 
@@ -218,31 +202,18 @@ def cross_emotion_table(results: dict, encoder: str) -> Table:
     of = r.select(results["similarity"], encoder=encoder, comparison="cross_emotion")
     body = [
         [
-            str(row["layer"]),
-            row["emotion"],
-            row["other_emotion"],
-            r.with_interval(row, r.distance),
-            r.count(row["n_a"]),
-            r.count(row["n_b"]),
-            "†" if row["small_sample"] else "",
+            *(str(row["layer"]), row["emotion"], row["other_emotion"]),
+            *(_distance(row), r.count(row["n_a"]), r.count(row["n_b"])),
         ]
         for row in of
     ]
+    names = "layer|speech emotion|music emotion|FAD [95 %]|frames, speech|frames, music"
     return Table(
-        f"{r.encoder_labels(results)[encoder]}: FAD between every speech emotion and every music "
-        "emotion",
-        [
-            "layer",
-            "speech emotion",
-            "music emotion",
-            "FAD [95 %]",
-            "frames, speech",
-            "frames, music",
-            "n < 2 d",
-        ],
+        f"{r.encoder_labels(results)[encoder]}: FAD of every pair ({SMALL} fewer than 2 d frames)",
+        names.split("|"),
         body,
         keys=3,
-        figures=4,
+        figures=3,
     )
 
 
@@ -257,24 +228,34 @@ def confusion_table(caption: str, of: list[dict]) -> Table:
 
 
 def corpus_table(results: dict) -> Table:
-    """Clips, speakers and length of each emotion in each domain."""
-    of = results.get("corpus") or []
-    if not of:
-        return Table("The corpus by emotion", ["emotion"], [], keys=1, figures=0)
-    domains = r.values(of, "domain")
+    """Clips, speakers and length of each emotion in each domain, corpus by corpus."""
+    rows = results.get("corpus") or []
+    domains = r.values(rows, "domain")
+    corpora = dict.fromkeys(row.get("corpus", "") for row in rows)
     body = []
-    for emotion in r.values(of, "emotion"):
-        at = {row["domain"]: row for row in r.select(of, emotion=emotion)}
-        cells = [_corpus_cells(at.get(domain)) for domain in domains]
-        body.append([emotion, *(figure for three in cells for figure in three)])
-    totals = [r.select(of, domain=domain) for domain in domains]
+    for corpus in corpora:
+        of = [row for row in rows if row.get("corpus", "") == corpus]
+        for emotion in r.values(of, "emotion"):
+            at = {row["domain"]: row for row in r.select(of, emotion=emotion)}
+            figures = [figure for domain in domains for figure in _corpus_cells(at.get(domain))]
+            body.append([corpus, emotion, *figures])
+    totals = [r.select(rows, domain=domain) for domain in domains]
     sums = [
-        [r.count(_total(rows, "clips")), r.UNKNOWN, r.duration(_total(rows, "seconds"))]
-        for rows in totals
+        (r.count(_total(of, "clips")), r.UNKNOWN, r.duration(_total(of, "seconds")))
+        for of in totals
     ]
-    body.append(["all", *(figure for three in sums for figure in three)])
+    if rows:
+        body.append(["all", "all", *(figure for three in sums for figure in three)])
     names = [f"{name}, {domain}" for domain in domains for name in ("clips", "speakers", "length")]
-    return Table("The corpus by emotion", ["emotion", *names], body, keys=1, figures=len(names))
+    columns = ["corpus", "emotion", *names]
+    return Table("The corpus by emotion", columns, body, keys=2, figures=len(names))
+
+
+def empty_cell_table(results: dict) -> Table:
+    """Emotions that have no clip in a part of a fold, so that their figures rest on fewer folds."""
+    columns = ["fold", "part", "domain", "emotion"]
+    body = [[str(row[c]) for c in columns] for row in results.get("empty_cells") or []]
+    return Table("Emotions without a clip in a part of a fold", columns, body, keys=4, figures=0)
 
 
 def fold_table(results: dict) -> Table:
@@ -301,7 +282,7 @@ def left_out_table(results: dict) -> Table:
 
 def mapping_table(caption: str, names: tuple[str, str], mapping: dict) -> Table:
     """A nested mapping as dotted names and values."""
-    return Table(caption, list(names), _flat(mapping), keys=1, figures=0)
+    return Table(caption, list(names), _flat(mapping) if mapping else [], keys=1, figures=0)
 
 
 def encoder_table(results: dict) -> Table:
@@ -349,6 +330,10 @@ def _combinations(of: list[dict], *columns: str) -> list[tuple]:
     return sorted(present, key=lambda c: [o.index(v) for o, v in zip(orders, c, strict=True)])
 
 
+def _distance(row: dict | None) -> str:
+    return r.with_interval(row, r.distance) + (SMALL if row and row["small_sample"] else "")
+
+
 def _corpus_cells(row: dict | None) -> list[str]:
     if row is None:
         return [r.UNKNOWN] * 3
@@ -368,6 +353,12 @@ def _flat(value: Any, prefix: str = "") -> list[list[str]]:
         parts = [_flat(v, f"{prefix}.{k}" if prefix else str(k)) for k, v in value.items()]
         return [row for part in parts for row in part]
     return [[prefix, ", ".join(map(str, value)) if isinstance(value, list) else str(value)]]
+
+
+def _without(table: Table, *columns: str) -> Table:
+    kept = [i for i, column in enumerate(table.columns) if column not in columns]
+    body = [[row[i] for i in kept] for row in table.rows]
+    return table._replace(columns=[table.columns[i] for i in kept], rows=body)
 
 
 def _plain(table: Table) -> str:

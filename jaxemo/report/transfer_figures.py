@@ -47,15 +47,18 @@ def _scores(results: dict) -> Figure:
         "Unweighted accuracy (UA, %) on held-out speakers of the target domain, which gives the "
         "bars their colour. Target only: trained on the target domain alone. Two-stage: trained "
         "on the source domain first, then on the target. "
-        f"{f.interval_note(results, 'transfer', scores)} To read: the paired gains below tell "
+        f"{f.fold_intervals(scores)} To read: the paired gains below tell "
         "regimes apart; overlapping whiskers do not.",
         [tables.transfer_score_table(results, encoder) for encoder in r.values(scores, "encoder")],
     )
 
 
 def _method_group(rows: list[dict], method: str) -> Group:
-    of = sorted(r.select(rows, method=method), key=lambda row: list(r.REGIMES).index(row["regime"]))
-    return Group(_method(method), [_bar(row, _regime(row["regime"]), _style(row)) for row in of])
+    of = r.select(rows, method=method)
+    ordered = [row for regime in r.values(of, "regime") for row in r.select(of, regime=regime)]
+    return Group(
+        _method(method), [_bar(row, _regime(row["regime"]), _style(row)) for row in ordered]
+    )
 
 
 def _gains(results: dict) -> Figure:
@@ -71,23 +74,23 @@ def _gains(results: dict) -> Figure:
             limits=limits,
             formats=(_points_tick, r.points),
             references=[Reference("no gain", "zero", 0.0)],
-            title=f"Gain of two stages in points of UA, {labels[encoder]}",
+            title=f"Gain over target-only in points of UA, {labels[encoder]}",
             description=_all_words(of),
         )
         panels.append(Panel(labels[encoder], chart))
     return Figure(
         "transfer-gains",
-        "Gain of two stages over target-only, paired by fold",
+        "Gain over target-only, paired by fold",
         panels,
         [
             *f.domain_keys(gains),
             Key(charts.swatch("either", "circle"), "filled: the interval excludes 0"),
             Key(charts.swatch("either hollow", "circle"), "hollow: it does not, or there is none"),
         ],
-        "UA of two-stage minus UA of target-only in the same fold, mean over folds, in "
-        "percentage points; colour is the target domain. "
-        f"{f.interval_note(results, 'transfer', gains)} To read: right of the line, the source "
-        "domain helped. Intervals are not corrected for the number of comparisons.",
+        "UA of two-stage (or joint, where named) minus UA of target-only in the same fold, mean "
+        "over folds, in percentage points; colour is the target domain. "
+        f"{f.fold_intervals(gains)} To read: right of the line, the source domain helped. "
+        "Intervals are not corrected for the number of comparisons.",
         [],
     )
 
@@ -102,7 +105,8 @@ def _gain_group(rows: list[dict], direction: str) -> Group:
 
 
 def _layer_weights(results: dict) -> Figure:
-    rows = f.known(results.get("layer_weights") or [])
+    several = {row["encoder"] for row in results.get("layer_weights") or [] if row["layer"] > 0}
+    rows = [row for row in f.known(results.get("layer_weights") or []) if row["encoder"] in several]
     labels = r.encoder_labels(results)
     panels = []
     for encoder, method in dict.fromkeys((row["encoder"], row["method"]) for row in rows):
@@ -124,7 +128,7 @@ def _layer_weights(results: dict) -> Figure:
         panels,
         [*_weight_keys(rows), Key(charts.swatch("reference chance", "none"), "equal weights")],
         "How much each layer counts in the learnt weighted sum (%, summing to 100). Colour is "
-        f"the target domain. {f.interval_note(results, 'transfer', rows)} To read: a curve close "
+        f"the target domain. {f.fold_intervals(rows)} To read: a curve close "
         "to the dotted line has not learnt to prefer any layer.",
         [tables.layer_weight_table(results, encoder) for encoder in r.values(rows, "encoder")],
     )

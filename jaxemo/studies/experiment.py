@@ -159,7 +159,12 @@ def prepare_experiment(
     )
     store = apply_policy(store, policy=UnusablePolicy(config.corpus.unusable))
     folds = tuple(
-        make_folds(store.utterances, num_folds=config.folds.num_folds, seed=config.seed + index)
+        make_folds(
+            store.utterances,
+            num_folds=config.folds.num_folds,
+            seed=config.seed,
+            rotation=config.seed + index,
+        )
         for index in range(num_seeds)
     )
     empty_cells = [

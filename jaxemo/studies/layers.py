@@ -147,7 +147,8 @@ def fold_interval(
 def _best_confusion(confusion, probes, experiment: Experiment, identity) -> list[dict[str, Any]]:
     """Confusions summed over folds and seeds at the layer that the dev parts prefer."""
     layer = int(np.asarray(probes.dev_score).mean(axis=1).argmax())
-    place = {"study": "layers", **identity, "layer": layer}
+    no_transfer = dict.fromkeys(("method", "direction", "regime"))
+    place = {"study": "layers", **identity, "layer": layer, **no_transfer}
     return confusion_rows(confusion[layer].sum(axis=0), experiment.emotions, place)
 
 

@@ -69,7 +69,8 @@ def _pick(statistics: FrechetStatistics, index: int, *, axis: int) -> FrechetSta
     """One position of a leading axis; negative axes count from the last leading one."""
     leading = statistics.num_rows.ndim
     axis = axis % leading
-    return jax.tree.map(lambda leaf: np.take(leaf, index, axis=axis), statistics)
+    # numpy, because jax would cut the float64 statistics to float32 here.
+    return jax.tree.map(lambda leaf: np.take(np.asarray(leaf), index, axis=axis), statistics)
 
 
 def _layer_rows(
