@@ -13,7 +13,7 @@ NUM_CLASSES = 3
 NUM_ROWS = 60
 # The optimiser's default tolerance: measured 0.005 here, 0.02 at 768 features, on logits near 10.
 LOGIT_TOLERANCE = 0.02
-LOSS_TOLERANCE = 1e-5
+LOSS_TOLERANCE = 5e-4
 
 
 def make_case(seed=0, *, num_layers=2, num_rows=NUM_ROWS, num_dimensions=5, num_runs=3):

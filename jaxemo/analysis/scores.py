@@ -126,7 +126,7 @@ def paired_interval(
     *,
     level: float = 0.95,
 ) -> Interval:
-    """Student's t interval for the mean of a - b, both measured on the same units in the same order.
+    """Student's t interval for the mean of a - b, measured on the same units in the same order.
 
     Raises:
       ValueError: If the two differ in length, or as in `student_interval`.

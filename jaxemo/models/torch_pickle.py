@@ -15,7 +15,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import ml_dtypes
 import numpy as np
@@ -173,14 +173,14 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
         return _tensors(content, lambda storage: loaded[storage.key])
 
 
-def _exactly(stream: BinaryIO, count: int) -> bytes:
+def _exactly(stream: io.BufferedIOBase, count: int) -> bytes:
     content = stream.read(count)
     if len(content) != count:
         raise ValueError(f"the file ends {count - len(content)} bytes early")
     return content
 
 
-def _unpickle(stream: BinaryIO) -> Any:
+def _unpickle(stream: io.BufferedIOBase) -> Any:
     """The next pickle of a stream, after a look through its opcodes."""
     start = stream.tell()
     end = start
@@ -224,15 +224,15 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _rebuild_tensor(
-    storage: _Storage,
-    offset: int,
-    shape: tuple[int, ...],
-    strides: tuple[int, ...],
-    requires_grad: bool = False,
+    storage: Any,
+    offset: Any,
+    shape: Any,
+    strides: Any,
+    requires_grad: Any = False,
     backward_hooks: Any = None,
     metadata: Any = None,
 ) -> _Tensor:
-    """Stands in for `torch._utils._rebuild_tensor_v2`."""
+    """Stands in for `torch._utils._rebuild_tensor_v2`; its arguments are whatever the file says."""
     del requires_grad, backward_hooks, metadata
     numbers = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(type(n) is int and n >= 0 for n in numbers):
@@ -242,9 +242,7 @@ def _rebuild_tensor(
     return _Tensor(storage, offset, tuple(shape), tuple(strides))
 
 
-def _rebuild_parameter(
-    data: _Tensor, requires_grad: bool = False, backward_hooks: Any = None
-) -> _Tensor:
+def _rebuild_parameter(data: Any, requires_grad: Any = False, backward_hooks: Any = None) -> Any:
     """Stands in for `torch._utils._rebuild_parameter`."""
     del requires_grad, backward_hooks
     return data

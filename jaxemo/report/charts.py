@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from markupsafe import Markup
 
+from jaxemo.report.rows import Number
 from jaxemo.report.svg import Axis, drawing, line, linear_axis, marker, polyline, tag, text
 
 WIDTH = 360.0
@@ -20,10 +21,10 @@ LETTER = 6.4  # widest usual advance of an 11-unit letter
 class Point(NamedTuple):
     """One figure with its 95 % interval; `style` may ask for a `best` ring or a `hollow` marker."""
 
-    x: float
-    mean: float
-    low: float | None
-    high: float | None
+    x: Number
+    mean: Number
+    low: Number | None
+    high: Number | None
     text: str
     style: str = ""
 
@@ -42,9 +43,9 @@ class Reference(NamedTuple):
 
     label: str
     style: str
-    mean: float
-    low: float | None = None
-    high: float | None = None
+    mean: Number
+    low: Number | None = None
+    high: Number | None = None
 
 
 class Bar(NamedTuple):
@@ -52,9 +53,9 @@ class Bar(NamedTuple):
 
     label: str
     style: str
-    mean: float
-    low: float | None
-    high: float | None
+    mean: Number
+    low: Number | None
+    high: Number | None
     text: str
 
 
@@ -68,7 +69,7 @@ class Group(NamedTuple):
 class Cell(NamedTuple):
     """One field of a matrix; `style` may hold `same` (outlined) and `lowest` (marked corner)."""
 
-    value: float | None
+    value: Number | None
     text: str
     note: str
     style: str = ""
@@ -110,7 +111,7 @@ def line_chart(
 def bar_chart(
     groups: list[Group],
     *,
-    limits: tuple[float, float],
+    limits: tuple[Number, Number],
     formats: tuple[Callable, Callable],
     references: list[Reference],
     title: str,
@@ -128,7 +129,7 @@ def bar_chart(
 def dot_chart(
     groups: list[Group],
     *,
-    limits: tuple[float, float],
+    limits: tuple[Number, Number],
     formats: tuple[Callable, Callable],
     references: list[Reference],
     title: str,
@@ -145,7 +146,7 @@ def matrix_chart(
     *,
     rows: list[str],
     columns: list[str],
-    limits: tuple[float, float],
+    limits: tuple[Number, Number],
     axes: tuple[str, str],
     title: str,
     description: str,
@@ -195,20 +196,20 @@ def scale_swatch() -> Markup:
     return tag("svg", *steps, viewBox=size, class_="swatch scale", aria_hidden="true")
 
 
-def level(value: float, limits: tuple[float, float]) -> int:
+def level(value: Number, limits: tuple[Number, Number]) -> int:
     """The colour step, 0 to LEVELS - 1, of a value between the limits."""
     low, high = limits
     share = (value - low) / (high - low) if high > low else 0.0
     return min(LEVELS - 1, max(0, int(share * LEVELS)))
 
 
-def _layer_ticks(layers: list[float]) -> list[float]:
+def _layer_ticks(layers: list[Number]) -> list[Number]:
     span = layers[-1] - layers[0]
     step = next(s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96, 10**6) if span / s <= 12)
     return [layer for layer in layers if (layer - layers[0]) % step == 0]
 
 
-def _frame_x(axis: Axis, bottom: float, height: float) -> Markup:
+def _frame_x(axis: Axis, bottom: Number, height: Number) -> Markup:
     names = [
         text(axis.label(t), axis.position(t), bottom + 16, class_="tick", text_anchor="middle")
         for t in axis.ticks
@@ -216,13 +217,13 @@ def _frame_x(axis: Axis, bottom: float, height: float) -> Markup:
     return tag("g", *names)
 
 
-def _grid_y(axis: Axis, tick: float, left: float, right: float) -> Markup:
+def _grid_y(axis: Axis, tick: Number, left: Number, right: Number) -> Markup:
     y = axis.position(tick)
     name = text(axis.label(tick), left - 6, y + 4, class_="tick", text_anchor="end")
     return line(left, y, right, y, "grid") + name
 
 
-def _reference(reference: Reference, y: Axis, left: float, right: float) -> Markup:
+def _reference(reference: Reference, y: Axis, left: Number, right: Number) -> Markup:
     at = y.position(reference.mean)
     parts = [
         tag("title", reference.label),
@@ -267,10 +268,10 @@ def _curve(series: Series, x: Axis, y: Axis, marked: tuple[int, int]) -> Markup:
 
 def _row_chart(
     groups: list[Group],
-    limits: tuple[float, float],
+    limits: tuple[Number, Number],
     formats: tuple[Callable, Callable],
     references: list[Reference],
-    draw: Callable[[Bar, Axis, float], Markup],
+    draw: Callable[[Bar, Axis, Number], Markup],
     *,
     title: str,
     description: str,
@@ -302,7 +303,7 @@ def _row_chart(
     return drawing((WIDTH, bottom + 24), parts, title=title, description=description)
 
 
-def _bar(bar: Bar, x: Axis, middle: float) -> Markup:
+def _bar(bar: Bar, x: Axis, middle: Number) -> Markup:
     zero, end = x.position(0), x.position(bar.mean)
     box = tag(
         "rect",
@@ -319,14 +320,14 @@ def _bar(bar: Bar, x: Axis, middle: float) -> Markup:
     return box + halo + _whisker(bar, x, middle)
 
 
-def _dot(bar: Bar, x: Axis, middle: float) -> Markup:
+def _dot(bar: Bar, x: Axis, middle: Number) -> Markup:
     shape = "circle" if bar.style.startswith("speech") else "square"
     return _whisker(bar, x, middle) + marker(
         shape, x.position(bar.mean), middle, size=4.2, class_=f"mark {bar.style}"
     )
 
 
-def _whisker(bar: Bar, x: Axis, middle: float) -> Markup:
+def _whisker(bar: Bar, x: Axis, middle: Number) -> Markup:
     if bar.low is None or bar.high is None:
         return Markup("")
     low, high = x.position(bar.low), x.position(bar.high)
@@ -334,17 +335,17 @@ def _whisker(bar: Bar, x: Axis, middle: float) -> Markup:
     return tag("g", line(low, middle, high, middle, "whisker"), *ends)
 
 
-def _turned(name: str, x: float, y: float) -> Markup:
+def _turned(name: str, x: Number, y: Number) -> Markup:
     return text(name, x, y, class_="axis-name", text_anchor="end", transform=f"rotate(-90 {x} {y})")
 
 
-def _column_name(name: str, x: float, y: float, slanted: object) -> Markup:
+def _column_name(name: str, x: Number, y: Number, slanted: object) -> Markup:
     if not slanted:
         return text(name, x, y, class_="tick", text_anchor="middle")
     return text(name, x - 6, y, class_="tick", transform=f"rotate(-35 {x - 6:.1f} {y:.1f})")
 
 
-def _cell(cell: Cell | None, box: tuple[float, float, float, float], limits: tuple) -> Markup:
+def _cell(cell: Cell | None, box: tuple[Number, Number, Number, Number], limits: tuple) -> Markup:
     x, y, width, height = box
     frame = {"x": x + 1, "y": y + 1, "width": width - 2, "height": height - 2, "rx": 2}
     if cell is None or cell.value is None:

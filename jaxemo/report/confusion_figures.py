@@ -41,8 +41,9 @@ def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> F
         panels,
         [f.scale_key("0 %", "100 %")],
         "Of the clips of each true emotion (rows), the share that got each answer (columns), in "
-        "%, summed over test folds and seeds. Outlined: right answers. To read: high figures "
-        "outside the outline are emotions that are mixed up. Counts are in the tables.",
+        "%, summed over test folds and seeds; probes are those of the layer that the development "
+        "speakers prefer. Outlined: right answers. To read: high figures outside the outline are "
+        "emotions that are mixed up. Counts are in the tables.",
         counts,
     )
 

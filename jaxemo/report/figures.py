@@ -55,7 +55,7 @@ class Section(NamedTuple):
 
 def matrix(
     cells: dict[tuple[str, str], Cell],
-    limits: tuple[float, float],
+    limits: tuple[r.Number, r.Number],
     axes: tuple[str, str],
     title: str,
 ) -> Markup:
@@ -100,7 +100,7 @@ def chance_levels(rows: list[dict]) -> list[Reference]:
     return [Reference(f"chance: {r.percent(level)} %", "chance", level) for level in levels]
 
 
-def round_up(value: float) -> float:
+def round_up(value: r.Number) -> float:
     """A limit of an axis: at least the value, with two digits."""
     if value <= 0:
         return 0.0
@@ -134,12 +134,12 @@ def fold_intervals(rows: list[dict]) -> str:
     )
 
 
-def percent_tick(value: float) -> str:
+def percent_tick(value: r.Number) -> str:
     """A fraction as percent, shortest form, for axes."""
     return f"{100 * value:.1f}".removesuffix(".0")
 
 
-def whole_percent(value: float | None) -> str:
+def whole_percent(value: r.Number | None) -> str:
     """A fraction as whole percent, for the cells of a matrix."""
     return r.UNKNOWN if value is None else f"{100 * value:.0f}"
 

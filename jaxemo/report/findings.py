@@ -40,9 +40,9 @@ def cautions(results: dict) -> list[str]:
     untrained = [name for name, origin in r.origins(results).items() if origin == "untrained"]
     if untrained:
         said.append(
-            f"{_listed(untrained)} {_verb(untrained, 'has', 'have')} random weights, marked "
-            "(untrained). Such figures show what architecture and pipeline give without any "
-            "learning; they are no evidence about pretrained representations."
+            f"{_listed(untrained)} {'has' if len(untrained) == 1 else 'have'} random weights. Their "
+            "figures show what architecture and pipeline give without any learning; they are no "
+            "evidence about pretrained representations."
         )
     scored = [row for s in ("layers", "transfer") for row in results.get(s) or []]
     if scored and all(row["low"] is None for row in scored):
@@ -194,7 +194,3 @@ def _many(number: int, noun: str) -> str:
 
 def _listed(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _verb(names: list[str], one: str, many: str) -> str:
-    return one if len(names) == 1 else many

@@ -8,6 +8,8 @@ digits.
 import math
 from typing import Any, NamedTuple
 
+Number = int | float
+
 COLUMNS = {
     "layers": "encoder origin domain layer emotion metric mean low high n folds seeds chance",
     "confusions": "study encoder domain layer method direction regime emotion predicted count",
@@ -176,22 +178,22 @@ def emotion_placements(rows: list[dict]) -> list[Placement]:
     return sorted(placements, key=lambda placement: placement.relative)
 
 
-def excludes(row: dict, value: float) -> bool:
+def excludes(row: dict, value: Number) -> bool:
     """Whether a row has an interval and the value lies outside it."""
     return row["low"] is not None and not row["low"] <= value <= row["high"]
 
 
-def percent(value: float | None) -> str:
+def percent(value: Number | None) -> str:
     """A fraction as percent with one decimal, without the sign."""
     return UNKNOWN if value is None else f"{100 * value:.1f}"
 
 
-def points(value: float | None) -> str:
+def points(value: Number | None) -> str:
     """A difference of fractions as signed percentage points, with a true minus."""
     return UNKNOWN if value is None else f"{100 * value:+.1f}".replace("-", MINUS)
 
 
-def distance(value: float | None) -> str:
+def distance(value: Number | None) -> str:
     """Three significant digits without an exponent between 0.001 and 100 000."""
     if value is None:
         return UNKNOWN
@@ -203,12 +205,12 @@ def distance(value: float | None) -> str:
     return f"{value:.{max(0, 2 - magnitude)}f}"
 
 
-def count(value: float | None) -> str:
+def count(value: Number | None) -> str:
     """A whole number with thin groups of three."""
     return UNKNOWN if value is None else f"{value:,.0f}"
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: Number | None) -> str:
     """Seconds as `12.3 s`, `4.5 min` or `2.1 h`."""
     if seconds is None:
         return UNKNOWN

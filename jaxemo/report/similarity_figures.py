@@ -196,5 +196,5 @@ def _distance_axis(points: list[Point]) -> tuple[partial, str]:
     return partial(linear_axis, 0.0, top, label=_tick), "FAD"
 
 
-def _tick(value: float) -> str:
+def _tick(value: r.Number) -> str:
     return f"{value:g}"

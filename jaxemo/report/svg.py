@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
-from jaxemo.report.rows import visible
+from jaxemo.report.rows import Number, visible
 
 MARKERS = {
     "circle": "M{l},{y}a{s},{s} 0 1,0 {w},0a{s},{s} 0 1,0 -{w},0Z",
@@ -27,9 +27,9 @@ MARKERS = {
 class Axis(NamedTuple):
     """A map from values to positions, with the values that carry a label."""
 
-    position: Callable[[float], float]
-    ticks: list[float]
-    label: Callable[[float], str]
+    position: Callable[[Number], Number]
+    ticks: list[Number]
+    label: Callable[[Number], str]
 
 
 def tag(name: str, *children: Any, **attributes: Any) -> Markup:
@@ -43,17 +43,17 @@ def tag(name: str, *children: Any, **attributes: Any) -> Markup:
     return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), written, inner)
 
 
-def text(content: Any, x: float, y: float, **attributes: Any) -> Markup:
+def text(content: Any, x: Number, y: Number, **attributes: Any) -> Markup:
     """A text element at a position."""
     return tag("text", content, x=x, y=y, **attributes)
 
 
-def line(x1: float, y1: float, x2: float, y2: float, class_: str) -> Markup:
+def line(x1: Number, y1: Number, x2: Number, y2: Number, class_: str) -> Markup:
     """A straight line."""
     return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=class_)
 
 
-def marker(shape: str, x: float, y: float, **attributes: Any) -> Markup:
+def marker(shape: str, x: Number, y: Number, **attributes: Any) -> Markup:
     """A point marker; the shape tells series apart where colour cannot."""
     s = float(attributes.pop("size", 3.0))
     spots = {"x": x, "y": y, "s": s, "w": 2 * s, "l": x - s, "t": y - s, "b": y + s}
@@ -63,13 +63,13 @@ def marker(shape: str, x: float, y: float, **attributes: Any) -> Markup:
     return tag("path", d=path, **attributes)
 
 
-def polyline(spots: list[tuple[float, float]], class_: str) -> Markup:
+def polyline(spots: list[tuple[Number, Number]], class_: str) -> Markup:
     """An open line through positions."""
     return tag("path", d="M" + "L".join(f"{x:.1f},{y:.1f}" for x, y in spots), class_=class_)
 
 
 def drawing(
-    size: tuple[float, float], parts: list[Markup], *, title: str, description: str
+    size: tuple[Number, Number], parts: list[Markup], *, title: str, description: str
 ) -> Markup:
     """The whole chart, with its name and a description for those who cannot see it.
 
@@ -86,7 +86,7 @@ def drawing(
 
 
 def linear_axis(
-    low: float, high: float, *, start: float, end: float, label: Callable[[float], str]
+    low: Number, high: Number, *, start: Number, end: Number, label: Callable[[Number], str]
 ) -> Axis:
     """position = start + (value - low) / (high - low) (end - start), ticks at round numbers.
 
@@ -94,14 +94,14 @@ def linear_axis(
     """
     span = (high - low) or 1.0
 
-    def position(value: float) -> float:
+    def position(value: Number) -> Number:
         return start + min(max((value - low) / span, 0.0), 1.0) * (end - start)
 
     return Axis(position, round_numbers(low, low + span), label)
 
 
 def log_axis(
-    low: float, high: float, *, start: float, end: float, label: Callable[[float], str]
+    low: Number, high: Number, *, start: Number, end: Number, label: Callable[[Number], str]
 ) -> Axis:
     """A linear axis over log10(value), ticks at 1, 2 and 5 times powers of ten where these are few.
 
@@ -119,7 +119,7 @@ def log_axis(
     )
 
 
-def round_numbers(low: float, high: float, target: int = 5) -> list[float]:
+def round_numbers(low: Number, high: Number, target: int = 5) -> list[Number]:
     """About `target` multiples of 1, 2, 2.5 or 5 times a power of ten inside [low, high]."""
     rough = (high - low) / target
     power = 10.0 ** math.floor(math.log10(rough))

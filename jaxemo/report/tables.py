@@ -340,7 +340,7 @@ def _corpus_cells(row: dict | None) -> list[str]:
     return [r.count(row["clips"]), r.count(row["speakers"]), r.duration(row["seconds"])]
 
 
-def _total(of: list[dict], column: str) -> float:
+def _total(of: list[dict], column: str) -> r.Number:
     return sum(row[column] or 0 for row in of)
 
 

@@ -205,5 +205,5 @@ def _all_words(rows: list[dict]) -> str:
     return "; ".join(_words(row) for row in rows) + "."
 
 
-def _points_tick(value: float) -> str:
+def _points_tick(value: r.Number) -> str:
     return "0" if abs(value) < 1e-9 else r.points(value).removesuffix(".0")

@@ -1,0 +1,264 @@
+"""The step, the loop and checkpoints: on one device and on eight fake ones."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import PartitionSpec
+
+from jaxemo.models.heads import layer_statistics
+from jaxemo.peft import METHODS, Prefix, make_method
+from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
+from jaxemo.training.classifier import Batch, Classifier, Frozen
+from jaxemo.training.loop import Examples, Trainer, TrainingSettings
+from jaxemo.training.objectives import balanced_weights, cross_entropy
+from jaxemo.training.optim import make_optimiser, warmup_cosine
+from jaxemo.training.sharding import make_mesh, tree_shardings
+from jaxemo.training.step import init_state, make_train_step
+
+# Sums are split over devices and micro-batches in another order: rounding alone.
+RESHARDING_TOLERANCE = 2e-6
+NUM_CLASSES = 3
+
+
+def one_device():
+    return make_mesh(jax.devices()[:1])
+
+
+def make_problem(small_encoder, stem_batch, name, *, head_dropout=0.0):
+    """(classifier, frozen, batch) of a method on eight random clips."""
+    module, params = small_encoder
+    method = make_method(name)
+    classifier = Classifier(module, method, 8, head_dropout, NUM_CLASSES)
+    pooled = np.random.default_rng(0).normal(size=(8, 3, 16)).astype(np.float32)
+    inputs = pooled if method.prefix is Prefix.LAYERS else stem_batch
+    base = {} if method.prefix is Prefix.LAYERS else params
+    labels = np.arange(8, dtype=np.int32) % NUM_CLASSES
+    batch = Batch(inputs, labels, np.ones(8, np.float32))
+    return classifier, Frozen(base, layer_statistics(pooled)), batch
+
+
+def optimiser():
+    return make_optimiser(head_rate=1e-2, adaptation_rate=1e-2, weight_decay=0.01, clip_norm=1.0)
+
+
+def one_step(classifier, frozen, batch, *, mesh, micro_batches=1):
+    trainable = classifier.init(jax.random.key(0), frozen)
+    state = init_state(jax.random.key(1), trainable, optimiser=optimiser(), num_steps=1)
+    step = make_train_step(
+        classifier,
+        optimiser(),
+        schedule=lambda progress: jnp.ones(()),
+        mesh=mesh,
+        micro_batches=micro_batches,
+    )
+    place = lambda tree: jax.device_put(tree, tree_shardings(tree, mesh))  # noqa: E731
+    state, metrics = step(place(state), place(frozen), batch)
+    return jax.device_get(state.trainable), jax.device_get(metrics)
+
+
+def assert_close(found, expected, tolerance=RESHARDING_TOLERANCE):
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance), found, expected)
+
+
+@pytest.mark.parametrize("axes", [{"data": 8}, {"fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 4}])
+def test_the_loss_and_gradient_do_not_depend_on_the_mesh(axes, small_encoder, stem_batch):
+    problem = make_problem(small_encoder, stem_batch, "full")
+    _, alone = one_step(*problem, mesh=one_device())
+    _, sharded = one_step(*problem, mesh=make_mesh(**axes))
+    np.testing.assert_allclose(sharded.loss, alone.loss, rtol=1e-5)
+    np.testing.assert_allclose(sharded.gradient_norm, alone.gradient_norm, rtol=1e-4)
+
+
+def test_accumulating_micro_batches_changes_nothing(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "lora")
+    # Unequal weights, so that a mean of means would differ.
+    batch = batch._replace(weight=np.linspace(0, 3, 8).astype(np.float32))
+    whole, whole_metrics = one_step(classifier, frozen, batch, mesh=one_device())
+    pieces, piece_metrics = one_step(classifier, frozen, batch, mesh=one_device(), micro_batches=4)
+    np.testing.assert_allclose(piece_metrics.loss, whole_metrics.loss, rtol=1e-5)
+    np.testing.assert_allclose(piece_metrics.gradient_norm, whole_metrics.gradient_norm, rtol=1e-4)
+    # Adam's first step is the sign of the gradient: leaves at rounding level may flip.
+    assert_close(pieces["head"]["layer_weights"], whole["head"]["layer_weights"], 1e-5)
+
+
+def test_rows_of_weight_zero_do_not_count_even_if_wrong(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "weighted_sum")
+    weight = np.array([1, 1, 1, 1, 0, 0, 0, 0], np.float32)
+    other = np.where(weight == 0, (batch.labels + 1) % NUM_CLASSES, batch.labels)
+    found, _ = one_step(
+        classifier, frozen, batch._replace(labels=other, weight=weight), mesh=one_device()
+    )
+    expected, _ = one_step(classifier, frozen, batch._replace(weight=weight), mesh=one_device())
+    assert_close(found, expected, 0)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_overfits_a_handful_of_clips(name, small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, name)
+    settings = TrainingSettings(
+        epochs=60, batch_size=8, head_rate=3e-2, adaptation_rate=3e-3, weight_decay=0.0
+    )
+    trainer = Trainer(classifier, settings, mesh=one_device())
+    rows = np.arange(5)  # The clips of 2500 samples and more: one frame can hardly be told apart.
+    result = trainer.fit(
+        jax.random.key(0),
+        frozen,
+        Examples(batch.inputs, batch.labels.astype(np.int64)),
+        train_rows=rows,
+        dev_rows=rows,
+        score=lambda labels, p: float(np.mean(p.argmax(axis=1) == labels)),
+        seed=0,
+    )
+    assert result.history[-1].train_loss < 0.1 * result.history[0].train_loss
+    assert max(record.dev_score for record in result.history) == 1.0
+
+
+def fit_once(trainer, frozen, batch, **options):
+    return trainer.fit(
+        jax.random.key(0),
+        frozen,
+        Examples(batch.inputs, batch.labels.astype(np.int64)),
+        train_rows=np.arange(6),
+        dev_rows=np.arange(6, 8),
+        score=lambda labels, p: float(p[np.arange(len(labels)), labels].mean()),
+        seed=0,
+        **options,
+    )
+
+
+def test_training_twice_gives_the_same_bits(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "lora", head_dropout=0.3)
+    trainer = Trainer(classifier, TrainingSettings(epochs=3, batch_size=4), mesh=one_device())
+    first, second = (fit_once(trainer, frozen, batch) for _ in range(2))
+    assert_close(first.trainable, second.trainable, 0)
+    assert first.history == second.history
+
+
+def test_stage_two_goes_on_from_stage_one_and_leaves_it_untouched(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "lora")
+    trainer = Trainer(classifier, TrainingSettings(epochs=1, batch_size=8), mesh=one_device())
+    first = fit_once(trainer, frozen, batch)
+    kept = jax.tree.map(np.copy, first.trainable)
+    second = fit_once(trainer, frozen, batch, initial=first.trainable)
+    assert_close(first.trainable, kept, 0)
+    fresh = fit_once(trainer, frozen, batch)
+    assert_close(fresh.trainable, kept, 0)
+    assert second.history[0].train_loss != first.history[0].train_loss
+
+
+def test_the_frozen_base_is_bit_unchanged_by_training(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "full")
+    before = jax.tree.map(np.array, frozen)
+    trainer = Trainer(classifier, TrainingSettings(epochs=2, batch_size=8), mesh=one_device())
+    fit_once(trainer, frozen, batch)
+    assert_close(frozen, before, 0)
+
+
+def test_the_best_dev_epoch_is_kept_and_the_first_of_equals(small_encoder, stem_batch):
+    classifier, frozen, batch = make_problem(small_encoder, stem_batch, "weighted_sum")
+    trainer = Trainer(classifier, TrainingSettings(epochs=4, batch_size=8), mesh=one_device())
+    scores = iter([0.1, 0.9, 0.9, 0.2])
+    result = trainer.fit(
+        jax.random.key(0),
+        frozen,
+        Examples(batch.inputs, batch.labels.astype(np.int64)),
+        train_rows=np.arange(6),
+        dev_rows=np.arange(6, 8),
+        score=lambda labels, p: next(scores),
+        seed=0,
+    )
+    assert result.best_epoch == 1
+    probabilities = trainer.predict(
+        result.trainable, frozen, Examples(batch.inputs, batch.labels), rows=np.arange(8)
+    )
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-6)
+
+
+def test_class_weights_make_every_class_weigh_the_same():
+    labels = np.array([0, 0, 0, 0, 1, 2, 2])
+    weights = balanced_weights(labels, num_classes=4)
+    totals = [weights[labels == label].sum() for label in range(3)]
+    np.testing.assert_allclose(totals, np.full(3, 7 / 3), rtol=1e-6)
+
+
+def test_cross_entropy_is_minus_the_log_probability():
+    logits = jnp.array([[0.0, jnp.log(3.0)], [1000.0, 0.0]])
+    np.testing.assert_allclose(cross_entropy(logits, jnp.array([1, 0])), [-np.log(0.75), 0])
+
+
+def test_the_schedule_warms_up_then_falls_to_zero():
+    schedule = warmup_cosine(warmup=0.1)
+    values = [float(schedule(jnp.array(p))) for p in (0.0, 0.05, 0.1, 0.55, 1.0)]
+    np.testing.assert_allclose(values, [0, 0.5, 1, 0.5, 0], atol=1e-6)
+
+
+def test_rules_shard_kernels_and_replicate_the_rest():
+    mesh = make_mesh(fsdp=2, tensor=2)
+    leaf = jnp.zeros((8, 4))
+    tree = {"layers": {"0": {"q_proj": {"kernel": leaf}, "out_proj": {"kernel": leaf}}}, "a": leaf}
+    specs = jax.tree.map(lambda sharding: sharding.spec, tree_shardings(tree, mesh))
+    layer = specs["layers"]["0"]
+    assert layer["q_proj"]["kernel"] == PartitionSpec("fsdp", "tensor")
+    assert layer["out_proj"]["kernel"] == PartitionSpec("tensor", "fsdp")
+    assert specs["a"] == PartitionSpec()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: make_mesh(data=3), "needs 3 devices; there are 8"),
+        (
+            lambda: tree_shardings(
+                {"x": {"q_proj": {"kernel": jnp.zeros((3, 4))}}}, make_mesh(fsdp=2)
+            ),
+            "does not divide over 2 devices of mesh axis 'fsdp'",
+        ),
+    ],
+)
+def test_impossible_meshes_are_refused_with_the_numbers(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_batches_that_do_not_divide_are_refused(small_encoder, stem_batch):
+    classifier, _, _ = make_problem(small_encoder, stem_batch, "lora")
+    with pytest.raises(ValueError, match="multiple of 8"):
+        Trainer(classifier, TrainingSettings(batch_size=12), mesh=make_mesh())
+    with pytest.raises(ValueError, match="micro_batches=3"):
+        Trainer(classifier, TrainingSettings(batch_size=8, micro_batches=3), mesh=one_device())
+
+
+@pytest.mark.parametrize("written_on", [1, 8])
+@pytest.mark.parametrize("read_on", [1, 2, 8])
+def test_a_checkpoint_restores_bit_equal_on_another_mesh(written_on, read_on, tmp_path):
+    def mesh(size):
+        return make_mesh(jax.devices()[:size], data=1, fsdp=size)
+
+    kernel = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
+    state = {"trainable": {"q_proj": {"kernel": kernel}}, "empty": {}}
+    placed = jax.device_put(state, tree_shardings(state, mesh(written_on)))
+    save_checkpoint(tmp_path / "c", state=placed, record={"emotions": ["sad"], "rate": 0.1})
+    restored = restore_state(
+        tmp_path / "c", like=state, shardings=tree_shardings(state, mesh(read_on))
+    )
+    np.testing.assert_array_equal(restored["trainable"]["q_proj"]["kernel"], kernel)
+    assert len(restored["trainable"]["q_proj"]["kernel"].sharding.device_set) == read_on
+    assert read_record(tmp_path / "c") == {"emotions": ["sad"], "rate": 0.1}
+
+
+def test_saving_again_replaces_the_checkpoint(tmp_path):
+    for value in (1.0, 2.0):
+        state = {"x": np.full(3, value, np.float32)}
+        save_checkpoint(tmp_path / "c", state=state, record={"value": value})
+    restored = restore_state(
+        tmp_path / "c", like=state, shardings=tree_shardings(state, one_device())
+    )
+    assert restored["x"].tolist() == [2.0] * 3 and read_record(tmp_path / "c") == {"value": 2.0}
+
+
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="holds no checkpoint"):
+        read_record(tmp_path)
+    with pytest.raises(ValueError, match="no such directory"):
+        read_record(tmp_path / "absent")
