@@ -17,10 +17,9 @@ def forward(small_encoder, stem_batch):
     module, _ = small_encoder
 
     def run(params):
-        variables = {"params": params}
-        return module.apply(
-            variables, stem_batch.features, stem_batch.frame_mask, method="contextualise"
-        )
+        hidden_states = module.apply({"params": params}, *stem_batch, method="contextualise")
+        # Invalid frames mean nothing, and may amplify rounding.
+        return hidden_states * stem_batch.frame_mask[None, :, :, None]
 
     return run
 
@@ -42,7 +41,7 @@ def test_every_method_is_the_identity_at_birth(name, small_encoder, forward):
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "weighted_sum"])
-def test_every_trainable_leaf_moves_the_output(name, small_encoder, forward, stem_batch):
+def test_every_trainable_leaf_moves_the_output(name, small_encoder, forward):
     _, base = small_encoder
     method = make_method(name)
     start = moved(method.init(jax.random.key(0), base))
@@ -50,7 +49,7 @@ def test_every_trainable_leaf_moves_the_output(name, small_encoder, forward, ste
     def total(trainable):
         hidden = method.apply(forward, base, trainable)
         weights = jnp.sin(jnp.arange(hidden.size)).reshape(hidden.shape)
-        return jnp.sum(hidden * weights * stem_batch.frame_mask[None, :, :, None])
+        return jnp.sum(hidden * weights)
 
     gradient = flatten(jax.grad(total)(start))
     # A shift of all keys leaves the softmax alone, so the key bias has no gradient.

@@ -137,7 +137,7 @@ def test_training_twice_gives_the_same_bits(small_encoder, stem_batch):
 
 def test_stage_two_goes_on_from_stage_one_and_leaves_it_untouched(small_encoder, stem_batch):
     classifier, frozen, batch = make_problem(small_encoder, stem_batch, "lora")
-    trainer = Trainer(classifier, TrainingSettings(epochs=1, batch_size=8), mesh=one_device())
+    trainer = Trainer(classifier, TrainingSettings(epochs=2, batch_size=8), mesh=one_device())
     first = fit_once(trainer, frozen, batch)
     kept = jax.tree.map(np.copy, first.trainable)
     second = fit_once(trainer, frozen, batch, initial=first.trainable)
@@ -184,7 +184,8 @@ def test_class_weights_make_every_class_weigh_the_same():
 
 def test_cross_entropy_is_minus_the_log_probability():
     logits = jnp.array([[0.0, jnp.log(3.0)], [1000.0, 0.0]])
-    np.testing.assert_allclose(cross_entropy(logits, jnp.array([1, 0])), [-np.log(0.75), 0])
+    found = cross_entropy(logits, jnp.array([1, 0]))
+    np.testing.assert_allclose(found, [-np.log(0.75), 0], rtol=1e-6)
 
 
 def test_the_schedule_warms_up_then_falls_to_zero():

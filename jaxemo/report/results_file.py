@@ -14,7 +14,7 @@ def write_results(results: dict[str, Any], path: Path) -> None:
     Raises:
       ValueError: For NaN or infinity: an unknown figure is None.
     """
-    text = json.dumps(results, indent=1, allow_nan=False, default=_plain, ensure_ascii=False)
+    text = json.dumps(results, indent=1, allow_nan=False, default=_plain)
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text + "\n", encoding="utf-8")
     os.replace(temporary, path)

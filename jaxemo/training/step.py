@@ -99,11 +99,12 @@ def make_train_step(
     def train_step(state: TrainState, frozen: Frozen, batch: Batch):
         loss, gradient = accumulated_gradient(state, frozen, batch)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.trainable)
-        factor = schedule((state.step + 1) / state.num_steps)
+        # The middle of the step: neither the first nor the last one is spent at a rate of zero.
+        factor = schedule((state.step + 0.5) / state.num_steps)
         trainable = optax.apply_updates(
             state.trainable, jax.tree.map(lambda update: factor * update, updates)
         )
-        metrics = StepMetrics(loss, optax.global_norm(gradient))
+        metrics = StepMetrics(loss, optax.tree.norm(gradient))
         advanced = TrainState(
             state.step + 1, state.num_steps, trainable, optimiser_state, state.key
         )
