@@ -6,4 +6,5 @@ if [ -z "${JAXEMO_RAVDESS:-}" ] && [ -d ../shared/ravdess ]; then
     JAXEMO_RAVDESS=$(cd ../shared/ravdess && pwd)
     export JAXEMO_RAVDESS
 fi
-python -m pytest "$@"
+# Tests of one group share expensive fixtures, so they stay in one worker.
+python -m pytest -n auto --dist loadgroup "$@"

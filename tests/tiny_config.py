@@ -1,0 +1,17 @@
+"""The whole instrument on as little as it can run on; see test_cli.py."""
+
+from jaxemo.studies.default_config import default_config
+
+
+def get_config(argument="speech"):
+    config = default_config()
+    config.encoders = ("acoustic", f"untrained/{argument}")
+    config.corpus.clips_per_cell = 1
+    config.audio.crop_seconds = 0.6
+    config.folds.num_folds = 3
+    config.layers.num_seeds = 2
+    config.transfer.methods = ("weighted_sum", "lora")
+    config.transfer.num_folds = 2
+    config.training.epochs = 2
+    config.train.domains = ("music",)
+    return config
