@@ -13,8 +13,13 @@ from jaxemo.studies.default_config import default_config
 
 def get_config():
     config = default_config()
-    config.audio.crop_seconds = 1.5
+    config.audio.crop_seconds = 1.2
     config.layers.num_seeds = 2
     config.transfer.num_folds = 3
-    config.training.epochs = 6
+    # Small networks and few steps ask for large rates.
+    config.training.epochs = 5
+    config.training.head_rate = 3e-3
+    config.methods.full.adaptation_rate = 1e-3
+    config.methods.lora.adaptation_rate = 5e-3
+    config.methods.adapter.adaptation_rate = 5e-3
     return config

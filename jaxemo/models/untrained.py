@@ -25,10 +25,10 @@ class UntrainedKind(enum.StrEnum):
 
 
 _SMALL: dict[str, Any] = {
-    "hidden_size": 64,
-    "num_hidden_layers": 4,
+    "hidden_size": 48,
+    "num_hidden_layers": 3,
     "num_attention_heads": 4,
-    "intermediate_size": 128,
+    "intermediate_size": 96,
     "conv_dim": (32,) * 7,
     "hidden_dropout": 0.1,
     "attention_dropout": 0.1,

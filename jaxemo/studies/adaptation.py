@@ -69,7 +69,7 @@ def make_bench(
 ) -> Bench:
     """Prepares the method named in the config with its options and recipe."""
     options = dict(config.methods.get(method_name, {}))
-    rate = options.pop("adaptation_rate", 0.0)
+    recipe = {name: options.pop(name) for name in TrainingSettings._fields if name in options}
     method = make_method(method_name, **options)
     classifier = make_classifier(
         embedded.source,
@@ -78,7 +78,7 @@ def make_bench(
         head_dropout=config.training.head_dropout,
         num_classes=len(experiment.emotions),
     )
-    trainer = Trainer(classifier, training_settings(config.training, rate), mesh=mesh)
+    trainer = Trainer(classifier, training_settings(config.training, recipe), mesh=mesh)
     examples = Examples(prefix_of(embedded.embedding, method.prefix), experiment.labels)
     return Bench(embedded.source, method, options, trainer, examples, embedded.embedding.pooled)
 
@@ -88,12 +88,10 @@ def prefix_of(embedding: Embedding, prefix: Prefix) -> Any:
     return embedding.pooled if prefix is Prefix.LAYERS else embedding.stem
 
 
-def training_settings(settings: Any, adaptation_rate: float) -> TrainingSettings:
-    """The recipe of a config's `training` block; the method brings its own learning rate."""
+def training_settings(settings: Any, recipe: dict[str, Any]) -> TrainingSettings:
+    """The recipe of a config's `training` block, with what the method's own block says instead."""
     names = set(TrainingSettings._fields) & set(settings.keys())
-    return TrainingSettings(
-        **{name: settings[name] for name in names}, adaptation_rate=adaptation_rate
-    )
+    return TrainingSettings(**{name: settings[name] for name in names} | recipe)
 
 
 def frozen_of(bench: Bench, statistics: LayerStatistics) -> Frozen:

@@ -40,9 +40,11 @@ def default_config() -> ConfigDict:
     transfer.num_folds = 6
     transfer.num_seeds = 1
 
+    # Each method's own options, and what it changes in the recipe of `training`.
     config.methods = methods = ConfigDict()
     methods.full = ConfigDict({"adaptation_rate": 1e-4})
-    methods.weighted_sum = ConfigDict()
+    # A step on pooled layers costs next to nothing.
+    methods.weighted_sum = ConfigDict({"epochs": 100})
     methods.lora = ConfigDict({"adaptation_rate": 1e-3, "rank": 8, "alpha": 16.0})
     methods.adapter = ConfigDict({"adaptation_rate": 1e-3, "bottleneck": 32})
 
