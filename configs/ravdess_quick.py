@@ -12,10 +12,10 @@ from jaxemo.studies.default_config import default_config
 def get_config():
     config = default_config()
     config.corpus.name = "ravdess"
-    config.audio.crop_seconds = 3.0
+    config.audio.crop_seconds = 2.0
     config.transfer.num_folds = 3
     # Small networks and few steps ask for large rates.
-    config.training.epochs = 4
+    config.training.epochs = 3
     config.training.head_rate = 3e-3
     config.methods.full.adaptation_rate = 1e-3
     config.methods.lora.adaptation_rate = 5e-3

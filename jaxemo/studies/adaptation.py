@@ -141,12 +141,12 @@ def rows_in(
     return rows[np.array(keep, bool)]
 
 
-def test_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarray, " m"]:
+def held_out_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarray, " m"]:
     """Rows of the run's held-out speakers in one domain."""
     return rows_in(experiment, experiment.split(run.seed, run.fold).test, (domain,))
 
 
-def test_probabilities(
+def held_out_probabilities(
     experiment: Experiment, bench: Bench, run: Run, domain: str
 ) -> Float[np.ndarray, "n C"]:
     """Class probabilities of the held-out clips of one domain."""
@@ -154,7 +154,7 @@ def test_probabilities(
         run.fit.trainable,
         frozen_of(bench, run.statistics),
         bench.examples,
-        rows=test_rows(experiment, run, domain),
+        rows=held_out_rows(experiment, run, domain),
     )
 
 

@@ -22,8 +22,13 @@ from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.corpora import DOMAINS
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Prefix, make_method
-from jaxemo.studies.adaptation import Bench, Run, make_classifier, test_probabilities
-from jaxemo.studies.adaptation import test_rows as held_out_rows
+from jaxemo.studies.adaptation import (
+    Bench,
+    Run,
+    held_out_probabilities,
+    held_out_rows,
+    make_classifier,
+)
 from jaxemo.studies.experiment import Experiment, Source, load_source
 from jaxemo.studies.layers import metric_values
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
@@ -93,7 +98,7 @@ def _held_out_figures(experiment: Experiment, bench: Bench, run: Run) -> list[di
     for domain in DOMAINS:
         rows = held_out_rows(experiment, run, domain)
         if len(rows):
-            probabilities = test_probabilities(experiment, bench, run, domain)
+            probabilities = held_out_probabilities(experiment, bench, run, domain)
             figures += figure_rows(
                 experiment.labels[rows], probabilities, experiment.emotions, domain
             )

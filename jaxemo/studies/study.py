@@ -65,6 +65,7 @@ def run_studies(
         "corpus_hash": experiment.corpus_hash(),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
+        "notes": _notes(config),
     }
     keeps_stem = TRANSFER in studies and needs_stem(config.transfer.methods)
     stem_dir = workdir / "stem_features" if keeps_stem else None
@@ -173,6 +174,14 @@ def check_config(config: Any) -> None:
         )
     if faults:
         raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults))
+
+
+def _notes(config: Any) -> list[str]:
+    if config.corpus.name != "synthetic":
+        return []
+    return [
+        "The corpus is synthetic: its figures show that the instrument works, and nothing else."
+    ]
 
 
 def _num_seeds(config: Any, studies: Sequence[str]) -> int:

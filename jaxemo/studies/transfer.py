@@ -20,9 +20,9 @@ from jaxemo.peft import Prefix, count_parameters, make_method
 from jaxemo.studies.adaptation import (
     Bench,
     Run,
+    held_out_probabilities,
+    held_out_rows,
     make_bench,
-    test_probabilities,
-    test_rows,
     train_run,
 )
 from jaxemo.studies.experiment import Embedded, Experiment
@@ -141,8 +141,8 @@ def _train_regimes(
 
 
 def _outcome(experiment: Experiment, bench: Bench, run: Run, target: str) -> _Outcome:
-    probabilities = test_probabilities(experiment, bench, run, target)
-    labels = experiment.labels[test_rows(experiment, run, target)]
+    probabilities = held_out_probabilities(experiment, bench, run, target)
+    labels = experiment.labels[held_out_rows(experiment, run, target)]
     matrix = confusion_matrix(
         labels, probabilities.argmax(axis=1), num_classes=len(experiment.emotions)
     )
