@@ -4,6 +4,7 @@ Configs are ml-collections files; absl and ml_collections read them and their ov
 """
 
 import difflib
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,12 +36,15 @@ def parse(verb: str, arguments: list[str]) -> Arguments:
     Raises:
       ArgumentFault: For an unknown flag or key, a wrong type, a missing file or value.
     """
-    values = _define(verb)
+    values = _define(verb, arguments)
+    _check_config_file(arguments)
     try:
         _, *files = values([verb, *arguments])
     except flags.UnrecognizedFlagError as error:
         raise ArgumentFault(_unrecognised(error, values)) from error
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+    except (AttributeError, KeyError) as error:
+        raise ArgumentFault(_unknown_key(error, arguments)) from error
+    except (flags.Error, TypeError, ValueError, OSError) as error:
         raise ArgumentFault(_one_line(error)) from error
     except Exception as error:
         # A config file is code, and may fail in any way it likes.
@@ -48,15 +52,35 @@ def parse(verb: str, arguments: list[str]) -> Arguments:
     return _check(verb, values, tuple(files))
 
 
-def _define(verb: str) -> flags.FlagValues:
+def _define(verb: str, arguments: list[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     if verb in _TAKES_CONFIG:
-        config_flags.DEFINE_config_file("config", flag_values=values)
+        config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=[verb, *arguments])
         flags.DEFINE_string("workdir", None, "", flag_values=values)
     if verb in _TAKES_CHECKPOINT:
         flags.DEFINE_string("checkpoint", None, "", flag_values=values)
         flags.DEFINE_string("encoder", None, "", flag_values=values)
     return values
+
+
+def _check_config_file(arguments: list[str]) -> None:
+    given = [a.split("=", 1)[1] for a in arguments if a.startswith(("--config=", "-config="))]
+    for value in given:
+        path = Path(value.split(":", 1)[0])
+        if not path.is_file():
+            raise ArgumentFault(f"there is no config file {str(path)!r} (see configs/)")
+
+
+def _unknown_key(error: Exception, arguments: list[str]) -> str:
+    """Names the override whose key the config lacks, with ml_collections' nearest key."""
+    said = str(error.args[0]) if error.args else ""
+    key = re.search(r"\w+", said)
+    overrides = [a.split("=")[0] for a in arguments if a.startswith("--config.")]
+    named = [name for name in overrides if key and key[0] in name.split(".")]
+    if not named:
+        return f"the config file failed: {type(error).__name__}: {' '.join(said.split())}"
+    hint = said.partition("\n")[2]
+    return f"the config has no key {named[0].removeprefix('--')}. {hint}".strip()
 
 
 def _check(verb: str, values: flags.FlagValues, files: tuple[str, ...]) -> Arguments:

@@ -66,8 +66,9 @@ def test_help_imports_nothing_heavy():
     [
         (["sing"], "unknown command 'sing'; expected one of study"),
         (["study"], "needs --config"),
-        (["study", "--config=absent.py"], "absent.py"),
-        (["study", CONFIG, "--config.audio.crop=1.0"], "crop"),
+        (["study", "--config=absent.py"], "no config file 'absent.py'"),
+        (["study", CONFIG, "--config.tranning.epochs=1"], "no key config.tranning.epochs"),
+        (["study", CONFIG, "--config.audio.crop=1.0"], "no key config.audio.crop"),
         (["study", CONFIG, "--config.training.epochs=many"], "epochs"),
         (["study", CONFIG, "--config.training.epochs=1.5"], "epochs"),
         (["study", CONFIG, "--wrokdir=x"], "unknown flag --wrokdir; did you mean --workdir?"),
@@ -123,7 +124,7 @@ def test_a_study_writes_results_and_report(study, results, capsys):
 def test_layer_rows_cover_every_layer_domain_metric_and_emotion(results):
     rows = results["layers"]
     places = {(r["encoder"], r["layer"], r["domain"], r["metric"], r["emotion"]) for r in rows}
-    assert len(places) == len(rows) == (1 + 5) * 2 * (3 + 6)
+    assert len(places) == len(rows) == (1 + 4) * 2 * (3 + 6)
     for row in rows:
         assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
         assert (row["n"], row["folds"], row["seeds"]) == (72, 3, 2)
@@ -168,7 +169,7 @@ def test_similarity_has_nulls_cross_emotion_cells_and_sizes(results):
         counts[row["comparison"]] = counts.get(row["comparison"], 0) + 1
         assert row["mean"] >= 0 and row["d"] > 0 and row["n_a"] > 0 and row["clips_b"] > 0
         assert row["small_sample"] == (min(row["n_a"], row["n_b"]) < 2 * row["d"])
-    per_layer = (1 + 5) * 6
+    per_layer = (1 + 4) * 6
     nulls = {"null_speech": per_layer, "null_music": per_layer}
     assert counts == {"cross_domain": per_layer, **nulls, "cross_emotion": 2 * 36}
 
@@ -318,3 +319,34 @@ def test_unusable_files_are_left_out_counted_and_reported_or_stop(results, cache
     assert main(["prepare", *arguments, "--config.corpus.unusable=stop"]) == 2
     said = capsys.readouterr().err
     assert rows[0][0] in said and rows[1][0] in said
+
+
+def test_a_corpus_of_one_domain_is_probed_and_refused_for_transfer(
+    results, cache, tmp_path, capsys
+):
+    rows = [row for row in manifest_of_copies(results, tmp_path) if row[1] == "speech"]
+    arguments = [CONFIG, cache, *write_manifest(rows, tmp_path), f"--workdir={tmp_path / 'w'}"]
+    only_acoustic = "--config.encoders=('acoustic',)"
+    assert main(["probe", *arguments, only_acoustic]) == 0
+    found = json.loads((tmp_path / "w" / "results.json").read_text())
+    assert {row["domain"] for row in found["layers"]} == {"speech"}
+    assert main(["transfer", *arguments, only_acoustic]) == 2
+    assert "the corpus has no music" in capsys.readouterr().err
+
+
+def test_a_domain_may_lack_an_emotion_that_the_other_has(results, cache, tmp_path):
+    copies = manifest_of_copies(results, tmp_path)
+    rows = [row for row in copies if (row[1], row[2]) != ("music", "angry")]
+    arguments = [CONFIG, cache, *write_manifest(rows, tmp_path), f"--workdir={tmp_path / 'w'}"]
+    assert main(["study", *arguments, "--config.encoders=('acoustic',)"]) == 0
+    found = json.loads((tmp_path / "w" / "results.json").read_text())
+    for study in ("layers", "transfer"):
+        chance = {(row["domain"], round(row["chance"], 4)) for row in found[study]}
+        assert chance == {("speech", 0.1667), ("music", 0.2)}
+        assert ("music", "angry") not in {(r["domain"], r["emotion"]) for r in found[study]}
+    undefined = [r for r in found["similarity"] if r["mean"] is None]
+    assert {(r["comparison"], r["other_emotion"]) for r in undefined} == {
+        ("cross_domain", "angry"),
+        ("null_music", "angry"),
+        ("cross_emotion", "angry"),
+    }

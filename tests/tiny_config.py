@@ -13,5 +13,6 @@ def get_config(argument="speech"):
     config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.num_folds = 2
     config.training.epochs = 2
+    config.methods.weighted_sum.epochs = 2
     config.train.domains = ("music",)
     return config

@@ -231,7 +231,7 @@ def _update_layers(
     return update(statistics, rows, row_mask)
 
 
-def _frame_statistics(clips: Sequence[Float[np.ndarray, "T D"]]) -> FrechetStatistics:
+def _frame_statistics(clips: Sequence[Float[np.ndarray, "_ D"]]) -> FrechetStatistics:
     statistics = empty_statistics(len(FRAME_FEATURES), cells=(1,))
     if not clips:
         return statistics

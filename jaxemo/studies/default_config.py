@@ -18,6 +18,7 @@ def default_config() -> ConfigDict:
     corpus.name = "synthetic"  # 'synthetic', 'ravdess' or 'manifest'
     corpus.audio_dir = ""  # ravdess: any folder above the files
     corpus.manifest = ""  # manifest: a CSV file
+    corpus.domains = ("speech", "music")  # ravdess: what must be there
     corpus.emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful")
     corpus.calm = "keep_apart"  # 'keep_apart', 'merge_into_neutral' or 'drop'
     corpus.unusable = "leave_out"  # 'leave_out' or 'stop'

@@ -119,7 +119,8 @@ def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
     emotions = tuple(settings.emotions)
     match settings.name:
         case "ravdess":
-            return read_ravdess(settings.audio_dir, emotions=emotions, calm=calm)
+            domains = tuple(settings.domains)
+            return read_ravdess(settings.audio_dir, emotions=emotions, calm=calm, domains=domains)
         case "manifest":
             return read_manifest(settings.manifest, emotions=emotions or None, calm=calm)
         case "synthetic":

@@ -43,22 +43,23 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> Lay
         if len(domain_rows) == 0:
             continue
         runs = _runs(experiment, domain_rows)
+        emotions, labels = domain_classes(experiment, domain_rows)
         probes = fit_probes(
             embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
-            experiment.labels[domain_rows],
+            labels,
             train_weight=np.stack([run.train for run in runs]).astype(np.float32),
             dev_weight=np.stack([run.dev for run in runs]).astype(np.float32),
             l2_strengths=tuple(config.layers.l2_strengths),
-            num_classes=len(experiment.emotions),
+            num_classes=len(emotions),
         )
-        confusion = _confusions(probes, runs, experiment, domain_rows)
+        confusion = _confusions(probes, runs, labels, len(emotions))
         identity = {
             "encoder": embedded.source.name,
             "origin": embedded.source.origin,
             "domain": domain,
         }
-        rows += _score_rows(confusion, runs, experiment, identity)
-        confusions += _best_confusion(confusion, probes, experiment, identity)
+        rows += _score_rows(confusion, runs, emotions, identity)
+        confusions += _best_confusion(confusion, probes, emotions, identity)
     return LayerResults(rows, confusions)
 
 
@@ -82,38 +83,46 @@ def _runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"]) -> list[_R
     return runs
 
 
+def domain_classes(
+    experiment: Experiment, domain_rows: Int[np.ndarray, " m"]
+) -> tuple[tuple[str, ...], Int[np.ndarray, " m"]]:
+    """The emotions that a domain has, and its rows' labels among them.
+
+    RAVDESS has songs of six of its eight emotions; a probe of songs then has six classes.
+    """
+    present, labels = np.unique(experiment.labels[domain_rows], return_inverse=True)
+    return tuple(experiment.emotions[index] for index in present), labels
+
+
 def _confusions(
-    probes: ProbeResult, runs: list[_Run], experiment: Experiment, domain_rows
+    probes: ProbeResult, runs: list[_Run], labels: Int[np.ndarray, " m"], num_classes: int
 ) -> Int[np.ndarray, "L F C C"]:
     """Test confusion matrix of every probe."""
-    labels = experiment.labels[domain_rows]
-    predictions = np.asarray(probes.predictions)
-    num_classes = len(experiment.emotions)
     return np.stack(
         [
             [
                 confusion_matrix(labels[run.test], layer[index][run.test], num_classes=num_classes)
                 for index, run in enumerate(runs)
             ]
-            for layer in predictions
+            for layer in np.asarray(probes.predictions)
         ]
     )
 
 
-def _score_rows(confusion, runs, experiment: Experiment, identity) -> list[dict[str, Any]]:
+def _score_rows(confusion, runs, emotions, identity) -> list[dict[str, Any]]:
     """Every metric of every layer: the fold's mean over seeds, then the interval over folds."""
     folds = np.array([run.fold for run in runs])
     context = {
         "n": int(sum(run.test.sum() for run in runs if run.seed == 0)),
         "folds": int(folds.max() + 1),
-        "seeds": len(experiment.folds),
+        "seeds": len({run.seed for run in runs}),
         "num_layers": len(confusion),
-        "chance": 1 / len(experiment.emotions),
+        "chance": 1 / len(emotions),
     }
     rows = []
     for layer, matrices in enumerate(confusion):
         place = {**identity, "layer": layer}
-        for metric, emotion, values in metric_values(matrices, experiment.emotions):
+        for metric, emotion, values in metric_values(matrices, emotions):
             interval = fold_interval(values, folds)
             row = {"metric": metric, "emotion": emotion, **interval}
             rows.append({**place, **row, **context})
@@ -140,16 +149,17 @@ def fold_interval(
     A fold whose test part lacks the emotion has no recall (NaN) and does not count.
     """
     per_fold = [values[folds == fold].mean() for fold in np.unique(folds)]
-    interval = student_interval([value for value in per_fold if np.isfinite(value)], bounds=bounds)
+    finite = [float(value) for value in per_fold if np.isfinite(value)]
+    interval = student_interval(finite, bounds=bounds)
     return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _best_confusion(confusion, probes, experiment: Experiment, identity) -> list[dict[str, Any]]:
+def _best_confusion(confusion, probes, emotions, identity) -> list[dict[str, Any]]:
     """Confusions summed over folds and seeds at the layer that the dev parts prefer."""
     layer = int(np.asarray(probes.dev_score).mean(axis=1).argmax())
     no_transfer = dict.fromkeys(("method", "direction", "regime"))
     place = {"study": "layers", **identity, "layer": layer, **no_transfer}
-    return confusion_rows(confusion[layer].sum(axis=0), experiment.emotions, place)
+    return confusion_rows(confusion[layer].sum(axis=0), emotions, place)
 
 
 def confusion_rows(matrix, emotions: tuple[str, ...], place: dict) -> list[dict[str, Any]]:

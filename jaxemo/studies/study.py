@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxemo.data.corpora import corpus_summary
+from jaxemo.data.corpora import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.peft import METHODS
 from jaxemo.progress import Progress
@@ -58,6 +58,7 @@ def run_studies(
         cache_dir=cache_dir,
         progress=progress,
     )
+    _check_domains(experiment, studies)
     results: Results = {study: [] for study in studies}
     results |= {"confusions": [], "layer_weights": [], **describe_corpus(experiment)}
     seconds: dict[str, float] = defaultdict(float)
@@ -174,6 +175,16 @@ def check_config(config: Any) -> None:
         )
     if faults:
         raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults))
+
+
+def _check_domains(experiment: Experiment, studies: Sequence[str]) -> None:
+    missing = [domain for domain in DOMAINS if len(experiment.rows_of(domain)) == 0]
+    needing = [study for study in studies if study != LAYERS]
+    if missing and needing:
+        raise ValueError(
+            f"The studies {' and '.join(needing)} need speech and music; the corpus has no "
+            f"{missing[0]}. `jaxemo probe` works with one domain."
+        )
 
 
 def _notes(config: Any) -> list[str]:

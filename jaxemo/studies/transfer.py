@@ -170,18 +170,18 @@ def _collect(
             "regime": regime,
             "domain": target,
         }
+        matrix = sum(o.matrix for o in group)
         context = {
             "n": int(sum(o.matrix.sum() for o in group if o.seed == 0)),
             "folds": len({o.fold for o in group}),
             "seeds": len({o.seed for o in group}),
-            "chance": 1 / len(experiment.emotions),
+            "chance": 1 / int(np.count_nonzero(matrix.sum(axis=1))),
             "trainable_parameters": parameters,
         }
         rows = _score_rows(group, experiment)
         if regime != TARGET_ONLY:
             rows.append(_gain_row(group, outcomes[target, TARGET_ONLY]))
         results.rows.extend({**identity, **row, **context} for row in rows)
-        matrix = sum(o.matrix for o in group)
         place = {"study": "transfer", **identity, "layer": None}
         results.confusions.extend(confusion_rows(matrix, experiment.emotions, place))
         results.layer_weights.extend({**identity, **row} for row in _mixture_rows(group))
@@ -194,6 +194,7 @@ def _score_rows(group: list[_Outcome], experiment: Experiment) -> list[dict[str,
     return [
         {"metric": metric, "emotion": emotion, **fold_interval(values, folds)}
         for metric, emotion, values in metric_values(matrices, experiment.emotions)
+        if np.isfinite(values).any()  # The target domain may lack an emotion: no recall, no row.
     ]
 
 
