@@ -64,7 +64,7 @@ def test_pooled_layers_are_each_clips_own_means(embedding, alone):
 
 def test_cell_statistics_are_those_of_all_its_frames(embedding, alone):
     for cell in (0, 1, 3):
-        frames = np.concatenate([alone[row][1] for row in np.flatnonzero(CELLS == cell)], axis=1)
+        frames = np.concatenate([alone[row][1] for row in np.flatnonzero(cell == CELLS)], axis=1)
         for layer, rows in enumerate(np.asarray(frames, np.float64)):
             statistics = type(embedding.statistics)(
                 *(np.asarray(leaf)[layer, cell] for leaf in embedding.statistics)

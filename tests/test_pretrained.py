@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import safetensors.numpy
-from flax import serialization
+from flax import serialization, traverse_util
 from test_torch_pickle import write_checkpoint
 
 from jaxemo.models import checkpoint_names, hub_layout
@@ -49,10 +49,13 @@ def assert_same(first: Encoder, second: Encoder):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_saved_encoder_loads_back_equal(kind, tmp_path):
+@pytest.mark.parametrize("weights", hub_layout.WeightsFormat)
+def test_saved_encoder_loads_back_equal(kind, weights, tmp_path):
     encoder = load_encoder(GOLDENS / kind)
-    save_pretrained(encoder, tmp_path / kind)
+    save_pretrained(encoder, tmp_path / kind, weights=weights)
     assert_same(load_encoder(tmp_path / kind), encoder)
+    written = {path.name for path in (tmp_path / kind).iterdir()}
+    assert written == {"config.json", "preprocessor_config.json", weights.value}
 
 
 def test_table_is_its_own_inverse_on_a_checkpoint():
@@ -100,6 +103,23 @@ def test_flax_msgpack_loads_like_safetensors(folder, prefix):
     (folder / WEIGHTS).unlink()
     (folder / "flax_model.msgpack").write_bytes(serialization.msgpack_serialize(tree))
     assert_same(load_encoder(folder), whole)
+
+
+def test_sharded_flax_msgpack_loads_like_safetensors(folder):
+    whole = load_encoder(folder)
+    (folder / WEIGHTS).unlink()
+    arrays = traverse_util.flatten_dict(jax.tree.map(np.asarray, whole.params), sep="/")
+    files = [f"flax_model-0000{part}-of-00002.msgpack" for part in (1, 2)]
+    placed = {path: files[index % 2] for index, path in enumerate(sorted(arrays))}
+    for file in files:
+        part = {path: array for path, array in arrays.items() if placed[path] == file}
+        tree = traverse_util.unflatten_dict(part, sep="/")
+        (folder / file).write_bytes(serialization.msgpack_serialize(tree))
+    (folder / "flax_model.msgpack.index.json").write_text(json.dumps({"weight_map": placed}))
+    assert_same(load_encoder(folder), whole)
+    (folder / files[1]).unlink()
+    with pytest.raises(ValueError, match=rf"files that are not there: {files[1]}"):
+        load_encoder(folder)
 
 
 def test_pytorch_bin_loads_like_safetensors_without_torch(folder):

@@ -145,13 +145,16 @@ def params_from_torch(
 
 
 def params_from_flax(
-    tree: Mapping[str, Any], template: Mapping[str, Any], *, optional: frozenset[str]
+    arrays: Mapping[str, np.ndarray], template: Mapping[str, Any], *, optional: frozenset[str]
 ) -> dict[str, Any]:
-    """A parameter tree from the tree of a Hugging Face Flax checkpoint; see `params_from_torch`."""
+    """A parameter tree from the arrays of a Hugging Face Flax checkpoint, by their path in its tree.
+
+    See `params_from_torch` for the rest.
+    """
     wanted = traverse_util.flatten_dict(template, sep="/")
     found: dict[str, tuple[str, np.ndarray]] = {}
     problems = []
-    for name, array in traverse_util.flatten_dict(tree, sep="/").items():
+    for name, array in arrays.items():
         path = _without_prefix(name, tuple(prefix.replace(".", "/") for prefix in PREFIXES))
         if path in wanted:
             found[path] = (name, array)

@@ -1,18 +1,19 @@
 """Folders in hub layout: config.json, preprocessor_config.json and a weights file.
 
 Reads safetensors (one file or sharded), Flax msgpack and `pytorch_model.bin`, in that order of
-preference, from a local folder or the Hugging Face hub; writes safetensors. No code from a
-checkpoint ever runs. A damaged file is one `ValueError` that names it.
+preference, from a local folder or the Hugging Face hub; writes safetensors or Flax msgpack. No code
+from a checkpoint ever runs. A damaged file is one `ValueError` that names it.
 """
 
 import enum
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax import traverse_util
 
 from jaxemo.models import checkpoint_names, torch_pickle
 from jaxemo.models.config import EncoderConfig
@@ -25,9 +26,17 @@ WEIGHTS = (
     "model.safetensors",
     "model.safetensors.index.json",
     "flax_model.msgpack",
+    "flax_model.msgpack.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
 )
+
+
+class WeightsFormat(enum.StrEnum):
+    """The weights file that is written; both kinds may lie in one folder."""
+
+    SAFETENSORS = "model.safetensors"
+    FLAX = "flax_model.msgpack"
 
 
 class Origin(enum.StrEnum):
@@ -103,14 +112,11 @@ def read_params(
     optional = frozenset() if masks else frozenset({"masked_spec_embed"})
     path = directory / name
     try:
-        if name.endswith(".msgpack"):
-            return checkpoint_names.params_from_flax(
-                read_msgpack(path), template, optional=optional
-            )
+        read, to_params = _reader(name)
         tensors = {}
         for part in _parts(path):
-            tensors |= read_safetensors(part) if ".safetensors" in name else torch_pickle.read(part)
-        return checkpoint_names.params_from_torch(tensors, template, optional=optional)
+            tensors |= read(part)
+        return to_params(tensors, template, optional=optional)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -127,7 +133,7 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
 
 def read_msgpack(path: Path) -> dict[str, Any]:
-    """The tree in a Flax msgpack file."""
+    """The arrays of a Flax msgpack file, by their path in its tree (`encoder/layers/0/...`)."""
     import msgpack
     from flax import serialization
 
@@ -137,7 +143,7 @@ def read_msgpack(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path.name} is no usable Flax msgpack file: {error}") from error
     if not isinstance(tree, dict):
         raise ValueError(f"{path.name} holds {type(tree).__name__}, expected a parameter tree")
-    return tree
+    return {"/".join(map(str, keys)): a for keys, a in traverse_util.flatten_dict(tree).items()}
 
 
 def download(repository: str, *, revision: str | None = None) -> Path:
@@ -170,10 +176,9 @@ def write(
     name: str,
     origin: Origin,
     preprocessing: Preprocessing,
+    weights: WeightsFormat = WeightsFormat.SAFETENSORS,
 ) -> None:
-    """Writes an encoder in hub layout with PyTorch's names, as Hugging Face transformers reads it."""
-    import safetensors.numpy
-
+    """Writes an encoder in hub layout, as Hugging Face transformers reads it."""
     directory.mkdir(parents=True, exist_ok=True)
     hub = config.to_hub() | {"_name_or_path": name, "jaxemo_origin": origin.value}
     extractor = {
@@ -187,10 +192,39 @@ def write(
     }
     for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
         (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (directory / weights).write_bytes(_WRITERS[weights](params))
+
+
+def _safetensors_bytes(params: Mapping[str, Any]) -> bytes:
+    """The parameters under PyTorch's names; as bytes, because only their owner can read `save_file`'s files."""
+    import safetensors.numpy
+
     tensors = checkpoint_names.torch_from_params(params)
-    # Not save_file, whose files only their owner can read.
-    content = safetensors.numpy.save(tensors, metadata={"format": "pt"})
-    (directory / WEIGHTS[0]).write_bytes(content)
+    return safetensors.numpy.save(tensors, metadata={"format": "pt"})
+
+
+def _msgpack_bytes(params: Mapping[str, Any]) -> bytes:
+    """The tree as it is: its names and layouts are those of Hugging Face's Flax models."""
+    from flax import serialization
+
+    arrays = traverse_util.flatten_dict(params)
+    return serialization.msgpack_serialize(
+        traverse_util.unflatten_dict({path: np.asarray(array) for path, array in arrays.items()})
+    )
+
+
+_WRITERS: dict[WeightsFormat, Callable[[Mapping[str, Any]], bytes]] = {
+    WeightsFormat.SAFETENSORS: _safetensors_bytes,
+    WeightsFormat.FLAX: _msgpack_bytes,
+}
+
+
+def _reader(name: str) -> tuple[Callable[..., dict[str, Any]], Callable[..., dict[str, Any]]]:
+    """What reads such a file into arrays by name, and what makes a parameter tree of them."""
+    if ".msgpack" in name:
+        return read_msgpack, checkpoint_names.params_from_flax
+    read = read_safetensors if ".safetensors" in name else torch_pickle.read
+    return read, checkpoint_names.params_from_torch
 
 
 def _parts(path: Path, *, must_exist: bool = True) -> list[Path]:

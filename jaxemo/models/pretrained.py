@@ -22,7 +22,7 @@ from jaxtyping import Array, Float, Int
 from jaxemo.models import hub_layout
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
-from jaxemo.models.hub_layout import Normalisation, Origin
+from jaxemo.models.hub_layout import Normalisation, Origin, WeightsFormat
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
 # "untrained/speech" and "untrained/music" load like a folder.
@@ -125,13 +125,22 @@ def load_encoder(
     )
 
 
-def save_pretrained(encoder: Encoder, directory: Path, *, params: Any = None) -> None:
-    """Writes an encoder in hub layout, as safetensors with PyTorch's names.
+def save_pretrained(
+    encoder: Encoder,
+    directory: Path,
+    *,
+    params: Any = None,
+    weights: WeightsFormat = WeightsFormat.SAFETENSORS,
+) -> None:
+    """Writes an encoder in hub layout, as Hugging Face transformers reads it.
 
     Args:
       encoder: What to write.
-      directory: Made if absent; these files in it are replaced.
+      directory: Made if absent; these files in it are replaced, others stay. `load_encoder` prefers
+        safetensors where it finds both kinds.
       params: Instead of the encoder's own, such as the merged result of fine-tuning.
+      weights: Safetensors with PyTorch's names, or Flax msgpack, the tree of transformers 4's
+        `FlaxWav2Vec2Model`.
     """
     hub_layout.write(
         Path(directory),
@@ -140,6 +149,7 @@ def save_pretrained(encoder: Encoder, directory: Path, *, params: Any = None) ->
         name=encoder.name,
         origin=encoder.origin,
         preprocessing=hub_layout.Preprocessing(encoder.sample_rate_hz, encoder.normalisation),
+        weights=weights,
     )
 
 
