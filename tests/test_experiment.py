@@ -1,0 +1,90 @@
+"""Setting up a study on real RAVDESS, and the parts of it that need no audio."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxemo.data.corpora import Utterance
+from jaxemo.data.folds import RAVDESS_TEST_ACTORS
+from jaxemo.progress import Progress
+from jaxemo.studies.default_config import default_config
+from jaxemo.studies.experiment import cell_of_clip, prepare_experiment, speaker_halves
+
+ravdess = pytest.mark.skipif(
+    "JAXEMO_RAVDESS" not in os.environ,
+    reason="needs real RAVDESS: set JAXEMO_RAVDESS to a folder above its files",
+)
+SILENT = Progress(lambda items, description, total: items, lambda description: lambda d, t: None)
+
+
+def test_halves_of_the_speakers_are_disjoint_and_balanced_in_sex():
+    utterances = tuple(
+        Utterance(f"{actor}.wav", "ravdess", "speech", "sad", f"ravdess/{actor:02d}")
+        for actor in range(1, 25)
+    )
+    half = speaker_halves(utterances)
+    for side in (0, 1):
+        actors = [int(name[-2:]) for name in half if half[name] == side]
+        # RAVDESS gives odd numbers to men and even ones to women.
+        assert len(actors) == 12 and sum(actor % 2 for actor in actors) == 6
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    config = default_config()
+    config.corpus.name = "ravdess"
+    config.corpus.audio_dir = os.environ["JAXEMO_RAVDESS"]
+    return prepare_experiment(
+        config,
+        sample_rate_hz=16_000,
+        num_seeds=2,
+        cache_dir=tmp_path_factory.mktemp("cache"),
+        progress=SILENT,
+    )
+
+
+@ravdess
+def test_real_ravdess_parts_its_actors_as_emobox_does(experiment):
+    present = {row.speaker.split("/")[1] for row in experiment.utterances}
+    for fold, actors in zip(experiment.folds[0], RAVDESS_TEST_ACTORS, strict=True):
+        assert {name.split("/")[1] for name in fold.test} == set(actors) & present
+    for seed in range(2):
+        for fold in range(6):
+            parts = experiment.split(seed, fold)
+            assert sum(map(len, parts)) == len(experiment.utterances)
+
+
+@ravdess
+def test_real_ravdess_has_its_six_emotions_in_both_domains(experiment):
+    for domain in ("speech", "music"):
+        counts = np.bincount(experiment.labels[experiment.rows_of(domain)], minlength=6)
+        # Neutral has no strong intensity, so half as many clips.
+        assert (counts[1:] == counts[1]).all() and counts[0] * 2 == counts[1]
+
+
+@ravdess
+def test_cells_hold_one_domain_emotion_and_half_each(experiment):
+    half = speaker_halves(experiment.utterances)
+    cells = cell_of_clip(experiment)
+    for cell in np.unique(cells):
+        rows = [experiment.utterances[row] for row in np.flatnonzero(cells == cell)]
+        assert len({(row.domain, row.emotion, half[row.speaker]) for row in rows}) == 1
+
+
+@ravdess
+def test_the_corpus_hash_does_not_depend_on_where_the_files_lie(experiment, tmp_path):
+    elsewhere = tmp_path / "linked"
+    elsewhere.symlink_to(Path(os.environ["JAXEMO_RAVDESS"]).resolve())
+    config = default_config()
+    config.corpus.name = "ravdess"
+    config.corpus.audio_dir = str(elsewhere)
+    again = prepare_experiment(
+        config,
+        sample_rate_hz=16_000,
+        num_seeds=1,
+        cache_dir=experiment.cache_dir,
+        progress=SILENT,
+    )
+    assert again.corpus_hash() == experiment.corpus_hash()
