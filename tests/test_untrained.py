@@ -9,8 +9,8 @@ from jaxemo.models.pretrained import UNTRAINED_NAMES, load_encoder, save_pretrai
 from jaxemo.models.untrained import write_untrained_encoder
 
 FINGERPRINTS = {
-    "untrained/speech": "f80c726011e251f640d83439f2278786ac6211a0c7d942dfda3301876cedecee",
-    "untrained/music": "8eb3145bad8c729757945e28b30e909bbeb9395c69838c1b29699eda2063cfc7",
+    "untrained/speech": "6b0d891fcadee23da5e383777c75aae249ceb2a1f051d7a34c6f76d203de1135",
+    "untrained/music": "cf5a36b815348ce4a6c87e9510fe96519a1d929564a1876e4b88c36619018cd5",
 }
 
 
