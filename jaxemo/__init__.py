@@ -1,7 +1,7 @@
 """jaxemo: what emotional speech and emotional music share, measured through self-supervised encoders.
 
-`load_encoder` and `frechet_distance` are the two pieces of use on their own; the command `jaxemo` runs
-the studies. Names are imported on first use, so that `import jaxemo` costs nothing.
+`load_encoder`, `frechet_distance` and `kernel_distance` are of use on their own; the command `jaxemo`
+runs the studies. Names are imported on first use, so that `import jaxemo` costs nothing.
 """
 
 import importlib
@@ -11,10 +11,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "EncoderOutput": "jaxemo.models.encoder",
     "frechet_distance": "jaxemo.analysis.frechet",
+    "kernel_distance": "jaxemo.analysis.kernel_distance",
     "load_encoder": "jaxemo.models.pretrained",
 }
 
-__all__ = ["EncoderOutput", "__version__", "frechet_distance", "load_encoder"]
+__all__ = ["EncoderOutput", "__version__", "frechet_distance", "kernel_distance", "load_encoder"]
 
 
 def __getattr__(name: str):
