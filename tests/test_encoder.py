@@ -1,6 +1,6 @@
 """The whole encoder: parity with Hugging Face's PyTorch models and the contract of batch independence.
 
-The references in `goldens/` were made with transformers 4.47.1 (tools/copy_goldens.py chose them).
+The references in `goldens/` were made with transformers 4.47.1; tools/make_goldens.py makes them again.
 Published code lets padding into the statistics of the group-norm stem; the masked cases therefore
 run our stem as if nothing were padded, as the reference does, and our contextual part with the
 mask.
@@ -18,7 +18,7 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file
 
-from jaxemo.models import checkpoint_names
+from jaxemo.models import checkpoint_names, layers
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, Remat, parameter_shapes
 from jaxemo.models.positional import StackedConvLayer
@@ -351,3 +351,27 @@ def test_jit_equals_eager():
     num_samples = jnp.array([1500])
     eager = encoder.module.apply({"params": encoder.params}, waveform, num_samples)
     assert_close(encoder(waveform, num_samples).hidden_states, eager.hidden_states)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 2e-6), ("bfloat16", 2e-2)])
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_attention_for_cpu_equals_the_fused_one(with_bias, dtype, tolerance):
+    """Values and gradients, a clip without any valid frame included."""
+    keys = jax.random.split(jax.random.key(0), 4)
+    shape = (3, 7, 2, 5)
+    inputs = tuple(jax.random.normal(key, shape).astype(dtype) for key in keys[:3])
+    bias = jax.random.normal(keys[3], (3, 2, 7, 7)) if with_bias else None
+    mask = (jnp.arange(7) < jnp.array([7, 4, 0])[:, None])[:, None, None, :]
+
+    def value_and_gradients(attention):
+        def total(query, key, value):
+            mixed = attention(query, key, value, bias, mask)
+            return jnp.sum(jnp.sin(mixed.astype(jnp.float32))), mixed
+
+        gradients, mixed = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*inputs)
+        return [array.astype(jnp.float32) for array in (mixed, *gradients)]
+
+    plain = value_and_gradients(layers._plain_attention)
+    for actual, expected in zip(plain, value_and_gradients(layers._fused_attention), strict=True):
+        assert np.isfinite(actual).all()
+        assert_close(actual, expected, tolerance)

@@ -25,8 +25,18 @@ from jaxemo.models.config import EncoderConfig, StemNorm
 # says.
 STEM_NORM_EPS = 1e-5
 
+
+def gelu(inputs: Float[Array, "..."]) -> Float[Array, "..."]:
+    """x Phi(x) = x (1 + erf(x / sqrt 2)) / 2, PyTorch's form, in float32.
+
+    `jax.nn.gelu` goes through erfc, which took 30 % longer on a CPU: 4 % of an encoder's time.
+    """
+    wide = inputs.astype(jnp.float32)
+    return (0.5 * wide * (1.0 + jax.lax.erf(wide * math.sqrt(0.5)))).astype(inputs.dtype)
+
+
 ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": gelu,
     "gelu_new": functools.partial(jax.nn.gelu, approximate=True),
     "relu": jax.nn.relu,
     "silu": jax.nn.silu,
@@ -144,7 +154,7 @@ class Attention(nn.Module):
         bias = None if position_bias is None else self._gate(heads(hidden)) * position_bias
         mask = frame_mask[:, None, None, :]
         if deterministic or self.config.attention_dropout == 0.0:
-            mixed = jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
+            mixed = dot_product_attention(query, key, value, bias=bias, mask=mask)
         else:
             mixed = nn.dot_product_attention(
                 query,
@@ -271,6 +281,40 @@ def relative_position_bucket(
     table = np.where(steps < exact, steps, np.minimum(exact + far.astype(np.int64), per_sign - 1))
     table = jnp.asarray(table, jnp.int32)
     return table[jnp.abs(distance)] + jnp.where(distance > 0, per_sign, 0)
+
+
+def dot_product_attention(
+    query: Float[Array, "B T H K"],
+    key: Float[Array, "B T H K"],
+    value: Float[Array, "B T H K"],
+    *,
+    bias: Float[Array, "B H T T"] | None,
+    mask: Bool[Array, "B 1 1 T"],
+) -> Float[Array, "B T H K"]:
+    """softmax(q k^T / sqrt K + bias, over the keys in `mask`) v for each head; softmax in float32.
+
+    It is JAX's fused attention, except on CPU: there the plain products with the heads in front
+    took 19 ms against 34 ms (8 clips of 4 s, base size, two cores), 4 % of an encoder's time.
+    """
+    return jax.lax.platform_dependent(
+        query, key, value, bias, mask, cpu=_plain_attention, default=_fused_attention
+    )
+
+
+def _fused_attention(query, key, value, bias, mask):
+    return jax.nn.dot_product_attention(query, key, value, bias=bias, mask=mask)
+
+
+def _plain_attention(query, key, value, bias, mask):
+    query, key, value = (heads.transpose(0, 2, 1, 3) for heads in (query, key, value))
+    logits = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)  # B H T T
+    logits = logits / math.sqrt(query.shape[-1])
+    if bias is not None:
+        logits = logits + bias
+    # Finite, so that a clip without a valid frame gives no NaN.
+    logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
+    weights = jax.nn.softmax(logits).astype(value.dtype)
+    return jnp.matmul(weights, value).transpose(0, 2, 1, 3)
 
 
 def _split_heads(hidden: Float[Array, "B T D"], *, num_heads: int) -> Float[Array, "B T H K"]:

@@ -42,7 +42,7 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> Lay
         domain_rows = experiment.rows_of(domain)
         if len(domain_rows) == 0:
             continue
-        runs = _runs(experiment, domain_rows)
+        runs = _runs(experiment, domain_rows, domain)
         emotions, labels = domain_classes(experiment, domain_rows)
         probes = fit_probes(
             embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
@@ -73,13 +73,21 @@ class _Run(NamedTuple):
     test: np.ndarray
 
 
-def _runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"]) -> list[_Run]:
+def _runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"], domain: str) -> list[_Run]:
+    """Every (seed, fold) whose parts all have clips of the domain.
+
+    RAVDESS's actor 18 only speaks: a group of speakers may have no clip of one domain.
+    """
     runs = []
-    for seed in range(len(experiment.folds)):
-        for fold in range(len(experiment.folds[seed])):
-            parts = experiment.split(seed, fold)
-            masks = (np.isin(domain_rows, part) for part in (parts.train, parts.dev, parts.test))
+    for seed, fold in np.ndindex(len(experiment.folds), len(experiment.folds[0])):
+        masks = [np.isin(domain_rows, part) for part in experiment.split(seed, fold)]
+        if all(mask.any() for mask in masks):
             runs.append(_Run(fold, seed, *masks))
+    if not runs:
+        raise ValueError(
+            f"No fold has {domain} clips to train, develop and test on; the {len(domain_rows)} {domain} "
+            "clips come from too few groups of speakers."
+        )
     return runs
 
 
@@ -113,8 +121,8 @@ def _score_rows(confusion, runs, emotions, identity) -> list[dict[str, Any]]:
     """Every metric of every layer: the fold's mean over seeds, then the interval over folds."""
     folds = np.array([run.fold for run in runs])
     context = {
-        "n": int(sum(run.test.sum() for run in runs if run.seed == 0)),
-        "folds": int(folds.max() + 1),
+        "n": int(sum({run.fold: run.test.sum() for run in runs}.values())),
+        "folds": len(set(folds)),
         "seeds": len({run.seed for run in runs}),
         "num_layers": len(confusion),
         "chance": 1 / len(emotions),

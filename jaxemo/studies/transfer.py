@@ -23,6 +23,7 @@ from jaxemo.studies.adaptation import (
     held_out_probabilities,
     held_out_rows,
     make_bench,
+    rows_in,
     train_run,
 )
 from jaxemo.studies.experiment import Embedded, Experiment
@@ -68,7 +69,7 @@ def study_transfer(
         bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
         outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
         parameters = 0
-        places = list(np.ndindex(config.transfer.num_seeds, _num_folds(experiment, config)))
+        places = _places(experiment, config)
         label = f"{embedded.source.name}: {method_name}"
         for seed, fold in experiment.progress.track(places, label, len(places)):
             runs = _train_regimes(experiment, bench, config, seed, fold, log_epoch)
@@ -105,8 +106,28 @@ def source_of(target: str) -> str:
     return DOMAINS[1 - DOMAINS.index(target)]
 
 
-def _num_folds(experiment: Experiment, config: Any) -> int:
-    return min(config.transfer.num_folds, len(experiment.folds[0]))
+def _places(experiment: Experiment, config: Any) -> list[tuple[int, int]]:
+    """(seed, fold) pairs whose parts all have clips of both domains.
+
+    Raises:
+      ValueError: When there is none.
+    """
+    num_folds = min(config.transfer.num_folds, len(experiment.folds[0]))
+    places = [
+        (seed, fold)
+        for seed, fold in np.ndindex(config.transfer.num_seeds, num_folds)
+        if all(
+            len(rows_in(experiment, part, (domain,)))
+            for part in experiment.split(seed, fold)
+            for domain in DOMAINS
+        )
+    ]
+    if not places:
+        raise ValueError(
+            f"None of the {num_folds} folds has speech and music to train, develop and test on; "
+            "raise config.transfer.num_folds or add speakers."
+        )
+    return places
 
 
 def _train_regimes(
@@ -172,7 +193,7 @@ def _collect(
         }
         matrix = sum(o.matrix for o in group)
         context = {
-            "n": int(sum(o.matrix.sum() for o in group if o.seed == 0)),
+            "n": int(sum({o.fold: o.matrix.sum() for o in group}.values())),
             "folds": len({o.fold for o in group}),
             "seeds": len({o.seed for o in group}),
             "chance": 1 / int(np.count_nonzero(matrix.sum(axis=1))),
