@@ -181,3 +181,5 @@ def _configure_logging() -> None:
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    # orbax tells of every read-only restore through absl.
+    logging.getLogger("absl").setLevel(logging.ERROR)
