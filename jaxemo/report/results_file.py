@@ -20,11 +20,6 @@ def write_results(results: dict[str, Any], path: Path) -> None:
     os.replace(temporary, path)
 
 
-def read_results(path: Path) -> dict[str, Any]:
-    """The results of an earlier run."""
-    return json.loads(Path(path).read_text(encoding="utf-8"))
-
-
 def _plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
