@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from jaxemo.analysis.embeddings import Embedding
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
+from jaxemo.data.corpora import DOMAINS
 from jaxemo.models.heads import LayerStatistics, layer_statistics
 from jaxemo.peft import Method, Prefix, make_method
 from jaxemo.studies.experiment import Embedded, Experiment, Source
@@ -146,16 +147,24 @@ def held_out_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarr
     return rows_in(experiment, experiment.split(run.seed, run.fold).test, (domain,))
 
 
-def held_out_probabilities(
-    experiment: Experiment, bench: Bench, run: Run, domain: str
-) -> Float[np.ndarray, "n C"]:
-    """Class probabilities of the held-out clips of one domain."""
-    return bench.trainer.predict(
-        run.fit.trainable,
-        frozen_of(bench, run.statistics),
-        bench.examples,
-        rows=held_out_rows(experiment, run, domain),
-    )
+def held_out_confusions(
+    experiment: Experiment, bench: Bench, run: Run
+) -> dict[str, Int[np.ndarray, "C C"]]:
+    """Confusion matrix of the held-out clips, for each domain that has any."""
+    confusions = {}
+    for domain in DOMAINS:
+        rows = held_out_rows(experiment, run, domain)
+        if len(rows) == 0:
+            continue
+        probabilities = bench.trainer.predict(
+            run.fit.trainable, frozen_of(bench, run.statistics), bench.examples, rows=rows
+        )
+        confusions[domain] = confusion_matrix(
+            experiment.labels[rows],
+            probabilities.argmax(axis=1),
+            num_classes=len(experiment.emotions),
+        )
+    return confusions
 
 
 def dev_unweighted_accuracy(

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.audio import UnusableAudio, read_waveform
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora import DOMAINS, Corpus, Utterance
@@ -111,7 +112,10 @@ def _figures(scored: list[Utterance], probabilities, emotions) -> list[dict[str,
     for domain in DOMAINS:
         keep = np.array([utterance.domain == domain for utterance in scored])
         if keep.any():
-            figures += figure_rows(labels[keep], probabilities[keep], emotions, domain)
+            confusion = confusion_matrix(
+                labels[keep], probabilities[keep].argmax(axis=1), num_classes=len(emotions)
+            )
+            figures += figure_rows(confusion, emotions, domain)
     return figures
 
 

@@ -18,15 +18,11 @@ from jaxemo.analysis.embeddings import (
     embed_corpus,
     stem_features,
 )
-from jaxemo.analysis.scores import confusion_matrix
-from jaxemo.data.corpora import DOMAINS
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Prefix, make_method
 from jaxemo.studies.adaptation import (
     Bench,
     Run,
-    held_out_probabilities,
-    held_out_rows,
     make_classifier,
 )
 from jaxemo.studies.experiment import Experiment, Source, load_source
@@ -50,10 +46,21 @@ class SavedModel(NamedTuple):
 
 
 def save_run(
-    directory: Path, *, experiment: Experiment, bench: Bench, run: Run, config: Any
+    directory: Path,
+    *,
+    experiment: Experiment,
+    bench: Bench,
+    run: Run,
+    confusions: dict[str, Int[np.ndarray, "C C"]],
+    config: Any,
 ) -> dict[str, Any]:
-    """Writes a run's checkpoint; returns its record, which holds the held-out figures of every domain."""
+    """Writes a run's checkpoint; returns its record, which holds the figures of `confusions`."""
     record = _make_record(experiment, bench, run, config)
+    record["figures"] = [
+        row
+        for domain, confusion in confusions.items()
+        for row in figure_rows(confusion, experiment.emotions, domain)
+    ]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
     save_checkpoint(directory, state=state, record=record)
     return record
@@ -89,39 +96,22 @@ def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) ->
         "seen_digests": sorted({experiment.digests[row] for row in seen}),
         "best_epoch": run.fit.best_epoch,
         "history": [epoch._asdict() for epoch in run.fit.history],
-        "figures": _held_out_figures(experiment, bench, run),
     }
 
 
-def _held_out_figures(experiment: Experiment, bench: Bench, run: Run) -> list[dict[str, Any]]:
-    figures = []
-    for domain in DOMAINS:
-        rows = held_out_rows(experiment, run, domain)
-        if len(rows):
-            probabilities = held_out_probabilities(experiment, bench, run, domain)
-            figures += figure_rows(
-                experiment.labels[rows], probabilities, experiment.emotions, domain
-            )
-    return figures
-
-
 def figure_rows(
-    labels: Int[np.ndarray, " n"],
-    probabilities: Float[np.ndarray, "n C"],
-    emotions: tuple[str, ...],
-    domain: str,
+    confusion: Int[np.ndarray, "C C"], emotions: tuple[str, ...], domain: str
 ) -> list[dict[str, Any]]:
     """UA, WA, macro-F1 and recalls of one set of clips; a recall without clips is None."""
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), num_classes=len(emotions))
     return [
         {
             "domain": domain,
             "emotion": emotion,
             "metric": metric,
             "mean": float(values[0]) if np.isfinite(values[0]) else None,
-            "n": len(labels),
+            "n": int(confusion.sum()),
         }
-        for metric, emotion, values in metric_values([matrix], emotions)
+        for metric, emotion, values in metric_values([confusion], emotions)
     ]
 
 

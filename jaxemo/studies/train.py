@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxemo.data.corpora import DOMAINS
 from jaxemo.progress import Progress
-from jaxemo.studies.adaptation import make_bench, train_run
+from jaxemo.studies.adaptation import held_out_confusions, make_bench, train_run
 from jaxemo.studies.experiment import (
     default_mesh,
     embed_sources,
@@ -56,7 +56,12 @@ def train_model(
         on_epoch=lambda record: log_epoch(settings.method, record),
     )
     return save_run(
-        workdir / "checkpoint", experiment=experiment, bench=bench, run=run, config=config
+        workdir / "checkpoint",
+        experiment=experiment,
+        bench=bench,
+        run=run,
+        confusions=held_out_confusions(experiment, bench, run),
+        config=config,
     )
 
 

@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxemo.analysis.scores import confusion_matrix, paired_interval, unweighted_accuracy
+from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
 from jaxemo.data.corpora import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import Prefix, count_parameters, make_method
 from jaxemo.studies.adaptation import (
     Bench,
     Run,
-    held_out_probabilities,
-    held_out_rows,
+    held_out_confusions,
     make_bench,
     rows_in,
     train_run,
@@ -74,12 +73,14 @@ def study_transfer(
         for seed, fold in experiment.progress.track(places, label, len(places)):
             runs = _train_regimes(experiment, bench, config, seed, fold, log_epoch)
             for (target, regime), run in runs.items():
-                outcomes[target, regime].append(_outcome(experiment, bench, run, target))
+                confusions = held_out_confusions(experiment, bench, run)
+                outcomes[target, regime].append(_outcome(run, confusions[target]))
                 save_run(
                     models_dir / _folder(bench, target, run),
                     experiment=experiment,
                     bench=bench,
                     run=run,
+                    confusions=confusions,
                     config=config,
                 )
                 parameters = count_parameters(run.fit.trainable)
@@ -161,12 +162,7 @@ def _train_regimes(
     return runs
 
 
-def _outcome(experiment: Experiment, bench: Bench, run: Run, target: str) -> _Outcome:
-    probabilities = held_out_probabilities(experiment, bench, run, target)
-    labels = experiment.labels[held_out_rows(experiment, run, target)]
-    matrix = confusion_matrix(
-        labels, probabilities.argmax(axis=1), num_classes=len(experiment.emotions)
-    )
+def _outcome(run: Run, matrix: np.ndarray) -> _Outcome:
     mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
     return _Outcome(run.fold, run.seed, matrix, mixture)
 
