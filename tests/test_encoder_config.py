@@ -27,7 +27,7 @@ def test_absent_keys_mean_what_hugging_face_means():
     assert config.feat_extract_norm is StemNorm.GROUP
     assert config.feat_proj_layer_norm and not config.conv_bias and not config.do_stable_layer_norm
     assert config.layerdrop == 0.1 and config.attention_dropout == 0.1
-    assert (config.receptive_field_samples, config.hop_samples, config.sample_rate_hz) == (
+    assert (config.shortest_clip_samples, config.hop_samples, config.sample_rate_hz) == (
         400,
         320,
         16000,
@@ -100,7 +100,7 @@ def test_frame_formula_equals_convolution_output_length(stem, num_samples):
             weight,
         )
     assert config.num_frames(num_samples) == shape.shape[1]
-    assert (num_samples >= config.receptive_field_samples) == (shape.shape[1] > 0)
+    assert (num_samples >= config.shortest_clip_samples) == (shape.shape[1] > 0)
     lengths = np.array([num_samples, 0])
     assert config.num_frames(lengths).tolist() == [shape.shape[1], 0]
 

@@ -48,7 +48,7 @@ def assert_same(first: Encoder, second: Encoder):
     assert first.normalisation == second.normalisation
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "whisper"])
 @pytest.mark.parametrize("weights", hub_layout.WeightsFormat)
 def test_saved_encoder_loads_back_equal(kind, weights, tmp_path):
     encoder = load_encoder(GOLDENS / kind)
@@ -61,7 +61,9 @@ def test_saved_encoder_loads_back_equal(kind, weights, tmp_path):
 def test_table_is_its_own_inverse_on_a_checkpoint():
     tensors = tensors_of(GOLDENS / "wavlm_base_plus")
     encoder = load_encoder(GOLDENS / "wavlm_base_plus")
-    written = checkpoint_names.torch_from_params(encoder.params)
+    written = checkpoint_names.torch_from_params(
+        encoder.params, model_type=encoder.config.model_type
+    )
     assert written.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(written[name], tensor)

@@ -264,3 +264,48 @@ def test_shards_written_by_the_flax_reference_load(flax_model, tmp_path):
     theirs.save_pretrained(tmp_path / "shards", max_shard_size="50KB")
     assert len(list((tmp_path / "shards").glob("*.msgpack"))) > 2
     assert load_encoder(tmp_path / "shards").fingerprint == ours.fingerprint
+
+
+WHISPER_SIZES = {
+    "d_model": 40,
+    "encoder_layers": 3,
+    "encoder_attention_heads": 5,
+    "encoder_ffn_dim": 70,
+    "num_mel_bins": 128,
+    "max_source_positions": 100,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 5,
+    "decoder_ffn_dim": 70,
+    "vocab_size": 11,
+    "pad_token_id": 0,
+}
+
+
+def whisper_states(encoder, features):
+    with torch.no_grad():
+        output = encoder(features, output_hidden_states=True)
+    states = [*output.hidden_states[:-1], output.last_hidden_state]
+    return np.stack([state[0].numpy() for state in states])
+
+
+def test_whisper_within_silence_equals_the_reference_both_ways(tmp_path):
+    """Ours of theirs, and theirs of what we save; on clips from the first frame to the full length."""
+    torch.manual_seed(0)
+    model = transformers.WhisperModel(transformers.WhisperConfig(**WHISPER_SIZES)).eval()
+    with torch.no_grad():
+        for parameter in model.encoder.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    extractor = transformers.WhisperFeatureExtractor(feature_size=128, chunk_length=2)
+    model.save_pretrained(tmp_path / "theirs")
+    extractor.save_pretrained(tmp_path / "theirs")
+    encoder = load_encoder(tmp_path / "theirs")
+    save_pretrained(encoder, tmp_path / "ours")
+    again = transformers.WhisperModel.from_pretrained(tmp_path / "ours").eval()
+    generator = np.random.default_rng(0)
+    for count in (170, 4111, 31_990, 32_000):
+        clip = generator.standard_normal(count).astype(np.float32)
+        features = extractor(clip, sampling_rate=16_000, return_tensors="pt").input_features
+        padded = np.pad(clip, (0, 32_000 - count))[None]
+        actual = encoder(padded, np.array([32_000])).hidden_states[:, 0]
+        assert_states_close(actual, whisper_states(model.encoder, features))
+        assert_states_close(actual, whisper_states(again.encoder, features))

@@ -1,4 +1,4 @@
-"""The one table between checkpoint names and the parameter tree, read in both directions.
+"""The table between checkpoint names and the parameter tree, read in both directions.
 
 A row is (name in a PyTorch checkpoint, path in our tree, layout). `{i}` stands for an index and
 `{p}` for a word. Where two rows share a path, the first gives the name that is written. Every
@@ -90,8 +90,44 @@ TABLE: tuple[tuple[str, str, Layout], ...] = (
     *_norms(f"{_LAYER[0]}.final_layer_norm", f"{_LAYER[1]}/final_layer_norm"),
 )
 
+_WHISPER_BLOCK = "encoder.blocks.{i}"
+
+
+def _openai_attention(theirs: str, ours: str) -> list[tuple[str, str, Layout]]:
+    return _weights(
+        f"{_WHISPER_BLOCK}.attn.{theirs}", f"{_LAYER[1]}/attention/{ours}", Layout.DENSE
+    )
+
+
+# Whisper's encoder: Hugging Face's names, then OpenAI's where they differ.
+WHISPER_TABLE: tuple[tuple[str, str, Layout], ...] = (
+    *_weights("encoder.conv1", "feature_extractor/conv_layers/0/conv", Layout.CONV),
+    *_weights("encoder.conv2", "feature_extractor/conv_layers/1/conv", Layout.CONV),
+    ("encoder.embed_positions.weight", "encoder/embed_positions/embedding", Layout.SAME),
+    *_weights(
+        f"{_LAYER[0]}.self_attn.{{p}}_proj", f"{_LAYER[1]}/attention/{{p}}_proj", Layout.DENSE
+    ),
+    *_norms(f"{_LAYER[0]}.self_attn_layer_norm", f"{_LAYER[1]}/layer_norm"),
+    *_weights(f"{_LAYER[0]}.fc1", f"{_LAYER[1]}/feed_forward/intermediate_dense", Layout.DENSE),
+    *_weights(f"{_LAYER[0]}.fc2", f"{_LAYER[1]}/feed_forward/output_dense", Layout.DENSE),
+    *_norms(f"{_LAYER[0]}.final_layer_norm", f"{_LAYER[1]}/final_layer_norm"),
+    *_norms("encoder.layer_norm", "encoder/layer_norm"),
+    ("encoder.positional_embedding", "encoder/embed_positions/embedding", Layout.SAME),
+    *_openai_attention("query", "q_proj"),
+    *_openai_attention("key", "k_proj"),
+    *_openai_attention("value", "v_proj"),
+    *_openai_attention("out", "out_proj"),
+    *_norms(f"{_WHISPER_BLOCK}.attn_ln", f"{_LAYER[1]}/layer_norm"),
+    *_weights(
+        f"{_WHISPER_BLOCK}.mlp.0", f"{_LAYER[1]}/feed_forward/intermediate_dense", Layout.DENSE
+    ),
+    *_weights(f"{_WHISPER_BLOCK}.mlp.2", f"{_LAYER[1]}/feed_forward/output_dense", Layout.DENSE),
+    *_norms(f"{_WHISPER_BLOCK}.mlp_ln", f"{_LAYER[1]}/final_layer_norm"),
+    *_norms("encoder.ln_post", "encoder/layer_norm"),
+)
+
 # The base model inside a model with a head.
-PREFIXES = ("wav2vec2.", "hubert.", "wavlm.", "data2vec_audio.")
+PREFIXES = ("wav2vec2.", "hubert.", "wavlm.", "data2vec_audio.", "model.")
 
 # Heads and pre-training parts around the encoder; nothing of the encoder itself may be listed here.
 IGNORED: tuple[str, ...] = (
@@ -100,6 +136,7 @@ IGNORED: tuple[str, ...] = (
     r"lm_head\..+",  # speech recognition
     r"(classifier|projector|tdnn|objective)\..+|layer_weights",  # classification, speaker models
     r"feature_extractor\.(weight|bias)",  # the x-vector head's dense layer, not the stem
+    r"(decoder\..+|proj_out\.weight)",  # Whisper's other half
 )
 
 
@@ -110,8 +147,11 @@ def _pattern(template: str) -> re.Pattern:
     return re.compile(escaped)
 
 
-_FROM_TORCH = tuple((_pattern(name), path, layout) for name, path, layout in TABLE)
+_FROM_TORCH = tuple(
+    (_pattern(name), path, layout) for name, path, layout in (*TABLE, *WHISPER_TABLE)
+)
 _TO_TORCH = tuple((_pattern(path), name, layout) for name, path, layout in TABLE)
+_TO_WHISPER = tuple((_pattern(path), name, layout) for name, path, layout in WHISPER_TABLE)
 
 
 def params_from_torch(
@@ -163,11 +203,12 @@ def params_from_flax(
     return _checked(found, template, optional=optional, problems=problems)
 
 
-def torch_from_params(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str, np.ndarray]:
     """The tensors of a PyTorch checkpoint, by name; the inverse of `params_from_torch`."""
+    table = _TO_WHISPER if model_type == "whisper" else _TO_TORCH
     tensors = {}
     for path, array in traverse_util.flatten_dict(params, sep="/").items():
-        match = _match(path, _TO_TORCH)
+        match = _match(path, table)
         if match is None:
             raise ValueError(f"no checkpoint name for parameter {path}")
         name, layout = match

@@ -15,7 +15,7 @@ from jaxtyping import Array, Int
 
 Count = int | np.integer | Int[Array | np.ndarray, "..."]
 
-FAMILIES = ("wav2vec2", "hubert", "mert_model", "wavlm", "data2vec-audio")
+FAMILIES = ("wav2vec2", "hubert", "mert_model", "wavlm", "data2vec-audio", "whisper")
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
 
 # Keys whose true (or non-null) value asks for a computation that no released checkpoint of these
@@ -26,14 +26,19 @@ _REFUSED = {
     "add_adapter": "the convolutional adapter after the encoder",
     "adapter_attn_dim": "the per-language attention adapters of MMS",
     "conv_pos_batch_norm": "batch norm in the positional convolution",
+    "scale_embedding": "scaled embeddings",
 }
+
+# Samples from one log-mel frame to the next; Whisper's stem reads these frames.
+MEL_HOP_SAMPLES = 160
 
 
 class StemNorm(enum.StrEnum):
-    """The stem's norm: over time after its first layer, or over channels after every layer."""
+    """The stem's norm: over time after its first layer, over channels after every layer, or none."""
 
     GROUP = "group"
     LAYER = "layer"
+    NONE = "none"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,8 +47,9 @@ class EncoderConfig:
 
     `pos_conv_depth` is 0 for the one weight-normalised positional convolution of wav2vec 2.0 and
     the number of stacked plain convolutions for data2vec. `num_buckets` is 0 where attention has no
-    relative position bias. Dropout rates act only when the module is called with
-    `deterministic=False`.
+    relative position bias. `num_mel_bins` is 0 where the stem reads the waveform and the width of
+    the log-mel frames that Whisper's reads; `max_positions` is then the number of its learnt frame
+    positions. Dropout rates act only when the module is called with `deterministic=False`.
     """
 
     model_type: str = "wav2vec2"
@@ -54,13 +60,17 @@ class EncoderConfig:
     conv_dim: tuple[int, ...] = (512,) * 7
     conv_kernel: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
     conv_stride: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    conv_padding: int = 0
     conv_bias: bool = False
+    num_mel_bins: int = 0
     feat_extract_norm: StemNorm = StemNorm.GROUP
     feat_extract_activation: str = "gelu"
     feat_proj_layer_norm: bool = True
     pos_conv_taps: int = 128
     pos_conv_groups: int = 16
     pos_conv_depth: int = 0
+    max_positions: int = 0
+    key_bias: bool = True
     num_buckets: int = 0
     max_bucket_distance: int = 0
     do_stable_layer_norm: bool = False
@@ -110,7 +120,10 @@ class EncoderConfig:
                 problems.append(f"{key} = {hub[key]!r}: {error}")
         if problems:
             raise ValueError(f"config.json of model_type {model_type!r}: {'; '.join(problems)}")
-        return cls(**{**_FAMILY_DEFAULTS.get(model_type, {}), **values})
+        values = {**_FAMILY_DEFAULTS.get(model_type, {}), **values}
+        if model_type == "whisper":
+            values["conv_dim"] = (values["hidden_size"],) * len(values["conv_kernel"])
+        return cls(**values)
 
     def to_hub(self) -> dict[str, Any]:
         """A `config.json` that `from_hub` reads back equal and Hugging Face transformers accepts."""
@@ -120,32 +133,54 @@ class EncoderConfig:
             if key is not None:
                 value = getattr(self, field.name)
                 hub[key] = list(value) if isinstance(value, tuple) else value
-        hub["num_feat_extract_layers"] = len(self.conv_dim)
+        if self.model_type == "whisper":
+            # transformers has no Whisper without a decoder; one of the encoder's sizes can be built.
+            hub["decoder_layers"] = self.num_hidden_layers
+            hub["decoder_attention_heads"] = self.num_attention_heads
+            hub["decoder_ffn_dim"] = self.intermediate_size
+        else:
+            hub["num_feat_extract_layers"] = len(self.conv_dim)
         return hub
 
     @property
     def hop_samples(self) -> int:
         """Samples from one frame to the next: the product of the strides."""
-        return int(np.prod(self.conv_stride))
+        return self._input_hop * int(np.prod(self.conv_stride))
 
     @property
-    def receptive_field_samples(self) -> int:
-        """Samples under one frame, the shortest clip: 1 + sum_i (kernel_i - 1) prod_{j<i} stride_j."""
+    def shortest_clip_samples(self) -> int:
+        """Samples of the shortest clip with a frame.
+
+        The receptive field 1 + sum_i (kernel_i - 1) prod_{j<i} stride_j where the stem reads the
+        waveform, one hop of the log-mel frames where it reads those.
+        """
+        if self.num_mel_bins:
+            return MEL_HOP_SAMPLES
         hops = np.cumprod((1, *self.conv_stride[:-1]))
         return 1 + int(np.sum((np.array(self.conv_kernel) - 1) * hops))
 
+    @property
+    def longest_clip_samples(self) -> int | None:
+        """Samples of the longest clip that has positions (30 s for Whisper); None where any has."""
+        return self.max_positions * self.hop_samples if self.max_positions else None
+
     def num_frames(self, num_samples: Count) -> Count:
-        """Frames of a clip: n <- (n - kernel) // stride + 1 through the stem; 0 if too short."""
+        """Frames of a clip; 0 if too short. See `num_frames_after`."""
         return self.num_frames_after(num_samples, num_layers=len(self.conv_dim))
 
     def num_frames_after(self, num_samples: Count, *, num_layers: int) -> Count:
-        """Frames after `num_layers` convolutions that lie wholly within the clip."""
-        count = num_samples
+        """Frames after `num_layers` convolutions: n <- (n + 2 padding - kernel) // stride + 1."""
+        count = num_samples // self._input_hop
         for kernel, stride in zip(
             self.conv_kernel[:num_layers], self.conv_stride[:num_layers], strict=True
         ):
-            count = (count - kernel) // stride + 1
+            count = (count + 2 * self.conv_padding - kernel) // stride + 1
         return count * (count > 0)
+
+    @property
+    def _input_hop(self) -> int:
+        """Samples from one step of the stem's input to the next."""
+        return MEL_HOP_SAMPLES if self.num_mel_bins else 1
 
 
 _ARCHITECTURES = {
@@ -154,6 +189,7 @@ _ARCHITECTURES = {
     "mert_model": "MERTModel",
     "wavlm": "WavLMModel",
     "data2vec-audio": "Data2VecAudioModel",
+    "whisper": "WhisperModel",
 }
 
 
@@ -166,11 +202,56 @@ _FAMILY_DEFAULTS: dict[str, dict[str, Any]] = {
         "pos_conv_taps": 19,
         "pos_conv_depth": 5,
     },
+    "whisper": {
+        "hidden_size": 384,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 6,
+        "intermediate_size": 1536,
+        "conv_kernel": (3, 3),
+        "conv_stride": (1, 2),
+        "conv_padding": 1,
+        "conv_bias": True,
+        "num_mel_bins": 80,
+        "feat_extract_norm": StemNorm.NONE,
+        "pos_conv_groups": 1,
+        "max_positions": 1500,
+        "key_bias": False,
+        "do_stable_layer_norm": True,
+        "hidden_dropout": 0.0,
+        "attention_dropout": 0.0,
+        "activation_dropout": 0.0,
+        "layerdrop": 0.0,
+        "mask_time_prob": 0.0,
+    },
 }
+
+# Whisper's own names of what it has a key for.
+_WHISPER_KEYS = {
+    "model_type": "model_type",
+    "hidden_size": "d_model",
+    "num_hidden_layers": "encoder_layers",
+    "num_attention_heads": "encoder_attention_heads",
+    "intermediate_size": "encoder_ffn_dim",
+    "hidden_act": "activation_function",
+    "hidden_dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+    "activation_dropout": "activation_dropout",
+    "layerdrop": "encoder_layerdrop",
+    "initializer_range": "init_std",
+    "num_mel_bins": "num_mel_bins",
+    "max_positions": "max_source_positions",
+}
+
+# What one family alone has, and no other can ask for.
+_WHISPER_ONLY = ("num_mel_bins", "max_positions", "conv_padding", "key_bias")
 
 
 def _hub_key(name: str, model_type: str) -> str | None:
     """The `config.json` key of a field, or None where that family has none."""
+    if model_type == "whisper":
+        return _WHISPER_KEYS.get(name)
+    if name in _WHISPER_ONLY:
+        return None
     stacked = model_type == "data2vec-audio"
     special = {
         "pos_conv_taps": "conv_pos_kernel_size" if stacked else "num_conv_pos_embeddings",
@@ -216,6 +297,11 @@ def _inconsistencies(config: EncoderConfig) -> list[str]:
         )
     }
     problems = [f"{name} = {size}, expected at least 1" for name, size in sizes.items() if size < 1]
+    if bool(config.num_mel_bins) != bool(config.max_positions):
+        problems.append(
+            f"num_mel_bins = {config.num_mel_bins} and max_positions = {config.max_positions}: "
+            "a log-mel stem and a table of positions go together"
+        )
     lists = (config.conv_dim, config.conv_kernel, config.conv_stride)
     if len({len(values) for values in lists}) != 1 or not config.conv_dim:
         lengths = ", ".join(str(len(values)) for values in lists)

@@ -1,9 +1,9 @@
 """The whole encoder: waveform -> convolutional stem -> transformer layers.
 
-One module serves wav2vec 2.0, HuBERT, MERT, WavLM and data2vec-audio; `EncoderConfig` carries what
-differs. It is split where training and caching need it: `stem` (convolutions, usually frozen) and
-`contextualise` (all the rest). Contract: a clip's output depends neither on the other clips of its
-batch nor on its padding, whatever the padding holds.
+One module serves wav2vec 2.0, HuBERT, MERT, WavLM, data2vec-audio and Whisper's encoder;
+`EncoderConfig` carries what differs. It is split where training and caching need it: `stem`
+(convolutions, usually frozen) and `contextualise` (all the rest). Contract: a clip's output depends
+neither on the other clips of its batch nor on its padding, whatever the padding holds.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxemo.models import layers, positional
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.log_mel import log_mel_frames
 
 
 class StemOutput(NamedTuple):
@@ -55,20 +56,18 @@ class ConvLayers(nn.Module):
 
     @nn.compact
     def __call__(
-        self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]
+        self, signal: Float[Array, "B S I"], num_samples: Int[Array, " B"]
     ) -> Float[Array, "B T C"]:
-        hidden = waveform[:, :, None]
+        hidden = signal
         for index in range(len(self.config.conv_dim)):
-            steps = self.config.num_frames_after(waveform.shape[1], num_layers=index + 1)
-            valid = self.config.num_frames_after(num_samples, num_layers=index + 1)
-            mask = jnp.arange(steps) < valid[:, None]
+            num_valid = self.config.num_frames_after(num_samples, num_layers=index + 1)
             layer = layers.ConvLayer(self.config, index, self.dtype, name=str(index))
-            hidden = layer(hidden, mask)
+            hidden = layer(hidden, num_valid)
         return hidden
 
 
 class FeatureExtractor(nn.Module):
-    """The convolutional stem."""
+    """The convolutional stem, over the waveform or (Whisper) its log-mel frames."""
 
     config: EncoderConfig
     dtype: DTypeLike = jnp.float32
@@ -77,7 +76,17 @@ class FeatureExtractor(nn.Module):
     def __call__(
         self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]
     ) -> Float[Array, "B T C"]:
-        return ConvLayers(self.config, self.dtype, name="conv_layers")(waveform, num_samples)
+        config = self.config
+        signal = waveform[:, :, None]
+        if config.num_mel_bins:
+            signal = log_mel_frames(
+                waveform,
+                num_mel_bins=config.num_mel_bins,
+                longest_samples=config.longest_clip_samples,
+            )
+        signal = signal.astype(self.dtype)
+        features = ConvLayers(config, self.dtype, name="conv_layers")(signal, num_samples)
+        return features[:, : config.num_frames(waveform.shape[1])]
 
 
 class LayerStack(nn.Module):
@@ -117,7 +126,7 @@ class LayerStack(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Positional convolution, the layers, and the norm before (base) or after them (stable)."""
+    """Position embedding, the layers, and the norm before (base) or after them (stable)."""
 
     config: EncoderConfig
     dtype: DTypeLike = jnp.float32
@@ -132,10 +141,9 @@ class Transformer(nn.Module):
         deterministic: bool = True,
     ) -> list[Float[Array, "B T D"]]:
         config = self.config
-        stacked = config.pos_conv_depth > 0
-        position = positional.StackedPositionalConv if stacked else positional.PositionalConv
         norm = layers.layer_norm(config.layer_norm_eps, self.dtype, name="layer_norm")
-        hidden = hidden + position(config, self.dtype, name="pos_conv_embed")(hidden, frame_mask)
+        position = positional.position_embedding(config, self.dtype)
+        hidden = hidden + position(hidden, frame_mask)
         if not config.do_stable_layer_norm:
             hidden = norm(hidden)
         hidden = nn.Dropout(config.hidden_dropout)(hidden, deterministic=deterministic)
@@ -147,7 +155,7 @@ class Transformer(nn.Module):
 
 
 class AudioEncoder(nn.Module):
-    """A self-supervised audio encoder of the wav2vec 2.0 family.
+    """An audio encoder of the wav2vec 2.0 family, or Whisper's.
 
     Parameters are float32; `dtype` is the compute dtype. In float32 every product is a true float32
     product on every backend (accelerators otherwise round the factors to 10 bits or fewer, which
@@ -162,10 +170,11 @@ class AudioEncoder(nn.Module):
     def setup(self):
         config = self.config
         self.feature_extractor = FeatureExtractor(config, self.dtype)
-        self.feature_projection = layers.FeatureProjection(config, self.dtype)
-        self.masked_spec_embed = self.param(
-            "masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,)
-        )
+        if not config.num_mel_bins:  # Whisper's stem ends in the model width, and it has no mask.
+            self.feature_projection = layers.FeatureProjection(config, self.dtype)
+            self.masked_spec_embed = self.param(
+                "masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,)
+            )
         self.encoder = Transformer(config, self.dtype, self.remat)
 
     def __call__(
@@ -190,7 +199,7 @@ class AudioEncoder(nn.Module):
     def stem(self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]) -> StemOutput:
         """The convolutional features; see `__call__` for the arguments."""
         valid = jnp.arange(waveform.shape[1]) < num_samples[:, None]
-        waveform = jnp.where(valid, waveform, 0).astype(self.dtype)
+        waveform = jnp.where(valid, waveform, 0)
         with _full_precision(self.dtype):
             features = self.feature_extractor(waveform, num_samples)
         num_frames = self.config.num_frames(num_samples)
@@ -210,12 +219,13 @@ class AudioEncoder(nn.Module):
           features: As `stem` gives them.
           frame_mask: True on the frames of each clip; they come first.
           masked_frames: SpecAugment: True where the learnt mask embedding replaces the projected
-            features.
+            features; not for Whisper, which has none.
           deterministic: False lets dropout and layer drop act.
         """
-        features = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
+        hidden = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
         with _full_precision(self.dtype):
-            hidden = self.feature_projection(features, deterministic=deterministic)
+            if not self.config.num_mel_bins:
+                hidden = self.feature_projection(hidden, deterministic=deterministic)
             if masked_frames is not None:
                 embedding = self.masked_spec_embed.astype(self.dtype)
                 hidden = jnp.where(masked_frames[:, :, None], embedding, hidden)
@@ -224,7 +234,7 @@ class AudioEncoder(nn.Module):
 
 def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:
     """The parameter tree of `AudioEncoder(config)` as shapes and dtypes, without making it."""
-    waveform = jnp.zeros((1, config.receptive_field_samples))
+    waveform = jnp.zeros((1, config.shortest_clip_samples))
     num_samples = jnp.array([waveform.shape[1]])
     return jax.eval_shape(AudioEncoder(config).init, jax.random.key(0), waveform, num_samples)[
         "params"

@@ -81,15 +81,15 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_preprocessing(directory: Path, config: EncoderConfig) -> Preprocessing:
     """Rate and normalisation from `preprocessor_config.json`.
 
-    An absent file or key means what Hugging Face's feature extractor defaults to: normalise, at the
-    rate in config.json (MERT) or 16 kHz.
+    An absent file or key means what Hugging Face's feature extractor defaults to: normalise (but not
+    for Whisper), at the rate in config.json (MERT) or 16 kHz.
     """
     path = directory / PREPROCESSOR
     content = read_json(path) if path.is_file() else {}
     rate = content.get("sampling_rate", config.sample_rate_hz)
     if type(rate) is not int or rate < 1:
         raise ValueError(f"{path} has sampling_rate {rate!r}, expected samples per second")
-    normalise = content.get("do_normalize", True)
+    normalise = content.get("do_normalize", config.num_mel_bins == 0)
     if not isinstance(normalise, bool):
         raise ValueError(f"{path} has do_normalize {normalise!r}, expected true or false")
     kinds = Normalisation.NONE, Normalisation.ZERO_MEAN_UNIT_VARIANCE
@@ -104,9 +104,10 @@ def read_params(
     Raises:
       ValueError: if there is no weights file, it is damaged, or its keys do not fit `template`.
     """
-    name = next((name for name in WEIGHTS if (directory / name).is_file()), None)
+    readable = [name for name in WEIGHTS if ".msgpack" not in name or not config.num_mel_bins]
+    name = next((name for name in readable if (directory / name).is_file()), None)
     if name is None:
-        raise ValueError(f"no weights in {directory}; expected one of {', '.join(WEIGHTS)}")
+        raise ValueError(f"no weights in {directory}; expected one of {', '.join(readable)}")
     # PyTorch leaves the mask embedding out where the configuration never masks.
     masks = config.mask_time_prob > 0 or config.mask_feature_prob > 0
     optional = frozenset() if masks else frozenset({"masked_spec_embed"})
@@ -179,33 +180,49 @@ def write(
     weights: WeightsFormat = WeightsFormat.SAFETENSORS,
 ) -> None:
     """Writes an encoder in hub layout, as Hugging Face transformers reads it."""
+    weights_bytes = _WRITERS[weights](params, config)
     directory.mkdir(parents=True, exist_ok=True)
     hub = config.to_hub() | {"_name_or_path": name, "jaxemo_origin": origin.value}
     extractor = {
         "do_normalize": preprocessing.normalisation is not Normalisation.NONE,
+        "sampling_rate": preprocessing.sample_rate_hz,
+        **_extractor(config),
+    }
+    for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
+        (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    (directory / weights).write_bytes(weights_bytes)
+
+
+def _extractor(config: EncoderConfig) -> dict[str, Any]:
+    """What Hugging Face's feature extractor of the family is told besides rate and normalisation."""
+    if config.num_mel_bins:
+        return {
+            "feature_extractor_type": "WhisperFeatureExtractor",
+            "feature_size": config.num_mel_bins,
+        }
+    return {
         "feature_extractor_type": "Wav2Vec2FeatureExtractor",
         "feature_size": 1,
         "padding_side": "right",
         "padding_value": 0,
         "return_attention_mask": True,
-        "sampling_rate": preprocessing.sample_rate_hz,
     }
-    for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
-        (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (directory / weights).write_bytes(_WRITERS[weights](params))
 
 
-def _safetensors_bytes(params: Mapping[str, Any]) -> bytes:
+def _safetensors_bytes(params: Mapping[str, Any], config: EncoderConfig) -> bytes:
     """The parameters under PyTorch's names; as bytes, because only their owner can read `save_file`'s files."""
     import safetensors.numpy
 
-    tensors = checkpoint_names.torch_from_params(params)
+    tensors = checkpoint_names.torch_from_params(params, model_type=config.model_type)
     return safetensors.numpy.save(tensors, metadata={"format": "pt"})
 
 
-def _msgpack_bytes(params: Mapping[str, Any]) -> bytes:
+def _msgpack_bytes(params: Mapping[str, Any], config: EncoderConfig) -> bytes:
     """The tree as it is: its names and layouts are those of Hugging Face's Flax models."""
     from flax import serialization
+
+    if config.model_type == "whisper":
+        raise ValueError("the Flax layout of whisper is neither read nor written; use safetensors")
 
     arrays = traverse_util.flatten_dict(params)
     return serialization.msgpack_serialize(
@@ -213,7 +230,7 @@ def _msgpack_bytes(params: Mapping[str, Any]) -> bytes:
     )
 
 
-_WRITERS: dict[WeightsFormat, Callable[[Mapping[str, Any]], bytes]] = {
+_WRITERS: dict[WeightsFormat, Callable[[Mapping[str, Any], EncoderConfig], bytes]] = {
     WeightsFormat.SAFETENSORS: _safetensors_bytes,
     WeightsFormat.FLAX: _msgpack_bytes,
 }

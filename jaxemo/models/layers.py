@@ -69,7 +69,10 @@ class MaskedGroupNorm(nn.Module):
 
 
 class ConvLayer(nn.Module):
-    """One strided convolution of the stem, its norm where the stem has one here, its activation."""
+    """One strided convolution of the stem, its norm where the stem has one here, its activation.
+
+    `num_valid` counts the steps of each clip's output.
+    """
 
     config: EncoderConfig
     index: int
@@ -77,14 +80,14 @@ class ConvLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B S I"], mask: Bool[Array, "B T"]
+        self, inputs: Float[Array, "B S I"], num_valid: Int[Array, " B"]
     ) -> Float[Array, "B T C"]:
         config = self.config
         hidden = nn.Conv(
             config.conv_dim[self.index],
             kernel_size=(config.conv_kernel[self.index],),
             strides=(config.conv_stride[self.index],),
-            padding="VALID",
+            padding=config.conv_padding,
             use_bias=config.conv_bias,
             kernel_init=nn.initializers.he_normal(),
             dtype=self.dtype,
@@ -92,7 +95,8 @@ class ConvLayer(nn.Module):
         )(inputs)
         if config.feat_extract_norm is StemNorm.LAYER:
             hidden = layer_norm(STEM_NORM_EPS, self.dtype, name="layer_norm")(hidden)
-        elif self.index == 0:
+        elif config.feat_extract_norm is StemNorm.GROUP and self.index == 0:
+            mask = jnp.arange(hidden.shape[1]) < num_valid[:, None]
             hidden = MaskedGroupNorm(self.dtype, name="layer_norm")(hidden, mask)
         return ACTIVATION_FUNCTIONS[config.feat_extract_activation](hidden)
 
@@ -129,7 +133,8 @@ class Attention(nn.Module):
     def setup(self):
         config = self.config
         make = functools.partial(dense, config, config.hidden_size, self.dtype)
-        self.q_proj, self.k_proj, self.v_proj, self.out_proj = make(), make(), make(), make()
+        self.q_proj, self.v_proj, self.out_proj = make(), make(), make()
+        self.k_proj = make(use_bias=config.key_bias)
         if config.num_buckets:
             heads = config.num_attention_heads
             self.gru_rel_pos_linear = dense(config, 8, self.dtype)
@@ -249,11 +254,17 @@ class EncoderLayer(nn.Module):
 
 
 def dense(
-    config: EncoderConfig, features: int, dtype: DTypeLike, name: str | None = None
+    config: EncoderConfig,
+    features: int,
+    dtype: DTypeLike,
+    *,
+    name: str | None = None,
+    use_bias: bool = True,
 ) -> nn.Dense:
     """A dense layer with float32 parameters and the family's initialisation."""
     return nn.Dense(
         features,
+        use_bias=use_bias,
         kernel_init=nn.initializers.normal(config.initializer_range),
         dtype=dtype,
         name=name,

@@ -1,18 +1,28 @@
-"""Position embeddings by convolution over time, in the two forms of the family.
+"""Position embeddings, in the three forms of the families.
 
-wav2vec 2.0, HuBERT, MERT and WavLM: one wide grouped convolution with weight norm. data2vec-audio:
-several narrow ones in a row. Both blank the invalid frames before every convolution, so that
-padding counts as silence outside the clip, which is what a clip alone has around it.
+wav2vec 2.0, HuBERT, MERT and WavLM: one wide grouped convolution over time with weight norm.
+data2vec-audio: several narrow ones in a row. Whisper: a table. Invalid frames are blanked before
+every convolution, so that padding counts as silence outside the clip, which is what a clip alone
+has around it.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.layers import ACTIVATION_FUNCTIONS, STEM_NORM_EPS
+
+
+def position_embedding(config: EncoderConfig, dtype: DTypeLike) -> nn.Module:
+    """The family's form, under the family's name."""
+    if config.max_positions:
+        return PositionTable(config, dtype, name="embed_positions")
+    form = StackedPositionalConv if config.pos_conv_depth else PositionalConv
+    return form(config, dtype, name="pos_conv_embed")
 
 
 class WeightNormConv(nn.Module):
@@ -52,6 +62,34 @@ class PositionalConv(nn.Module):
         hidden = jnp.where(frame_mask[:, :, None], hidden, 0)
         hidden = WeightNormConv(self.config, self.dtype, name="conv")(hidden)
         return ACTIVATION_FUNCTIONS[self.config.feat_extract_activation](hidden)
+
+
+class PositionTable(nn.Module):
+    """Whisper's: one vector a frame, the same in every clip.
+
+    Only the first T of the table are used, where Whisper itself fills a clip up to all 1500 with
+    silence.
+    """
+
+    config: EncoderConfig
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, hidden: Float[Array, "B T D"], frame_mask: Bool[Array, "B T"]
+    ) -> Float[Array, "1 T D"]:
+        shape = (self.config.max_positions, self.config.hidden_size)
+        table = self.param("embedding", sinusoids, shape)
+        return table[None, : hidden.shape[1]].astype(self.dtype)
+
+
+def sinusoids(key: Array, shape: tuple[int, int]) -> Float[Array, "P D"]:
+    """Sines, then cosines, of wavelengths from 2 pi to 2 pi 10^4 frames; no randomness in them."""
+    del key
+    length, width = shape
+    frequency = np.exp(-np.log(10_000.0) / (width // 2 - 1) * np.arange(width // 2))
+    angle = np.arange(length)[:, None] * frequency
+    return jnp.asarray(np.concatenate([np.sin(angle), np.cos(angle)], axis=1), jnp.float32)
 
 
 class StackedConvLayer(nn.Module):

@@ -9,8 +9,9 @@ import functools
 import hashlib
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +20,10 @@ from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxemo.models import hub_layout
+from jaxemo.models import checkpoint_names, hub_layout, torch_pickle
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
-from jaxemo.models.hub_layout import Normalisation, Origin, WeightsFormat
+from jaxemo.models.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
 # "untrained/speech" and "untrained/music" load like a folder.
@@ -69,7 +70,8 @@ class Encoder:
 
         Args:
           waveform: Normalised clips; what lies from `num_samples` on is never used.
-          num_samples: From one frame's worth (400 for the published stems) to N.
+          num_samples: From one frame's worth (`config.shortest_clip_samples`, 400 for the published
+            stems) to N. Whisper takes N of up to 30 s.
 
         Raises:
           ValueError: naming every clip whose length is out of range.
@@ -93,8 +95,9 @@ def load_encoder(
     """Loads an encoder.
 
     Args:
-      source: A folder in hub layout, `untrained/speech`, `untrained/music`, or a hub id such as
-        `m-a-p/MERT-v1-95M` (fetched once into the Hugging Face cache).
+      source: A folder in hub layout, `untrained/speech`, `untrained/music`, a hub id such as
+        `m-a-p/MERT-v1-95M` (fetched once into the Hugging Face cache), or OpenAI's `.pt` file of a
+        Whisper model.
       dtype: Of the computation; parameters stay float32.
       revision: Commit, tag or branch of a hub id.
       normalisation: In place of what `preprocessor_config.json` says.
@@ -104,6 +107,33 @@ def load_encoder(
       ValueError: if there is no such encoder, its configuration asks for something unsupported, or
         its weights are damaged or do not fit; every offending key is listed.
     """
+    if Path(source).suffix == ".pt" and Path(source).is_file():
+        loaded = _read_whisper_file(Path(source))
+    else:
+        loaded = _read_folder(source, revision)
+    preprocessing = loaded.preprocessing
+    return Encoder(
+        name=loaded.name,
+        origin=loaded.origin,
+        module=AudioEncoder(loaded.config, dtype=dtype, remat=remat),
+        params=jax.tree.map(jnp.asarray, loaded.params),
+        sample_rate_hz=preprocessing.sample_rate_hz,
+        normalisation=preprocessing.normalisation if normalisation is None else normalisation,
+    )
+
+
+class _Loaded(NamedTuple):
+    """What was found on disk."""
+
+    name: str
+    origin: Origin
+    config: EncoderConfig
+    params: dict[str, Any]
+    preprocessing: Preprocessing
+
+
+def _read_folder(source: str | Path, revision: str | None) -> _Loaded:
+    """Hub layout, here or on the hub, and the untrained encoders."""
     with tempfile.TemporaryDirectory() as scratch:
         directory, name, origin = _locate(source, revision, Path(scratch))
         hub_config = hub_layout.read_json(directory / hub_layout.CONFIG)
@@ -115,14 +145,36 @@ def load_encoder(
         preprocessing = hub_layout.read_preprocessing(directory, config)
     if hub_config.get("jaxemo_origin") == Origin.UNTRAINED:
         name, origin = str(hub_config.get("_name_or_path")), Origin.UNTRAINED
-    return Encoder(
-        name=name,
-        origin=origin,
-        module=AudioEncoder(config, dtype=dtype, remat=remat),
-        params=jax.tree.map(jnp.asarray, params),
-        sample_rate_hz=preprocessing.sample_rate_hz,
-        normalisation=preprocessing.normalisation if normalisation is None else normalisation,
-    )
+    return _Loaded(name, origin, config, params, preprocessing)
+
+
+def _read_whisper_file(path: Path) -> _Loaded:
+    """OpenAI's own checkpoint: one file with the sizes and both halves of the model."""
+    try:
+        dims, tensors = torch_pickle.read_whisper(path)
+        config = EncoderConfig.from_hub(_whisper_hub_config(dims))
+        template = parameter_shapes(config)
+        params = checkpoint_names.params_from_torch(tensors, template, optional=frozenset())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    preprocessing = Preprocessing(config.sample_rate_hz, Normalisation.NONE)
+    return _Loaded(path.stem, Origin.LOCAL, config, params, preprocessing)
+
+
+def _whisper_hub_config(dims: Mapping[str, Any]) -> dict[str, Any]:
+    """OpenAI's names of sizes as the hub's; its feed-forward layers are always four times as wide."""
+    names = {
+        "n_mels": "num_mel_bins",
+        "n_audio_ctx": "max_source_positions",
+        "n_audio_state": "d_model",
+        "n_audio_head": "encoder_attention_heads",
+        "n_audio_layer": "encoder_layers",
+    }
+    missing = [name for name in names if type(dims.get(name)) is not int]
+    if missing:
+        raise ValueError(f"its dims lack whole numbers for {', '.join(missing)}")
+    hub = {theirs: dims[name] for name, theirs in names.items()}
+    return hub | {"model_type": "whisper", "encoder_ffn_dim": 4 * dims["n_audio_state"]}
 
 
 def save_pretrained(
@@ -178,7 +230,12 @@ def _locate(source: str | Path, revision: str | None, scratch: Path) -> tuple[Pa
 
 
 def _check_lengths(config: EncoderConfig, available: int, num_samples: np.ndarray) -> None:
-    shortest = config.receptive_field_samples
+    if config.longest_clip_samples and available > config.longest_clip_samples:
+        raise ValueError(
+            f"the waveform is {available} samples wide; this encoder has positions for "
+            f"{config.longest_clip_samples}. Cut it into windows."
+        )
+    shortest = config.shortest_clip_samples
     wrong = np.flatnonzero((num_samples < shortest) | (num_samples > available))
     if wrong.size:
         clips = ", ".join(f"clip {row} has {num_samples[row]}" for row in wrong)

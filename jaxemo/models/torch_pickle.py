@@ -84,10 +84,33 @@ def read(path: Path) -> dict[str, np.ndarray]:
         containers, holds anything but a dictionary of tensors, or claims more numbers than it has
         bytes.
     """
+    return _read(path, lambda content: content)
+
+
+def read_whisper(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The sizes and the tensors of a Whisper model as OpenAI publishes it.
+
+    Raises:
+      ValueError: as `read`, of a dictionary of `dims` and `model_state_dict`.
+    """
+    dims: dict[str, Any] = {}
+
+    def state_dict(content: Any) -> Any:
+        parts = [_items(content).get(name) for name in ("dims", "model_state_dict")]
+        if not all(isinstance(part, dict) for part in parts):
+            raise ValueError("expected the dictionaries `dims` and `model_state_dict`")
+        dims.update(parts[0])
+        return parts[1]
+
+    return dims, _read(path, state_dict)
+
+
+def _read(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.ndarray]:
+    """The tensors of the dictionary that `state_dict` picks from the file's content."""
     try:
         if zipfile.is_zipfile(path):
-            return _read_zip(path)
-        return _read_legacy(path)
+            return _read_zip(path, state_dict)
+        return _read_legacy(path, state_dict)
     except (
         ValueError,
         TypeError,
@@ -104,7 +127,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path.name} is no usable PyTorch checkpoint: {error}") from error
 
 
-def _read_zip(path: Path) -> dict[str, np.ndarray]:
+def _read_zip(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         entries = _checked_entries(archive, path.stat().st_size)
         pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -113,7 +136,7 @@ def _read_zip(path: Path) -> dict[str, np.ndarray]:
         root = pickles[0].removesuffix("data.pkl")
         if f"{root}byteorder" in entries and archive.read(f"{root}byteorder") != b"little":
             raise ValueError("its numbers are not little-endian")
-        content = _unpickle(io.BytesIO(archive.read(pickles[0])))
+        content = state_dict(_unpickle(io.BytesIO(archive.read(pickles[0]))))
         loaded: dict[str, bytes] = {}
 
         def storage_bytes(storage: _Storage) -> bytes:
@@ -146,7 +169,7 @@ def _checked_entries(archive: zipfile.ZipFile, file_size: int) -> set[str]:
     return names
 
 
-def _read_legacy(path: Path) -> dict[str, np.ndarray]:
+def _read_legacy(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.ndarray]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         if _unpickle(stream) != _LEGACY_MAGIC:
@@ -157,7 +180,7 @@ def _read_legacy(path: Path) -> dict[str, np.ndarray]:
         system = _unpickle(stream)
         if not isinstance(system, dict) or system.get("little_endian") is not True:
             raise ValueError("its numbers are not little-endian")
-        content = _unpickle(stream)
+        content = state_dict(_unpickle(stream))
         keys = _unpickle(stream)
         storages = {
             value.storage.key: value.storage

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jaxemo.peft.method import Method, Params, Prefix, flatten, unflatten
 
 # masked_spec_embed has no gradient: nothing is masked in fine-tuning here.
-_FROZEN = re.compile(r"^(feature_extractor/|masked_spec_embed$)")
+_FROZEN = re.compile(r"^(feature_extractor/|encoder/embed_positions/|masked_spec_embed$)")
 
 
 def full_fine_tuning() -> Method:
