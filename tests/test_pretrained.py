@@ -276,6 +276,15 @@ def test_folder_without_weights_or_configuration_says_what_it_lacks(folder):
         load_encoder("/no/such/place")
 
 
+def test_configuration_of_absurd_sizes_is_refused_at_once(folder):
+    change_json(folder / "config.json", num_hidden_layers=10**9)
+    with pytest.raises(ValueError, match="num_hidden_layers = 1000000000, expected at most"):
+        load_encoder(folder)
+    change_json(folder / "config.json", num_hidden_layers=3, hidden_size=48 * 10**9)
+    with pytest.raises(ValueError, match="mis-shaped encoder"):
+        load_encoder(folder)
+
+
 def test_rate_and_normalisation_come_from_the_preprocessor(folder):
     encoder = load_encoder(folder)
     assert encoder.sample_rate_hz == 16000 and encoder.normalisation == "zero_mean_unit_variance"
@@ -312,14 +321,18 @@ def test_hub_id_is_read_from_the_cache_when_offline(tmp_path, monkeypatch):
     for encoder in (
         load_encoder("example/encoder"),
         load_encoder("example/encoder", revision=revision),
+        load_encoder(f"example/encoder@{revision}"),
     ):
         assert_same(encoder, local)
         assert (encoder.name, encoder.origin) == ("example/encoder", "published")
+        assert encoder.revision == revision
     assert local.origin == "local"
     with pytest.raises(ValueError, match=r"example/other .*neither reachable nor in the cache"):
         load_encoder("example/other")
     with pytest.raises(ValueError, match="neither reachable nor in the cache"):
         load_encoder("example/encoder", revision="v2")
+    with pytest.raises(ValueError, match="pin two revisions"):
+        load_encoder(f"example/encoder@{revision}", revision="v2")
 
 
 def test_lengths_out_of_range_are_named_before_anything_runs():

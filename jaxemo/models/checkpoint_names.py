@@ -228,12 +228,12 @@ def _checked(
 ) -> dict[str, Any]:
     """The tree in float32, if `found` has all of `template` in its shapes and nothing else."""
     wanted = traverse_util.flatten_dict(template, sep="/")
+    problems += [
+        f"missing {path}" for path in wanted if path not in found | dict.fromkeys(optional)
+    ]
     params = {}
     for path, expected in wanted.items():
         if path not in found:
-            if path not in optional:
-                problems.append(f"missing {path}")
-            params[path] = np.zeros(expected.shape, np.float32)
             continue
         name, tensor = found[path]
         if not hasattr(tensor, "shape") or tensor.shape != expected.shape:
@@ -249,6 +249,8 @@ def _checked(
             f"the checkpoint does not fit its configuration ({len(problems)} keys): "
             + "; ".join(sorted(problems))
         )
+    for path in wanted.keys() - params.keys():
+        params[path] = np.zeros(wanted[path].shape, np.float32)
     return traverse_util.unflatten_dict(params, sep="/")
 
 

@@ -242,6 +242,9 @@ _WHISPER_KEYS = {
     "max_positions": "max_source_positions",
 }
 
+# Far above any encoder: a hostile file must not make us build a network for hours.
+_LARGEST = {"num_hidden_layers": 1000, "num_mel_bins": 1000, "max_positions": 1_000_000}
+
 # What one family alone has, and no other can ask for.
 _WHISPER_ONLY = ("num_mel_bins", "max_positions", "conv_padding", "key_bias")
 
@@ -297,6 +300,11 @@ def _inconsistencies(config: EncoderConfig) -> list[str]:
         )
     }
     problems = [f"{name} = {size}, expected at least 1" for name, size in sizes.items() if size < 1]
+    problems += [
+        f"{name} = {getattr(config, name)}, expected at most {most}"
+        for name, most in _LARGEST.items()
+        if getattr(config, name) > most
+    ]
     if bool(config.num_mel_bins) != bool(config.max_positions):
         problems.append(
             f"num_mel_bins = {config.num_mel_bins} and max_positions = {config.max_positions}: "

@@ -150,7 +150,8 @@ def read_msgpack(path: Path) -> dict[str, Any]:
 def download(repository: str, *, revision: str | None = None) -> Path:
     """The local snapshot of a hub repository's configuration and preferred weights.
 
-    Only the files needed are fetched, with a progress bar. `HF_HUB_OFFLINE=1` uses what the cache holds.
+    Only the files needed are fetched, with a progress bar, all of them from the commit that the
+    first one came from; the folder is named by it. `HF_HUB_OFFLINE=1` uses what the cache holds.
 
     Raises:
       ValueError: if the hub (or, offline, the cache) has no such repository, revision, or weights.
@@ -158,6 +159,7 @@ def download(repository: str, *, revision: str | None = None) -> Path:
     config = _fetch(repository, CONFIG, revision)
     if config is None:
         raise ValueError(f"{repository} has no {CONFIG}, or is neither reachable nor in the cache")
+    revision = config.parent.name
     _fetch(repository, PREPROCESSOR, revision)
     for name in WEIGHTS:
         path = _fetch(repository, name, revision)

@@ -6,10 +6,11 @@ every convolution, so that padding counts as silence outside the clip, which is 
 has around it.
 """
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
@@ -87,9 +88,9 @@ def sinusoids(key: Array, shape: tuple[int, int]) -> Float[Array, "P D"]:
     """Sines, then cosines, of wavelengths from 2 pi to 2 pi 10^4 frames; no randomness in them."""
     del key
     length, width = shape
-    frequency = np.exp(-np.log(10_000.0) / (width // 2 - 1) * np.arange(width // 2))
-    angle = np.arange(length)[:, None] * frequency
-    return jnp.asarray(np.concatenate([np.sin(angle), np.cos(angle)], axis=1), jnp.float32)
+    frequency = jnp.exp(-math.log(10_000.0) / max(width // 2 - 1, 1) * jnp.arange(width // 2))
+    angle = jnp.arange(length)[:, None] * frequency
+    return jnp.concatenate([jnp.sin(angle), jnp.cos(angle)], axis=1)
 
 
 class StackedConvLayer(nn.Module):

@@ -42,6 +42,7 @@ class Encoder:
       params: float32 parameter tree with Hugging Face Flax names.
       sample_rate_hz: Rate of the waveforms it takes.
       normalisation: What its waveforms have been through, per clip over the clip's own samples.
+      revision: Commit of a hub encoder; empty for others.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Encoder:
     params: dict[str, Any]
     sample_rate_hz: int
     normalisation: Normalisation
+    revision: str = ""
 
     @property
     def config(self) -> EncoderConfig:
@@ -96,8 +98,8 @@ def load_encoder(
 
     Args:
       source: A folder in hub layout, `untrained/speech`, `untrained/music`, a hub id such as
-        `m-a-p/MERT-v1-95M` (fetched once into the Hugging Face cache), or OpenAI's `.pt` file of a
-        Whisper model.
+        `m-a-p/MERT-v1-95M` or, pinned, `m-a-p/MERT-v1-95M@REVISION` (fetched once into the Hugging
+        Face cache), or OpenAI's `.pt` file of a Whisper model.
       dtype: Of the computation; parameters stay float32.
       revision: Commit, tag or branch of a hub id.
       normalisation: In place of what `preprocessor_config.json` says.
@@ -119,6 +121,7 @@ def load_encoder(
         params=jax.tree.map(jnp.asarray, loaded.params),
         sample_rate_hz=preprocessing.sample_rate_hz,
         normalisation=preprocessing.normalisation if normalisation is None else normalisation,
+        revision=loaded.revision,
     )
 
 
@@ -130,6 +133,7 @@ class _Loaded(NamedTuple):
     config: EncoderConfig
     params: dict[str, Any]
     preprocessing: Preprocessing
+    revision: str = ""
 
 
 def _read_folder(source: str | Path, revision: str | None) -> _Loaded:
@@ -145,7 +149,8 @@ def _read_folder(source: str | Path, revision: str | None) -> _Loaded:
         preprocessing = hub_layout.read_preprocessing(directory, config)
     if hub_config.get("jaxemo_origin") == Origin.UNTRAINED:
         name, origin = str(hub_config.get("_name_or_path")), Origin.UNTRAINED
-    return _Loaded(name, origin, config, params, preprocessing)
+    commit = directory.name if origin is Origin.PUBLISHED else ""
+    return _Loaded(name, origin, config, params, preprocessing, commit)
 
 
 def _read_whisper_file(path: Path) -> _Loaded:
@@ -224,9 +229,14 @@ def _locate(source: str | Path, revision: str | None, scratch: Path) -> tuple[Pa
     directory = Path(source).expanduser()
     if directory.is_dir():
         return directory, directory.resolve().name, Origin.LOCAL
-    if isinstance(source, Path) or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", source):
+    match = re.fullmatch(r"([\w.-]+(?:/[\w.-]+)?)(?:@([\w./-]+))?", str(source))
+    if isinstance(source, Path) or match is None:
         raise ValueError(f"no folder {source}; give a folder in hub layout or a hub id")
-    return hub_layout.download(source, revision=revision), source, Origin.PUBLISHED
+    repository, pinned = match.groups()
+    if revision and pinned and revision != pinned:
+        raise ValueError(f"{source} and revision={revision!r} pin two revisions; give one")
+    directory = hub_layout.download(repository, revision=revision or pinned)
+    return directory, repository, Origin.PUBLISHED
 
 
 def _check_lengths(config: EncoderConfig, available: int, num_samples: np.ndarray) -> None:

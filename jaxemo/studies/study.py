@@ -137,6 +137,7 @@ def describe_source(source: Source) -> dict[str, Any]:
         "name": source.name,
         "source": source.source,
         "origin": source.origin,
+        "revision": "" if source.encoder is None else source.encoder.revision,
         "fingerprint": source.fingerprint,
         "sample_rate_hz": source.sample_rate_hz,
     }
