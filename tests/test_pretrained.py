@@ -280,7 +280,12 @@ def test_configuration_of_absurd_sizes_is_refused_at_once(folder):
     change_json(folder / "config.json", num_hidden_layers=10**9)
     with pytest.raises(ValueError, match="num_hidden_layers = 1000000000, expected at most"):
         load_encoder(folder)
-    change_json(folder / "config.json", num_hidden_layers=3, hidden_size=48 * 10**9)
+    many = {key: [2] * 5000 for key in ("conv_dim", "conv_kernel", "conv_stride")}
+    change_json(folder / "config.json", num_hidden_layers=3, **many)
+    with pytest.raises(ValueError, match="conv_dim has more than 100 entries"):
+        load_encoder(folder)
+    shutil.copyfile(GOLDENS / "hubert_base" / "config.json", folder / "config.json")
+    change_json(folder / "config.json", hidden_size=48 * 10**9)
     with pytest.raises(ValueError, match="mis-shaped encoder"):
         load_encoder(folder)
 

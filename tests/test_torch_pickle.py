@@ -221,6 +221,13 @@ def test_tensors_that_claim_more_than_their_storage_are_refused(tmp_path, change
         torch_pickle.read(path)
 
 
+def test_endless_pickles_are_refused_after_a_bounded_look(tmp_path):
+    path = tmp_path / "pytorch_model.bin"
+    path.write_bytes(b"\x80\x02" + b"]" * 300_000 + b".")
+    with pytest.raises(ValueError, match="more than 200000 opcodes"):
+        torch_pickle.read(path)
+
+
 def test_storage_outside_the_archive_is_refused(tmp_path):
     array = np.ones(10, np.float32)
     content = {"w": tensor(array, "../../../etc/passwd")}

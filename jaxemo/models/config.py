@@ -243,7 +243,13 @@ _WHISPER_KEYS = {
 }
 
 # Far above any encoder: a hostile file must not make us build a network for hours.
-_LARGEST = {"num_hidden_layers": 1000, "num_mel_bins": 1000, "max_positions": 1_000_000}
+_LARGEST = {
+    "num_hidden_layers": 1000,
+    "pos_conv_depth": 100,
+    "num_mel_bins": 1000,
+    "max_positions": 1_000_000,
+}
+_MOST_CONVOLUTIONS = 100
 
 # What one family alone has, and no other can ask for.
 _WHISPER_ONLY = ("num_mel_bins", "max_positions", "conv_padding", "key_bias")
@@ -314,6 +320,8 @@ def _inconsistencies(config: EncoderConfig) -> list[str]:
     if len({len(values) for values in lists}) != 1 or not config.conv_dim:
         lengths = ", ".join(str(len(values)) for values in lists)
         problems.append(f"conv_dim, conv_kernel and conv_stride have {lengths} entries")
+    if len(config.conv_dim) > _MOST_CONVOLUTIONS:
+        problems.append(f"conv_dim has more than {_MOST_CONVOLUTIONS} entries")
     if any(value < 1 for values in lists for value in values):
         problems.append("conv_dim, conv_kernel and conv_stride must be at least 1 everywhere")
     for divisor in ("num_attention_heads", "pos_conv_groups"):

@@ -71,7 +71,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ValueError(f"no {path.name} in {path.parent}; an encoder folder has the hub's layout")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected an object")

@@ -55,6 +55,10 @@ _REFUSED_OPCODES = frozenset(
 )
 _MEMO_OPCODES = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
 
+# A tensor takes about 25 opcodes, the largest models have 2,000 tensors; a look through this many
+# takes half a second.
+_MOST_OPCODES = 200_000
+
 
 class _Storage(NamedTuple):
     """A run of numbers: bytes in a zip entry, or bytes that follow the pickles of an old file."""
@@ -207,7 +211,9 @@ def _unpickle(stream: io.BufferedIOBase) -> Any:
     """The next pickle of a stream, after a look through its opcodes."""
     start = stream.tell()
     end = start
-    for opcode, argument, position in pickletools.genops(stream):
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(stream)):
+        if count >= _MOST_OPCODES:
+            raise ValueError(f"a pickle of more than {_MOST_OPCODES} opcodes is refused")
         if opcode.name in _REFUSED_OPCODES:
             raise ValueError(f"pickle opcode {opcode.name} is refused")
         # A memo index makes the unpickler allocate as much as the index says.
