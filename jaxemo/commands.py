@@ -13,6 +13,7 @@ from jaxemo.progress import console
 from jaxemo.provenance import environment, user_cache_dir
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.results_file import write_results
+from jaxemo.studies.embed import embed
 from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.saved_models import load_model
@@ -143,6 +144,25 @@ def _predict(arguments: Arguments) -> None:
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
+def _embed(arguments: Arguments) -> None:
+    outcomes = embed(
+        arguments.config,
+        workdir=_make_workdir(arguments),
+        cache_dir=_cache_dir(arguments),
+        progress=console(),
+        provenance=environment(arguments.config),
+    )
+    for outcome in outcomes:
+        speed = outcome.audio_seconds / outcome.wall_seconds
+        print(
+            f"{outcome.encoder}: {outcome.num_clips} clips, {outcome.audio_seconds:.1f} s of audio in "
+            f"{outcome.wall_seconds:.1f} s ({speed:.1f} a second), {outcome.num_shapes} shapes, "
+            f"{100 * outcome.padding:.1f} % padding"
+        )
+        for path in sorted(outcome.folder.iterdir()):
+            print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
 _COMMANDS = {
     "study": _studies(STUDIES),
     "probe": _studies((LAYERS,)),
@@ -151,6 +171,7 @@ _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "embed": _embed,
     "prepare": _prepare,
 }
 

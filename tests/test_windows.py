@@ -75,9 +75,7 @@ def test_windows_give_every_frame_of_the_clip_once_and_in_order(
 
 
 def test_neighbours_drop_half_of_their_overlap_each():
-    first, second, *_ = plan_windows(
-        CONFIG, 160_000, window_samples=32_000, overlap_samples=6_400
-    )
+    first, second, *_ = plan_windows(CONFIG, 160_000, window_samples=32_000, overlap_samples=6_400)
     # 20 frames apart at 320 samples; a window of 32000 samples has 99 frames.
     assert second.start_sample == 25_600
     assert first.num_frames == (80 + 99) // 2 and second.skipped_frames == first.num_frames - 80
@@ -130,14 +128,10 @@ def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(wavef
     module = AudioEncoder(config)
     length = np.array([waveform.size])
     params = jax.jit(module.init)(jax.random.key(0), waveform[None], length)["params"]
-    encoder = dataclasses.replace(
-        load_encoder("untrained/speech"), module=module, params=params
-    )
+    encoder = dataclasses.replace(load_encoder("untrained/speech"), module=module, params=params)
     whole = encoder(waveform[None], length).hidden_states[0, 0]
     # The positional convolution reaches 64 frames to either side.
-    pieces = encode_windows(
-        encoder, waveform, window_samples=64_000, overlap_samples=2 * 66 * 320
-    )
+    pieces = encode_windows(encoder, waveform, window_samples=64_000, overlap_samples=2 * 66 * 320)
     np.testing.assert_allclose(joined(pieces)[0], whole, atol=ROUNDING)
 
 

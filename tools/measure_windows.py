@@ -64,7 +64,9 @@ def print_errors(
     windows = plan_windows(encoder.config, waveform.size, **sizes)
     cuts = np.array([window.first_frame for window in windows[1:]])
     from_cut_s = np.abs(np.arange(whole.shape[1])[:, None] - cuts).min(axis=1) * hop / rate_hz
-    print(f"\n{encoder.name}: {waveform.size / rate_hz:g} s, {len(windows)} windows of {window_s:g} s")
+    print(
+        f"\n{encoder.name}: {waveform.size / rate_hz:g} s, {len(windows)} windows of {window_s:g} s"
+    )
     print("layer      all   within 0.5 s   beyond 2 s   least cosine   pooled")
     for layer, (states, missed) in enumerate(zip(whole, error, strict=True)):
         everywhere = np.ones(len(states), bool)
@@ -89,7 +91,9 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("encoders", nargs="+", help="hub ids, folders or untrained/...")
-    parser.add_argument("--audio", type=Path, help="a folder of audio; the embedded corpus if absent")
+    parser.add_argument(
+        "--audio", type=Path, help="a folder of audio; the embedded corpus if absent"
+    )
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--window", type=float, default=30.0)
     parser.add_argument("--overlap", type=float, default=4.0)

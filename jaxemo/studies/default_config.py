@@ -69,6 +69,14 @@ def default_config() -> ConfigDict:
     # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
     config.similarity = ConfigDict({"matrix_depth": 0.5})
 
+    config.embed = embed = ConfigDict()  # `jaxemo embed`: whole clips, no crop
+    embed.frames = "pooled"  # 'pooled' (a mean by clip and layer) or 'frames' (and every frame)
+    embed.dtype = "float32"  # of the stored arrays: 'float32' or 'float16'
+    embed.compute_dtype = "float32"  # 'float32' or 'bfloat16'
+    embed.window_seconds = 30.0  # longer clips go through in overlapping windows
+    embed.overlap_seconds = 4.0
+    embed.batch_size = 8
+
     # -1: all devices that the other axes leave.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     return config.lock()
