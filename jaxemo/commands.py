@@ -37,6 +37,7 @@ def run(verb: str, arguments: Arguments) -> None:
         passes through instead.
     """
     _configure_logging()
+    _keep_compiled_programs(_cache_dir(arguments) / "xla")
     try:
         _COMMANDS[verb](arguments)
     except (ValueError, OSError) as error:
@@ -194,6 +195,17 @@ def _make_workdir(arguments: Arguments) -> Path:
 def _cache_dir(arguments: Arguments) -> Path:
     configured = "" if arguments.config is None else arguments.config.cache_dir
     return Path(configured).expanduser() if configured else user_cache_dir()
+
+
+def _keep_compiled_programs(directory: Path) -> None:
+    """Lets later processes find what this one compiles, unless the environment says where or not to."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+    # jax keeps only what took a second or more; small encoders make dozens of shorter ones.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _configure_logging() -> None:

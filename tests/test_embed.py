@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 from jaxemo.analysis import embedding_files
+from jaxemo.analysis.embedding_passes import plan_passes
 from jaxemo.cli import main
 from jaxemo.data.audio import read_waveform, standardise
 from jaxemo.data.buckets import MAX_BUCKETS
@@ -20,7 +21,7 @@ from jaxemo.models.windows import encode_windows
 from jaxemo.progress import Progress
 from jaxemo.studies import embed as embed_module
 from jaxemo.studies.default_config import default_config
-from jaxemo.studies.embed import embed, plan_passes
+from jaxemo.studies.embed import embed
 
 pytestmark = pytest.mark.xdist_group("embed")
 
@@ -406,7 +407,7 @@ def test_values_that_half_precision_cannot_hold_are_an_error(tmp_path):
     embedding_files.start(folder, {"dtype": "float16", "shapes": {"pooled": [2, 1, 3]}})
     with embedding_files.EmbeddingWriter(folder) as writer:
         writer.write_pooled(0, np.full((1, 3), 6e4))
-        with pytest.raises(ValueError, match="row 1: .* float16.* 70000"):
+        with pytest.raises(ValueError, match=r"row 1: .* float16.* 70000"):
             writer.write_pooled(1, np.full((1, 3), 7e4))
 
 

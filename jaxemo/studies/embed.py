@@ -22,13 +22,14 @@ import numpy as np
 from jaxtyping import Array, Float, Float32, Int
 
 from jaxemo.analysis.embedding_files import EmbeddingWriter, Stage, find_stage, partial, start
+from jaxemo.analysis.embedding_passes import Pass, plan_passes
 from jaxemo.data.audio import LeftOut, standardise
-from jaxemo.data.buckets import MAX_BUCKETS, assign_buckets, choose_buckets, padding_share
+from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora import Utterance, manifest_hash
 from jaxemo.models.heads import pool_frames
 from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
-from jaxemo.models.windows import FrameGrid, Window, cut_windows, plan_windows
+from jaxemo.models.windows import cut_windows
 from jaxemo.progress import Progress
 from jaxemo.studies.experiment import ACOUSTIC, open_corpus
 
@@ -36,8 +37,6 @@ logger = logging.getLogger("jaxemo")
 
 # What a killed run loses at most, beside the pass that it was in.
 SECONDS_BETWEEN_COMMITS = 5.0
-# Windows of long clips fill batches across clips; every so many batches no clip is left open.
-_BATCHES_A_GROUP = 4
 
 
 class Kept(enum.Enum):
@@ -56,27 +55,6 @@ class Settings(NamedTuple):
     window_seconds: float
     overlap_seconds: float
     batch_size: int
-
-
-class Row(NamedTuple):
-    """One row of a forward pass: a window of a clip, or a whole clip as its only window."""
-
-    clip: int
-    window: Window
-
-
-class Pass(NamedTuple):
-    """One forward pass.
-
-    Attributes:
-      width: Samples that every row is padded to.
-      rows: At most a batch.
-      closes_clips: No clip of it goes on in the next pass.
-    """
-
-    width: int
-    rows: tuple[Row, ...]
-    closes_clips: bool
 
 
 class Job(NamedTuple):
@@ -200,58 +178,6 @@ def prepare_job(encoder: Encoder, store: ClipStore, *, folder: Path, settings: S
     return Job(encoder, store, passes, folder, stage)
 
 
-def plan_passes(
-    config: FrameGrid,
-    num_samples: Int[np.ndarray, " n"],
-    *,
-    window_samples: int,
-    overlap_samples: int,
-    batch_size: int,
-) -> list[Pass]:
-    """The forward passes over a corpus, in at most `MAX_BUCKETS` shapes.
-
-    Short clips are taken in order of length, so that only one batch, that of the shortest, needs
-    filling up; each batch gets the smallest bucket that holds its longest clip.
-
-    Args:
-      config: The encoder's.
-      num_samples: Length of each clip.
-      window_samples: Clips that are longer go through in windows of this length.
-      overlap_samples: Least overlap of those windows.
-      batch_size: Rows of every pass.
-
-    Raises:
-      ValueError: As `plan_windows`.
-    """
-    windows = [
-        plan_windows(
-            config, int(length), window_samples=window_samples, overlap_samples=overlap_samples
-        )
-        for length in num_samples
-    ]
-    order = np.argsort(num_samples, kind="stable").tolist()
-    short = [Row(clip, windows[clip][0]) for clip in order if len(windows[clip]) == 1]
-    long = [clip for clip in order if len(windows[clip]) > 1]
-    passes = []
-    if short:
-        remainder = len(short) % batch_size
-        batches = [short[:remainder]] if remainder else []
-        batches += _chunks(short[remainder:], batch_size)
-        longest = np.array([batch[-1].window.num_samples for batch in batches])
-        buckets = choose_buckets(
-            longest, max_buckets=MAX_BUCKETS - bool(long), step=config.hop_samples
-        )
-        widths = np.minimum(buckets, window_samples)[assign_buckets(longest, buckets)]
-        passes = [
-            Pass(int(width), tuple(batch), True)
-            for width, batch in zip(widths, batches, strict=True)
-        ]
-    for group in _groups(long, windows, least=_BATCHES_A_GROUP * batch_size):
-        batches = _chunks(group, batch_size)
-        passes += [Pass(window_samples, tuple(rows), rows is batches[-1]) for rows in batches]
-    return passes
-
-
 def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str, Any]) -> Outcome:
     """Embeds what is not there yet.
 
@@ -345,22 +271,6 @@ def _one_ahead(items: Iterable) -> Iterator:
     """The same items, each given when the next has been started: the device never waits for a disk."""
     for item, _ in itertools.pairwise(itertools.chain(items, [None])):
         yield item
-
-
-def _groups(clips: list[int], windows: list[list[Window]], *, least: int) -> Iterator[list[Row]]:
-    """All windows of consecutive clips, so many clips together that there are `least` windows."""
-    rows: list[Row] = []
-    for clip in clips:
-        rows += [Row(clip, window) for window in windows[clip]]
-        if len(rows) >= least:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
-
-
-def _chunks(items: list, size: int) -> list[list]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
 
 
 # The folder ----------------------------------------------------------------------------------
