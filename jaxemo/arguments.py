@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
-_TAKES_CONFIG = {"study", "probe", "transfer", "fad", "train", "evaluate", "prepare"}
+_TAKES_CONFIG = {"study", "probe", "transfer", "fad", "train", "evaluate", "prepare", "embed"}
 _NEEDS_CONFIG = _TAKES_CONFIG - {"evaluate"}
 _TAKES_CHECKPOINT = {"evaluate", "predict"}
 

@@ -86,6 +86,14 @@ VERBS = {
         "jaxemo predict --checkpoint=runs/lora/checkpoint FILE...",
         _CHECKPOINT_FLAGS,
     ),
+    "embed": Verb(
+        "layerwise embeddings of a corpus in files for numpy, pandas and datasets (config.embed)",
+        "the corpus and encoders that the config names; a killed run goes on where it stopped",
+        "WORKDIR/<encoder>/pooled.npy, clips.parquet, about.json; frames.npy where frames are kept",
+        "a corpus; labels may be of one domain, speakers may be few",
+        "jaxemo embed --config=configs/demo.py --config.embed.frames=frames --workdir=runs/embeddings",
+        _CONFIG_FLAGS,
+    ),
     "prepare": Verb(
         "decodes and checks a corpus: clips, speakers, folds, leaks, unusable files",
         "the corpus that the config names",

@@ -13,6 +13,7 @@ from jaxemo.progress import console
 from jaxemo.provenance import environment, user_cache_dir
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.results_file import write_results
+from jaxemo.studies.embed import embed
 from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.saved_models import load_model
@@ -36,6 +37,7 @@ def run(verb: str, arguments: Arguments) -> None:
         passes through instead.
     """
     _configure_logging()
+    _keep_compiled_programs(_cache_dir(arguments) / "xla")
     try:
         _COMMANDS[verb](arguments)
     except (ValueError, OSError) as error:
@@ -143,6 +145,25 @@ def _predict(arguments: Arguments) -> None:
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
+def _embed(arguments: Arguments) -> None:
+    outcomes = embed(
+        arguments.config,
+        workdir=_make_workdir(arguments),
+        cache_dir=_cache_dir(arguments),
+        progress=console(),
+        provenance=environment(arguments.config),
+    )
+    for outcome in outcomes:
+        speed = outcome.audio_seconds / outcome.wall_seconds
+        print(
+            f"{outcome.encoder}: {outcome.num_clips} clips, {outcome.audio_seconds:.1f} s of audio in "
+            f"{outcome.wall_seconds:.1f} s ({speed:.1f} a second), {outcome.num_shapes} shapes, "
+            f"{100 * outcome.padding:.1f} % padding"
+        )
+        for path in sorted(outcome.folder.iterdir()):
+            print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
 _COMMANDS = {
     "study": _studies(STUDIES),
     "probe": _studies((LAYERS,)),
@@ -151,6 +172,7 @@ _COMMANDS = {
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
+    "embed": _embed,
     "prepare": _prepare,
 }
 
@@ -173,6 +195,17 @@ def _make_workdir(arguments: Arguments) -> Path:
 def _cache_dir(arguments: Arguments) -> Path:
     configured = "" if arguments.config is None else arguments.config.cache_dir
     return Path(configured).expanduser() if configured else user_cache_dir()
+
+
+def _keep_compiled_programs(directory: Path) -> None:
+    """Lets later processes find what this one compiles, unless the environment says where or not to."""
+    import jax
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", str(directory))
+    # jax keeps only what took a second or more; small encoders make dozens of shorter ones.
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def _configure_logging() -> None:

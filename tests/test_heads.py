@@ -26,6 +26,12 @@ def test_the_mean_over_frames_leaves_out_invalid_ones_even_if_nan():
     np.testing.assert_allclose(pooled[1, 0], hidden[0, 1, 0])
 
 
+def test_the_mean_of_many_frames_in_bfloat16_divides_by_their_exact_number():
+    mask = jnp.arange(1499) < 1499
+    pooled = pool_frames(jnp.ones((1, 1, 1499, 2), jnp.bfloat16), mask[None])
+    np.testing.assert_array_equal(pooled, 1.0)
+
+
 def test_pooling_before_mixing_equals_mixing_before_pooling():
     hidden = jax.random.normal(jax.random.key(1), (3, 2, 7, 4))
     mask = jnp.arange(7) < jnp.array([[7], [4]])

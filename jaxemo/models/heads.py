@@ -42,7 +42,8 @@ def pool_frames(
     weight = frame_mask.astype(hidden_states.dtype)
     valid = jnp.where(frame_mask[None, :, :, None], hidden_states, 0)
     total = jnp.einsum("lbtd,bt->bld", valid, weight, preferred_element_type=jnp.float32)
-    return total / jnp.maximum(weight.sum(axis=1), 1)[:, None, None]
+    # Counted in integers: bfloat16 holds no more than 256 of them exactly.
+    return total / jnp.maximum(frame_mask.sum(axis=1), 1)[:, None, None]
 
 
 def init_head(

@@ -26,6 +26,7 @@ def default_config() -> ConfigDict:
     corpus.clips_per_cell = 2  # synthetic: clips by speaker, emotion and domain
 
     config.folds = ConfigDict({"num_folds": 6})
+    config.embed = _embed_defaults()
 
     config.audio = audio = ConfigDict()
     audio.crop_seconds = 3.0  # the middle of each clip, the same length in both domains
@@ -72,3 +73,15 @@ def default_config() -> ConfigDict:
     # -1: all devices that the other axes leave.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     return config.lock()
+
+
+def _embed_defaults() -> ConfigDict:
+    """`jaxemo embed`: whole clips, no crop."""
+    embed = ConfigDict()
+    embed.frames = "pooled"  # 'pooled' (a mean by clip and layer) or 'frames' (and every frame)
+    embed.dtype = "float32"  # of the stored arrays: 'float32' or 'float16'
+    embed.compute_dtype = "float32"  # 'float32' or 'bfloat16'
+    embed.window_seconds = 30.0  # longer clips go through in overlapping windows
+    embed.overlap_seconds = 4.0
+    embed.batch_size = 8
+    return embed

@@ -1,0 +1,106 @@
+"""Which clips go through an encoder together: few shapes, little padding, no clip cut short.
+
+Every clip becomes one or more windows; every pass is one batch of windows of one width. The order is
+fixed by the clips' lengths, so that a run which was stopped finds its place again.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxemo.data.buckets import MAX_BUCKETS, assign_buckets, choose_buckets
+from jaxemo.models.windows import FrameGrid, Window, plan_windows
+
+# Windows of long clips fill batches across clips; every so many batches no clip is left open.
+_BATCHES_A_GROUP = 4
+
+
+class Row(NamedTuple):
+    """One row of a forward pass: a window of a clip, or a whole clip as its only window."""
+
+    clip: int
+    window: Window
+
+
+class Pass(NamedTuple):
+    """One forward pass.
+
+    Attributes:
+      width: Samples that every row is padded to.
+      rows: At most a batch.
+      closes_clips: No clip of it goes on in the next pass.
+    """
+
+    width: int
+    rows: tuple[Row, ...]
+    closes_clips: bool
+
+
+def plan_passes(
+    config: FrameGrid,
+    num_samples: Int[np.ndarray, " n"],
+    *,
+    window_samples: int,
+    overlap_samples: int,
+    batch_size: int,
+) -> list[Pass]:
+    """The forward passes over a corpus, in at most `MAX_BUCKETS` shapes.
+
+    Short clips are taken in order of length, so that only one batch, that of the shortest, needs
+    filling up; each batch gets the smallest bucket that holds its longest clip.
+
+    Args:
+      config: The encoder's.
+      num_samples: Length of each clip.
+      window_samples: Clips that are longer go through in windows of this length.
+      overlap_samples: Least overlap of those windows.
+      batch_size: Rows of every pass.
+
+    Raises:
+      ValueError: As `plan_windows`.
+    """
+    windows = [
+        plan_windows(
+            config, int(length), window_samples=window_samples, overlap_samples=overlap_samples
+        )
+        for length in num_samples
+    ]
+    order = np.argsort(num_samples, kind="stable").tolist()
+    short = [Row(clip, windows[clip][0]) for clip in order if len(windows[clip]) == 1]
+    long = [clip for clip in order if len(windows[clip]) > 1]
+    passes = []
+    if short:
+        remainder = len(short) % batch_size
+        batches = [short[:remainder]] if remainder else []
+        batches += _chunks(short[remainder:], batch_size)
+        longest = np.array([batch[-1].window.num_samples for batch in batches])
+        buckets = choose_buckets(
+            longest, max_buckets=MAX_BUCKETS - bool(long), step=config.hop_samples
+        )
+        widths = np.minimum(buckets, window_samples)[assign_buckets(longest, buckets)]
+        passes = [
+            Pass(int(width), tuple(batch), True)
+            for width, batch in zip(widths, batches, strict=True)
+        ]
+    for group in _groups(long, windows, least=_BATCHES_A_GROUP * batch_size):
+        batches = _chunks(group, batch_size)
+        passes += [Pass(window_samples, tuple(rows), rows is batches[-1]) for rows in batches]
+    return passes
+
+
+def _groups(clips: list[int], windows: list[list[Window]], *, least: int) -> Iterator[list[Row]]:
+    """All windows of consecutive clips, so many clips together that there are `least` windows."""
+    rows: list[Row] = []
+    for clip in clips:
+        rows += [Row(clip, window) for window in windows[clip]]
+        if len(rows) >= least:
+            yield rows
+            rows = []
+    if rows:
+        yield rows
+
+
+def _chunks(items: list, size: int) -> list[list]:
+    return [items[first : first + size] for first in range(0, len(items), size)]

@@ -1,0 +1,381 @@
+"""`jaxemo embed`: layerwise embeddings of a whole corpus, clip by clip, in files for other programs.
+
+Whole clips, no crop. Clips are sorted by length and padded to a few bucket lengths; what is longer
+than the window goes through in overlapping windows. The folder's format, and how a killed run goes
+on, is in `analysis/embedding_files.py`.
+"""
+
+import dataclasses
+import enum
+import functools
+import hashlib
+import itertools
+import logging
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Float32, Int
+
+from jaxemo.analysis.embedding_files import EmbeddingWriter, Stage, find_stage, partial, start
+from jaxemo.analysis.embedding_passes import Pass, plan_passes
+from jaxemo.data.audio import LeftOut, standardise
+from jaxemo.data.buckets import padding_share
+from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
+from jaxemo.data.corpora import Utterance, manifest_hash
+from jaxemo.models.heads import pool_frames
+from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
+from jaxemo.models.windows import cut_windows
+from jaxemo.progress import Progress
+from jaxemo.studies.experiment import ACOUSTIC, open_corpus
+
+logger = logging.getLogger("jaxemo")
+
+# What a killed run loses at most, beside the pass that it was in.
+SECONDS_BETWEEN_COMMITS = 5.0
+
+
+class Kept(enum.Enum):
+    """What is kept of a clip: the mean of each layer, or every frame as well."""
+
+    POOLED = "pooled"
+    FRAMES = "frames"
+
+
+class Settings(NamedTuple):
+    """The config's `embed` block, checked."""
+
+    frames: str
+    dtype: str
+    compute_dtype: str
+    window_seconds: float
+    overlap_seconds: float
+    batch_size: int
+
+
+class Job(NamedTuple):
+    """One encoder's share of the work."""
+
+    encoder: Encoder
+    store: ClipStore
+    passes: list[Pass]
+    folder: Path
+    stage: Stage
+
+
+class Outcome(NamedTuple):
+    """What became of one encoder's folder.
+
+    Attributes:
+      num_clips: In the folder.
+      audio_seconds: Embedded in this run; 0 if the folder was complete.
+      wall_seconds: What that took, compilation included.
+      num_shapes: Shapes of the forward pass.
+      padding: Share of the computed samples that is padding.
+    """
+
+    encoder: str
+    folder: Path
+    num_clips: int
+    audio_seconds: float
+    wall_seconds: float
+    num_shapes: int
+    padding: float
+
+
+def embed(
+    config: Any,
+    *,
+    workdir: Path,
+    cache_dir: Path,
+    progress: Progress,
+    provenance: dict[str, Any],
+) -> list[Outcome]:
+    """Embeds the config's corpus with each of its encoders, into WORKDIR/<encoder's name>/.
+
+    Args:
+      provenance: Goes into about.json as it is.
+
+    Raises:
+      ValueError: For a config, corpus or folder that cannot be used, before any compute.
+    """
+    settings = check_settings(config.embed)
+    sources = [source for source in config.encoders if source != ACOUSTIC]
+    if len(sources) < len(config.encoders):
+        logger.info("the acoustic baseline is no encoder and is not embedded")
+    if not sources:
+        raise ValueError("config.encoders names no encoder; expected at least one to embed with")
+    encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]
+    folders = _folders(workdir, encoders)
+    corpus = open_corpus(config.corpus, cache_dir)
+    stores = {
+        rate_hz: _open_store(config, corpus.utterances, rate_hz, cache_dir, progress)
+        for rate_hz in sorted({encoder.sample_rate_hz for encoder in encoders})
+    }
+    jobs = [
+        prepare_job(encoder, stores[encoder.sample_rate_hz], folder=folder, settings=settings)
+        for encoder, folder in zip(encoders, folders, strict=True)
+    ]
+    return [
+        run_job(
+            job,
+            settings,
+            progress=progress,
+            about={
+                "left_out": [item._asdict() for item in (*corpus.left_out, *job.store.left_out)],
+                "provenance": provenance,
+            },
+        )
+        for job in jobs
+    ]
+
+
+def check_settings(block: Any) -> Settings:
+    """The settings of a config's `embed` block.
+
+    Raises:
+      ValueError: Listing every value that cannot be used.
+    """
+    settings = Settings(**block.to_dict())
+    faults = []
+    for key, known in (
+        ("frames", [kept.value for kept in Kept]),
+        ("dtype", ["float32", "float16"]),
+        ("compute_dtype", ["float32", "bfloat16"]),
+    ):
+        if getattr(settings, key) not in known:
+            faults.append(f"config.embed.{key} is {getattr(settings, key)!r}; expected of {known}")
+    if settings.window_seconds <= 0 or settings.batch_size < 1:
+        faults.append(
+            f"config.embed.window_seconds is {settings.window_seconds}, batch_size "
+            f"{settings.batch_size}; expected more than 0"
+        )
+    if not 0 <= settings.overlap_seconds < settings.window_seconds:
+        faults.append(
+            f"config.embed.overlap_seconds is {settings.overlap_seconds}; expected 0 to less than "
+            f"the window's {settings.window_seconds}"
+        )
+    if faults:
+        raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults))
+    return settings
+
+
+def prepare_job(encoder: Encoder, store: ClipStore, *, folder: Path, settings: Settings) -> Job:
+    """Plans the passes and finds out what the folder holds already."""
+    _check_long_enough(encoder, store)
+    passes = plan_passes(
+        encoder.config,
+        store.num_samples,
+        window_samples=round(settings.window_seconds * encoder.sample_rate_hz),
+        overlap_samples=round(settings.overlap_seconds * encoder.sample_rate_hz),
+        batch_size=settings.batch_size,
+    )
+    stage = find_stage(folder, _identity(encoder, store, settings))
+    return Job(encoder, store, passes, folder, stage)
+
+
+def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str, Any]) -> Outcome:
+    """Embeds what is not there yet.
+
+    Args:
+      about: Further entries of about.json.
+    """
+    done = len(job.passes)
+    started = time.monotonic()
+    if job.stage is Stage.COMPLETE:
+        logger.info("%s is complete; nothing is computed", job.folder)
+    else:
+        if job.stage is Stage.ABSENT:
+            start(job.folder, {**_about(job, settings), **about})
+        with EmbeddingWriter(job.folder) as writer:
+            done = writer.num_committed
+            if done:
+                logger.info(
+                    "%s goes on at pass %d of %d", partial(job.folder), done, len(job.passes)
+                )
+            _write_all(job, settings, writer, progress)
+            writer.finish(_columns(job))
+    embedded = [row.clip for step in job.passes[done:] for row in step.rows]
+    seconds = job.store.duration_s[np.unique(embedded).astype(int)].sum()
+    widths = np.repeat([step.width for step in job.passes], settings.batch_size)
+    lengths = [row.window.num_samples for step in job.passes for row in step.rows]
+    return Outcome(
+        encoder=job.encoder.name,
+        folder=job.folder,
+        num_clips=len(job.store),
+        audio_seconds=float(seconds),
+        wall_seconds=time.monotonic() - started,
+        num_shapes=np.unique(widths).size,
+        padding=padding_share(np.array(lengths), widths),
+    )
+
+
+def _write_all(job: Job, settings: Settings, writer: EmbeddingWriter, progress: Progress) -> None:
+    """Runs the passes that are not committed; a clip's pooled row is the mean over all its windows."""
+    num_frames, first_frame = _frame_rows(job)
+    totals: dict[int, Float[np.ndarray, "M D"]] = {}
+    done = writer.num_committed
+    todo = job.passes[done:]
+    tracked = progress.track(todo, f"embedding with {job.encoder.name}", len(todo))
+    committed = time.monotonic()
+    for step, pooled, hidden_states in _one_ahead(_forward(job, settings, tracked)):
+        done += 1
+        pooled = np.asarray(pooled, np.float64)
+        frames = None if hidden_states is None else np.asarray(hidden_states)
+        for place, (clip, window) in enumerate(step.rows):
+            total = totals.pop(clip, 0.0) + pooled[place] * window.num_frames
+            if frames is not None:
+                given = frames[:, place, window.given].transpose(1, 0, 2)  # T L+1 D
+                writer.write_frames(int(first_frame[clip]) + window.first_frame, given)
+            if window.first_frame + window.num_frames == num_frames[clip]:
+                writer.write_pooled(clip, total / num_frames[clip])
+            else:
+                totals[clip] = total
+        if step.closes_clips and time.monotonic() - committed >= SECONDS_BETWEEN_COMMITS:
+            writer.commit(done)
+            committed = time.monotonic()
+    writer.commit(done)
+
+
+def _forward(
+    job: Job, settings: Settings, passes: Iterable[Pass]
+) -> Iterator[tuple[Pass, Array, Array | None]]:
+    """Pooled windows of each pass, and all its frames where they are kept; still on the device."""
+
+    @functools.lru_cache(maxsize=1)  # The windows of a clip follow each other.
+    def normalised(clip: int) -> Float32[np.ndarray, " N"]:
+        waveform = job.store.waveform(clip)
+        if job.encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
+            return standardise(waveform)
+        return waveform
+
+    for step in passes:
+        sources = [(normalised(clip), window) for clip, window in step.rows]
+        batch = cut_windows(sources, width=step.width, batch_size=settings.batch_size)
+        hidden_states = job.encoder(batch.waveform, batch.num_samples).hidden_states
+        given = np.zeros(hidden_states.shape[1:3], bool)
+        for place, row in enumerate(step.rows):
+            given[place, row.window.given] = True
+        keeps = Kept(settings.frames) is Kept.FRAMES
+        yield step, _pool(hidden_states, jnp.asarray(given)), hidden_states if keeps else None
+
+
+_pool = jax.jit(pool_frames)
+
+
+def _one_ahead(items: Iterable) -> Iterator:
+    """The same items, each given when the next has been started: the device never waits for a disk."""
+    for item, _ in itertools.pairwise(itertools.chain(items, [None])):
+        yield item
+
+
+# The folder ----------------------------------------------------------------------------------
+
+
+def _folders(workdir: Path, encoders: list[Encoder]) -> list[Path]:
+    names = ["".join(c if c.isalnum() else "-" for c in e.name).strip("-") for e in encoders]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"several of config.encoders would write to the folder {', '.join(twice)}; give each a "
+            "workdir of its own"
+        )
+    return [workdir / name for name in names]
+
+
+def _identity(encoder: Encoder, store: ClipStore, settings: Settings) -> dict[str, Any]:
+    """What fixes every number in the folder but the versions of the programs."""
+    return {
+        "encoder_fingerprint": encoder.fingerprint,
+        "normalisation": str(encoder.normalisation),
+        "corpus_hash": manifest_hash(store.utterances, store.digests),
+        "order_of_clips": hashlib.sha256(" ".join(store.digests).encode()).hexdigest(),
+        **settings._asdict(),
+    }
+
+
+def _about(job: Job, settings: Settings) -> dict[str, Any]:
+    num_frames, _ = _frame_rows(job)
+    num_layers, width = _layers_and_width(job.encoder)
+    shapes = {"pooled": [len(job.store), num_layers, width]}
+    if Kept(settings.frames) is Kept.FRAMES:
+        shapes["frames"] = [int(num_frames.sum()), num_layers, width]
+    return {
+        "encoder": {
+            "name": job.encoder.name,
+            "origin": str(job.encoder.origin),
+            "sample_rate_hz": job.encoder.sample_rate_hz,
+            "hop_samples": job.encoder.config.hop_samples,
+        },
+        "identity": _identity(job.encoder, job.store, settings),
+        "shapes": shapes,
+        "axes": "clip or frame; layer (0 = input of the first, i = output of the i-th); feature",
+        "dtype": settings.dtype,
+        "audio_seconds": float(job.store.duration_s.sum()),
+    }
+
+
+def _columns(job: Job) -> dict[str, Any]:
+    num_frames, first_frame = _frame_rows(job)
+    labels = {
+        field.name: [getattr(row, field.name) for row in job.store.utterances]
+        for field in dataclasses.fields(Utterance)
+    }
+    return labels | {
+        "digest": list(job.store.digests),
+        "seconds": job.store.duration_s,
+        "num_frames": num_frames,
+        "first_frame": first_frame,
+    }
+
+
+def _frame_rows(job: Job) -> tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """Number of frames of each clip, and the row that its first one has."""
+    num_frames = np.asarray(job.encoder.config.num_frames(job.store.num_samples), np.int64)
+    return num_frames, np.cumsum(num_frames) - num_frames
+
+
+def _layers_and_width(encoder: Encoder) -> tuple[int, int]:
+    length = encoder.config.shortest_clip_samples
+    output = jax.eval_shape(
+        encoder.module.apply,
+        {"params": encoder.params},
+        jax.ShapeDtypeStruct((1, length), jnp.float32),
+        jax.ShapeDtypeStruct((1,), jnp.int32),
+    )
+    num_layers, _, _, width = output.hidden_states.shape
+    return num_layers, width
+
+
+def _open_store(
+    config: Any,
+    utterances: tuple[Utterance, ...],
+    sample_rate_hz: int,
+    cache_dir: Path,
+    progress: Progress,
+) -> ClipStore:
+    store = open_clip_store(
+        utterances,
+        sample_rate_hz=sample_rate_hz,
+        cache_dir=cache_dir,
+        progress=progress.count(f"decoding to {sample_rate_hz} Hz"),
+    )
+    return apply_policy(store, policy=UnusablePolicy(config.corpus.unusable))
+
+
+def _check_long_enough(encoder: Encoder, store: ClipStore) -> None:
+    shortest = encoder.config.shortest_clip_samples
+    short = [
+        LeftOut(row.path, f"{length} samples")
+        for row, length in zip(store.utterances, store.num_samples, strict=True)
+        if length < shortest
+    ]
+    if short:
+        lines = "\n".join(f"  {path}: {reason}" for path, reason in short)
+        raise ValueError(
+            f"{len(short)} clips are shorter than one frame of {encoder.name} ({shortest} samples at "
+            f"{encoder.sample_rate_hz} Hz); drop them from the corpus:\n{lines}"
+        )
