@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxemo.models import windows
 from jaxemo.models.config import EncoderConfig, StemNorm
 from jaxemo.models.encoder import AudioEncoder
 from jaxemo.models.pretrained import load_encoder
@@ -95,13 +96,14 @@ def test_a_clip_of_one_window_gives_exactly_what_the_encoder_gives(encoder, wave
 
 def test_each_piece_is_the_middle_of_its_window_alone(encoder, waveform):
     sizes = {"window_samples": 32_000, "overlap_samples": 6_400}
-    windows = plan_windows(encoder.config, waveform.size, **sizes)
+    planned = plan_windows(encoder.config, waveform.size, **sizes)
     pieces = list(encode_windows(encoder, waveform, batch_size=2, **sizes))
-    assert len(pieces) == len(windows) == 3
-    for piece, window in zip(pieces, windows, strict=True):
+    moments = windows.clip_moments(encoder, waveform)
+    assert len(pieces) == len(planned) == 3
+    for piece, window in zip(pieces, planned, strict=True):
         stop = window.start_sample + window.num_samples
         alone = encoder(
-            waveform[None, window.start_sample : stop], np.array([window.num_samples])
+            waveform[None, window.start_sample : stop], np.array([window.num_samples]), moments
         ).hidden_states[:, 0, window.given]
         np.testing.assert_allclose(piece.hidden_states, alone, atol=ROUNDING)
 
@@ -122,11 +124,13 @@ def test_a_long_clip_goes_through_one_compiled_shape(encoder, waveform):
     assert encoder._jitted._cache_size() == compiled + 1
 
 
-def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(waveform):
-    """Hidden state 0 of a layer-norm stem: no attention yet, and no statistics over time."""
-    config = dataclasses.replace(
-        load_encoder("untrained/speech").config, feat_extract_norm=StemNorm.LAYER
-    )
+@pytest.mark.parametrize("norm", [StemNorm.GROUP, StemNorm.LAYER])
+def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(
+    waveform, norm, monkeypatch
+):
+    """Hidden state 0: no attention yet, and the group norm's statistics are the whole clip's."""
+    monkeypatch.setattr(windows, "_STEPS_A_PIECE", 10_000)
+    config = dataclasses.replace(load_encoder("untrained/speech").config, feat_extract_norm=norm)
     module = AudioEncoder(config)
     length = np.array([waveform.size])
     params = jax.jit(module.init)(jax.random.key(0), waveform[None], length)["params"]

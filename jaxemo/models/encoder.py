@@ -56,13 +56,16 @@ class ConvLayers(nn.Module):
 
     @nn.compact
     def __call__(
-        self, signal: Float[Array, "B S I"], num_samples: Int[Array, " B"]
+        self,
+        signal: Float[Array, "B S I"],
+        num_samples: Int[Array, " B"],
+        moments: layers.ChannelMoments | None = None,
     ) -> Float[Array, "B T C"]:
         hidden = signal
         for index in range(len(self.config.conv_dim)):
             num_valid = self.config.num_frames_after(num_samples, num_layers=index + 1)
             layer = layers.ConvLayer(self.config, index, self.dtype, name=str(index))
-            hidden = layer(hidden, num_valid)
+            hidden = layer(hidden, num_valid, moments)
         return hidden
 
 
@@ -74,7 +77,10 @@ class FeatureExtractor(nn.Module):
 
     @nn.compact
     def __call__(
-        self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]
+        self,
+        waveform: Float[Array, "B N"],
+        num_samples: Int[Array, " B"],
+        moments: layers.ChannelMoments | None = None,
     ) -> Float[Array, "B T C"]:
         config = self.config
         signal = waveform[:, :, None]
@@ -85,7 +91,8 @@ class FeatureExtractor(nn.Module):
                 longest_samples=config.longest_clip_samples,
             )
         signal = signal.astype(self.dtype)
-        features = ConvLayers(config, self.dtype, name="conv_layers")(signal, num_samples)
+        conv_layers = ConvLayers(config, self.dtype, name="conv_layers")
+        features = conv_layers(signal, num_samples, moments)
         return features[:, : config.num_frames(waveform.shape[1])]
 
 
@@ -181,6 +188,7 @@ class AudioEncoder(nn.Module):
         self,
         waveform: Float[Array, "B N"],
         num_samples: Int[Array, " B"],
+        moments: layers.ChannelMoments | None = None,
         *,
         deterministic: bool = True,
     ) -> EncoderOutput:
@@ -190,18 +198,25 @@ class AudioEncoder(nn.Module):
           waveform: Normalised samples at the encoder's rate; anything, NaN included, from
             `num_samples` on.
           num_samples: Length of each clip. A clip shorter than one frame has no valid frame.
+          moments: Where the rows are windows of longer clips and the stem has a group norm: those of
+            the whole clips (`windows.clip_moments`).
           deterministic: False lets dropout and layer drop act.
         """
-        stem = self.stem(waveform, num_samples)
+        stem = self.stem(waveform, num_samples, moments)
         hidden_states = self.contextualise(*stem, deterministic=deterministic)
         return EncoderOutput(hidden_states, stem.frame_mask)
 
-    def stem(self, waveform: Float[Array, "B N"], num_samples: Int[Array, " B"]) -> StemOutput:
+    def stem(
+        self,
+        waveform: Float[Array, "B N"],
+        num_samples: Int[Array, " B"],
+        moments: layers.ChannelMoments | None = None,
+    ) -> StemOutput:
         """The convolutional features; see `__call__` for the arguments."""
         valid = jnp.arange(waveform.shape[1]) < num_samples[:, None]
         waveform = jnp.where(valid, waveform, 0)
         with _full_precision(self.dtype):
-            features = self.feature_extractor(waveform, num_samples)
+            features = self.feature_extractor(waveform, num_samples, moments)
         num_frames = self.config.num_frames(num_samples)
         return StemOutput(features, jnp.arange(features.shape[1]) < num_frames[:, None])
 

@@ -11,6 +11,7 @@ Reference: Baevski et al. 2020, arXiv 2006.11477; WavLM: Chen et al. 2022, arXiv
 import functools
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -43,35 +44,51 @@ ACTIVATION_FUNCTIONS: dict[str, Callable[[Array], Array]] = {
 }
 
 
+class ChannelMoments(NamedTuple):
+    """Mean and variance over time of each clip's first convolution."""
+
+    mean: Float[Array, "B C"]
+    variance: Float[Array, "B C"]
+
+
 class MaskedGroupNorm(nn.Module):
     """Each channel normalised over the valid steps of its own clip.
 
     y = (x - mean_t x) / sqrt(var_t x + eps) * scale + bias, with mean and variance over `mask`
-    alone. Over all steps, as published code does it, the padding changes every valid frame.
+    alone. Over all steps, as published code does it, the padding changes every valid frame. Where
+    the inputs are one window of a clip, `moments` are those of the whole clip.
     """
 
     dtype: DTypeLike = jnp.float32
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B T C"], mask: Bool[Array, "B T"]
+        self,
+        inputs: Float[Array, "B T C"],
+        mask: Bool[Array, "B T"],
+        moments: ChannelMoments | None = None,
     ) -> Float[Array, "B T C"]:
         scale = self.param("scale", nn.initializers.ones, inputs.shape[-1:])
         bias = self.param("bias", nn.initializers.zeros, inputs.shape[-1:])
         wide = inputs.astype(jnp.float32)
-        valid = mask[:, :, None]
-        count = jnp.maximum(mask.sum(axis=1), 1)[:, None, None]
-        mean = jnp.sum(wide, axis=1, keepdims=True, where=valid) / count
-        centred = wide - mean
-        variance = jnp.sum(jnp.square(centred), axis=1, keepdims=True, where=valid) / count
+        mean, variance = masked_moments(wide, mask) if moments is None else moments
         factor = jax.lax.rsqrt(variance + STEM_NORM_EPS) * scale
-        return (centred * factor + bias).astype(self.dtype)
+        return ((wide - mean[:, None]) * factor[:, None] + bias).astype(self.dtype)
+
+
+def masked_moments(inputs: Float[Array, "B T C"], mask: Bool[Array, "B T"]) -> ChannelMoments:
+    """Mean and variance of each channel over the steps in `mask`, in two passes."""
+    valid = mask[:, :, None]
+    count = jnp.maximum(mask.sum(axis=1), 1)[:, None]
+    mean = jnp.sum(inputs, axis=1, where=valid) / count
+    deviation = jnp.square(inputs - mean[:, None])
+    return ChannelMoments(mean, jnp.sum(deviation, axis=1, where=valid) / count)
 
 
 class ConvLayer(nn.Module):
     """One strided convolution of the stem, its norm where the stem has one here, its activation.
 
-    `num_valid` counts the steps of each clip's output.
+    `num_valid` counts the steps of each clip's output; `moments` are for `MaskedGroupNorm`.
     """
 
     config: EncoderConfig
@@ -80,7 +97,10 @@ class ConvLayer(nn.Module):
 
     @nn.compact
     def __call__(
-        self, inputs: Float[Array, "B S I"], num_valid: Int[Array, " B"]
+        self,
+        inputs: Float[Array, "B S I"],
+        num_valid: Int[Array, " B"],
+        moments: ChannelMoments | None = None,
     ) -> Float[Array, "B T C"]:
         config = self.config
         hidden = nn.Conv(
@@ -97,7 +117,7 @@ class ConvLayer(nn.Module):
             hidden = layer_norm(STEM_NORM_EPS, self.dtype, name="layer_norm")(hidden)
         elif config.feat_extract_norm is StemNorm.GROUP and self.index == 0:
             mask = jnp.arange(hidden.shape[1]) < num_valid[:, None]
-            hidden = MaskedGroupNorm(self.dtype, name="layer_norm")(hidden, mask)
+            hidden = MaskedGroupNorm(self.dtype, name="layer_norm")(hidden, mask, moments)
         return ACTIVATION_FUNCTIONS[config.feat_extract_activation](hidden)
 
 

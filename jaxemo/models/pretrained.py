@@ -24,6 +24,7 @@ from jaxemo.models import checkpoint_names, hub_layout, torch_pickle
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
 from jaxemo.models.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
+from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
 # "untrained/speech" and "untrained/music" load like a folder.
@@ -67,6 +68,7 @@ class Encoder:
         self,
         waveform: Float[Array | np.ndarray, "B N"],
         num_samples: Int[Array | np.ndarray, " B"],
+        moments: ChannelMoments | None = None,
     ) -> EncoderOutput:
         """All hidden states, without dropout; compiled once for each shape of `waveform`.
 
@@ -74,12 +76,13 @@ class Encoder:
           waveform: Normalised clips; what lies from `num_samples` on is never used.
           num_samples: From one frame's worth (`config.shortest_clip_samples`, 400 for the published
             stems) to N. Whisper takes N of up to 30 s.
+          moments: See `AudioEncoder`; for windows of longer clips.
 
         Raises:
           ValueError: naming every clip whose length is out of range.
         """
         _check_lengths(self.config, waveform.shape[1], np.asarray(num_samples))
-        return self._jitted(self.params, jnp.asarray(waveform), jnp.asarray(num_samples))
+        return self._jitted(self.params, jnp.asarray(waveform), jnp.asarray(num_samples), moments)
 
     @functools.cached_property
     def _jitted(self):

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Float32, Int
+from jaxtyping import Array, Float, Int
 
 from jaxemo.analysis.embedding_files import EmbeddingWriter, Stage, find_stage, partial, start
 from jaxemo.analysis.embedding_passes import Pass, plan_passes
@@ -29,7 +29,7 @@ from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open
 from jaxemo.data.corpora import Utterance, manifest_hash
 from jaxemo.models.heads import pool_frames
 from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
-from jaxemo.models.windows import cut_windows
+from jaxemo.models.windows import Clip, clip_moments, cut_windows
 from jaxemo.progress import Progress
 from jaxemo.studies.experiment import ACOUSTIC, open_corpus
 
@@ -246,17 +246,22 @@ def _forward(
 ) -> Iterator[tuple[Pass, Array, Array | None]]:
     """Pooled windows of each pass, and all its frames where they are kept; still on the device."""
 
+    num_frames, _ = _frame_rows(job)
+
     @functools.lru_cache(maxsize=1)  # The windows of a clip follow each other.
-    def normalised(clip: int) -> Float32[np.ndarray, " N"]:
-        waveform = job.store.waveform(clip)
+    def open_clip(row: int, *, in_windows: bool) -> Clip:
+        waveform = job.store.waveform(row)
         if job.encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
-            return standardise(waveform)
-        return waveform
+            waveform = standardise(waveform)
+        return Clip(waveform, clip_moments(job.encoder, waveform) if in_windows else None)
 
     for step in passes:
-        sources = [(normalised(clip), window) for clip, window in step.rows]
+        sources = [
+            (open_clip(row, in_windows=bool(window.num_frames < num_frames[row])), window)
+            for row, window in step.rows
+        ]
         batch = cut_windows(sources, width=step.width, batch_size=settings.batch_size)
-        hidden_states = job.encoder(batch.waveform, batch.num_samples).hidden_states
+        hidden_states = job.encoder(*batch).hidden_states
         given = np.zeros(hidden_states.shape[1:3], bool)
         for place, row in enumerate(step.rows):
             given[place, row.window.given] = True
