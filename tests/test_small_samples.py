@@ -57,7 +57,7 @@ def test_the_line_states_its_points_and_its_fit():
 
 def test_a_perfect_line_is_recovered_without_error():
     sizes = np.array([100, 50, 25])
-    line = small_samples._line_over_inverse(sizes, 2.0 + 30.0 / sizes)
+    line = small_samples.line_over_inverse(sizes, 2.0 + 30.0 / sizes)
     np.testing.assert_allclose([line.distance, line.slope, line.r_squared], [2.0, 30.0, 1.0])
     assert line.standard_error < 1e-12
 
@@ -155,7 +155,7 @@ def test_resamples_draw_speakers_among_their_own_kind():
     in_a = np.array([True, True, True, True, False, False])
     in_b = np.array([True, True, False, False, True, True])
     random = np.random.default_rng(0)
-    counts = np.array([small_samples._resample(random, in_a, in_b) for _ in range(50)])
+    counts = np.array([small_samples.resample_speakers(random, in_a, in_b) for _ in range(50)])
     for kind in (slice(0, 2), slice(2, 4), slice(4, 6)):
         np.testing.assert_array_equal(counts[:, kind].sum(axis=1), 2)
         assert counts[:, kind].std() > 0
