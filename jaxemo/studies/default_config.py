@@ -76,7 +76,7 @@ def default_config() -> ConfigDict:
     similarity.resampling_dimensions = 64  # leading principal directions of a layer, for the same
     similarity.resamples = 200  # of the speakers, for intervals of FAD
     similarity.permutations = 9999
-    similarity.halvings = 8  # of the speakers, for emotion bias
+    similarity.halvings = 16  # of the speakers, for emotion bias
 
     # -1: all devices that the other axes leave.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
