@@ -177,9 +177,7 @@ def embed_acoustics(
     return Embedding(np.stack(summaries)[:, None, :], _stack_cells(cells), None, sample)
 
 
-def _sample_clips(
-    clips: Sequence[Float32[np.ndarray, "_ D"]], frames_per_clip: int
-) -> FrameSample:
+def _sample_clips(clips: Sequence[Float32[np.ndarray, "_ D"]], frames_per_clip: int) -> FrameSample:
     longest, width = max(len(clip) for clip in clips), clips[0].shape[1]
     sample = empty_sample((1, len(clips), frames_per_clip, width), path=None)
     for batch in ordered_batches(np.arange(len(clips)), batch_size=min(len(clips), 256)):

@@ -98,9 +98,7 @@ def pair_distances(
         return np.asarray(_pair_distances(moments, first, second))
 
 
-def bootstrap_distances(
-    a: Moments, b: Moments, counts: Int[np.ndarray, "R S"]
-) -> Resampled:
+def bootstrap_distances(a: Moments, b: Moments, counts: Int[np.ndarray, "R S"]) -> Resampled:
     """Distance of two sets of S speakers, and of R resamples with speaker s counted counts[r, s] times.
 
     Args:
@@ -116,17 +114,22 @@ def bootstrap_distances(
     return Resampled(float(distances[0]), distances[1:])
 
 
-def basic_interval(
+def spread_interval(
     estimate: float, resampled: Resampled, *, level: float = 0.95
 ) -> tuple[float, float]:
-    """Confidence limits of `estimate`, whose error is taken to be that of the resampled distance.
+    """Limits within which other speakers would have put `estimate`, at as many rows as it rests on.
 
-    interval = estimate - [upper quantile, lower quantile] of (resamples - distance), cut at 0
+    interval = estimate - [upper, lower] quantile of (resamples - mean of resamples), cut at 0
 
-    Reflected, as `small_samples.bootstrap_interval` says why.
+    The basic interval, but about the resamples' mean: a resample repeats speakers and is of few frames,
+    so its small-sample bias is not that of `estimate`. What bias that has is left in; the distance
+    extrapolated to infinite n (`infinite_clips_distance`) is without.
+
+    Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 5.2.
     """
-    tails = np.quantile(resampled.resamples, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
-    low, high = np.maximum(estimate - (tails - resampled.distance), 0.0)
+    deviation = resampled.resamples - resampled.resamples.mean()
+    tails = np.quantile(deviation, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
+    low, high = np.maximum(estimate - tails, 0.0)
     return float(low), float(high)
 
 
@@ -158,7 +161,12 @@ def equal_clips_distance(
 
 
 def infinite_clips_distance(
-    random: np.random.Generator, a: ClipRows, b: ClipRows, *, num_sizes: int = 16, num_draws: int = 4
+    random: np.random.Generator,
+    a: ClipRows,
+    b: ClipRows,
+    *,
+    num_sizes: int = 16,
+    num_draws: int = 4,
 ) -> Extrapolation | None:
     """Frechet distance extrapolated to infinitely many clips of the same speakers.
 

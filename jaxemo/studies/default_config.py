@@ -28,8 +28,7 @@ def default_config() -> ConfigDict:
     config.folds = ConfigDict({"num_folds": 6})
 
     config.audio = audio = ConfigDict()
-    # Edges that are this far below the clip's loudest 20 ms are cut first; 0 keeps them. RAVDESS has
-    # about a second of room noise at either edge of speech, and less of it in song.
+    # Edges this far below a clip's loudest 20 ms go first (0: none): RAVDESS speech has more than song.
     audio.trim_silence_db = 40.0
     audio.crop_seconds = 3.0  # then the middle of each clip, the same length in both domains
     audio.batch_size = 16
@@ -69,15 +68,20 @@ def default_config() -> ConfigDict:
     train.domains = ("speech",)
     train.fold = 0
 
-    config.similarity = similarity = ConfigDict()
+    config.similarity = _similarity()
+
+    # -1: all devices that the other axes leave.
+    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    return config.lock()
+
+
+def _similarity() -> ConfigDict:
+    similarity = ConfigDict()
     # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
     similarity.matrix_depth = 0.5
     similarity.frames_per_clip = 8  # kept for everything that is resampled
     similarity.resampling_dimensions = 64  # leading principal directions of a layer, for the same
     similarity.resamples = 200  # of the speakers, for intervals of FAD
-    similarity.permutations = 9999
-    similarity.halvings = 16  # of the speakers, for emotion bias
-
-    # -1: all devices that the other axes leave.
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    return config.lock()
+    similarity.permutations = 9999  # of emotions within speakers, for emotion bias
+    similarity.halvings = 16  # of the speakers, for the same
+    return similarity

@@ -27,13 +27,13 @@ from jaxemo.analysis.resampling import (
     Moments,
     PrincipalRows,
     Resampled,
-    basic_interval,
     bootstrap_distances,
     draw_clips,
     equal_clips_distance,
     infinite_clips_distance,
     moments_by_unit,
     principal_rows,
+    spread_interval,
 )
 from jaxemo.analysis.small_samples import resample_speakers
 from jaxemo.studies.similarity_cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
@@ -92,7 +92,7 @@ def interval_of(estimate: float | None, resampled: Resampled | None) -> dict[str
     """Columns `low`, `high` and `standard_error` of a Frechet distance of all frames."""
     if estimate is None or resampled is None:
         return {}
-    low, high = basic_interval(estimate, resampled)
+    low, high = spread_interval(estimate, resampled)
     return {"low": low, "high": high, "standard_error": float(resampled.resamples.std(ddof=1))}
 
 
@@ -115,9 +115,7 @@ def _bootstraps(at: _Layer, mask: np.ndarray, cells: Cells, config: Any) -> list
     ]
 
 
-def _bootstrap(
-    units: Moments, emotion: int, *, seed: int, num_resamples: int
-) -> Resampled | None:
+def _bootstrap(units: Moments, emotion: int, *, seed: int, num_resamples: int) -> Resampled | None:
     speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
     present = [side.num_rows > 0 for side in (speech, music)]
     if min(speakers.sum() for speakers in present) < 2:
@@ -182,9 +180,7 @@ def _num_rows(a: ClipRows, b: ClipRows) -> tuple[int, int]:
     return int(a.mask.sum()), int(b.mask.sum())
 
 
-def _kernel_rows(
-    at: _Layer, mask: np.ndarray, cells: Cells, seed: int
-) -> Iterator[dict[str, Any]]:
+def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[dict[str, Any]]:
     """Kernel distance of every comparison: one pass of kernels an emotion serves them all."""
     key = jax.random.fold_in(jax.random.key(seed), _KERNEL)
     bandwidth = float(median_bandwidth(key, at.valid))
