@@ -69,7 +69,7 @@ def moments_by_unit(
     moments = empty_moments((num_units,), width)
     order = np.argsort(unit_of_row, kind="stable")
     ends = np.searchsorted(unit_of_row[order], np.arange(num_units + 1))
-    for unit in np.flatnonzero(np.diff(ends)):
+    for unit in range(num_units):
         _fill(moments, unit, rows[order[ends[unit] : ends[unit + 1]]])
     return moments
 
