@@ -22,6 +22,7 @@ from jaxemo.analysis.small_samples import Extrapolation, inverse_sizes, line_ove
 _JITTER = 1e-12
 # Pairs a batch: enough to keep an accelerator busy, few enough to stay in a CPU's cache.
 _PAIRS_A_BATCH = 32
+_ROUNDED_TO = 64
 
 
 class PrincipalRows(NamedTuple):
@@ -94,8 +95,12 @@ def pair_distances(
 
     The distance of a pair with a set of fewer than two rows is NaN.
     """
+    num_pairs = len(first)
+    # Sizes rounded up, so that few programs are compiled for many numbers of pairs.
+    moments = Moments(*(_filled_up(leaf) for leaf in moments))
+    first, second = _filled_up(first), _filled_up(second)
     with jax.enable_x64(True):
-        return np.asarray(_pair_distances(moments, first, second))
+        return np.asarray(_pair_distances(moments, first, second))[:num_pairs]
 
 
 def bootstrap_distances(a: Moments, b: Moments, counts: Int[np.ndarray, "R S"]) -> Resampled:
@@ -193,6 +198,11 @@ def _drawn_distances(
             _fill(table, row, clips.rows[drawn][clips.mask[drawn]])
     place = np.arange(len(sizes))
     return pair_distances(table, place, place + len(sizes))
+
+
+def _filled_up(array: np.ndarray) -> np.ndarray:
+    filler = -len(array) % _ROUNDED_TO
+    return np.concatenate([array, np.zeros((filler, *array.shape[1:]), array.dtype)])
 
 
 def _fill(moments: Moments, place: int, rows: Float64[np.ndarray, "N k"]) -> None:

@@ -238,7 +238,7 @@ def _distance_axis(points: list[Point], name: str) -> tuple[partial, str]:
     """A linear axis with 0 and its name, or a logarithmic one where distances differ too much."""
     ends = [v for p in points for v in (p.low, p.mean, p.high) if v is not None]
     means = [p.mean for p in points]
-    if min(means) >= 0 and max(means) > LOG_SCALE_FROM * min(m for m in [*means, 1e300] if m > 0):
+    if min(ends) >= 0 and max(means) > LOG_SCALE_FROM * min(m for m in [*means, 1e300] if m > 0):
         lowest = min(mean for mean in means if mean > 0)
         axis = partial(log_axis, 0.9 * lowest, 1.1 * max(ends), label=_tick)
         return axis, f"{name} (log scale)"

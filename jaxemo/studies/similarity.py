@@ -31,7 +31,13 @@ from jaxemo.studies.similarity_cells import (
     make_cells,
     result_row,
 )
-from jaxemo.studies.similarity_samples import LayerSample, interval_of, sample_layer
+from jaxemo.studies.similarity_samples import (
+    Draws,
+    LayerSample,
+    draw_resamples,
+    interval_of,
+    sample_layer,
+)
 
 
 class SimilarityResults(NamedTuple):
@@ -54,9 +60,9 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     """
     source, frames = embedded.source, embedded.embedding.frames
     cells = make_cells(experiment)
-    halvings = halvings_of(cells, config)
+    draws = Draws(draw_resamples(cells, config), halvings_of(cells, config))
     layers = [
-        sample_layer(frames, layer, cells, halvings=halvings, config=config)
+        sample_layer(frames, layer, cells, draws=draws, config=config)
         for layer in experiment.progress.track(
             range(len(frames.values)), f"similarity: {source.name}", len(frames.values)
         )
@@ -67,7 +73,7 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     rows += [row for layer in layers for row in layer.rows]
     identity = {"encoder": source.name, "origin": source.origin}
     rows = [{**identity, **row} for row in rows]
-    if not halvings:
+    if not draws.halvings:
         return SimilarityResults(rows, [], None)
     found = [layer.bias for layer in layers]
     bias = join_layers(source.name, source.origin, experiment.emotions, found)

@@ -36,12 +36,15 @@ from jaxemo.analysis.resampling import (
     spread_interval,
 )
 from jaxemo.analysis.small_samples import resample_speakers
+from jaxemo.data.corpora import DOMAINS
 from jaxemo.studies.similarity_cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
 _EQUAL_DRAWS = 8
 # Of an emotion's sample, both domains together. Cost grows with the square; RAVDESS has 3000.
 _MAX_KERNEL_ROWS = 6000
+# A median of 125 000 distances; 1000 rows take four times as long for the third digit.
+_BANDWIDTH_ROWS = 500
 _NORMAL_QUANTILE = 1.96
 # One seed for each purpose, and the same for every layer and encoder, so that draws are common to what
 # is compared.
@@ -73,18 +76,48 @@ class _Layer(NamedTuple):
     variance_kept: float
 
 
+class Draws(NamedTuple):
+    """What is drawn once for all layers.
+
+    Attributes:
+      counts: How often each speaker is taken in each resample, by emotion; None where one side has
+        fewer than two speakers.
+      halvings: Empty where emotion bias cannot be computed.
+    """
+
+    counts: list[Int[np.ndarray, "R S"] | None]
+    halvings: list[Halving]
+
+
+def draw_resamples(cells: Cells, config: Any) -> list[Int[np.ndarray, "R S"] | None]:
+    """`Draws.counts`: the same for emotions of the same speakers, so that they compare."""
+    drawn = []
+    for sides in zip(*cells.sides, strict=True):
+        everyone = np.arange(cells.design.num_speakers)
+        present = [np.isin(everyone, cells.design.speaker[side.clips]) for side in sides]
+        if min(speakers.sum() for speakers in present) < 2:
+            drawn.append(None)
+            continue
+        random = np.random.default_rng((config.seed, _RESAMPLE))
+        number = config.similarity.resamples
+        drawn.append(np.stack([resample_speakers(random, *present) for _ in range(number)]))
+    return drawn
+
+
 def sample_layer(
-    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Any
+    frames: FrameSample, layer: int, cells: Cells, *, draws: Draws, config: Any
 ) -> LayerSample:
-    """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
+    """Everything of one layer."""
     settings = config.similarity
     valid = np.asarray(frames.values[layer])[frames.mask]
     found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
     at = _Layer(layer, valid, _by_clip(found, frames.mask), found.variance_kept)
-    resampled = _bootstraps(at, frames.mask, cells, config)
+    resampled = _bootstraps(at, frames.mask, cells, draws.counts)
     rows = [*_drawn_rows(at, frames.mask, cells, resampled, config.seed)]
     rows += _kernel_rows(at, frames.mask, cells, config.seed)
-    bias = emotion_bias(at.clips, frames.mask, cells.design, halvings) if halvings else None
+    bias = None
+    if draws.halvings:
+        bias = emotion_bias(at.clips, frames.mask, cells.design, draws.halvings)
     return LayerSample(rows, resampled, found.variance_kept, bias)
 
 
@@ -102,26 +135,22 @@ def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K
     return clips
 
 
-def _bootstraps(at: _Layer, mask: np.ndarray, cells: Cells, config: Any) -> list[Resampled | None]:
+def _bootstraps(
+    at: _Layer, mask: np.ndarray, cells: Cells, counts: list[np.ndarray | None]
+) -> list[Resampled | None]:
     design = cells.design
-    shape = (2, design.num_emotions, design.num_speakers)
+    shape = (len(DOMAINS), design.num_emotions, design.num_speakers)
     unit = np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
     of_row = np.broadcast_to(unit[:, None], mask.shape)[mask]
     units = moments_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
     units = Moments(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
-    return [
-        _bootstrap(units, emotion, seed=config.seed, num_resamples=config.similarity.resamples)
-        for emotion in range(design.num_emotions)
-    ]
+    return [_bootstrap(units, emotion, drawn) for emotion, drawn in enumerate(counts)]
 
 
-def _bootstrap(units: Moments, emotion: int, *, seed: int, num_resamples: int) -> Resampled | None:
-    speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
-    present = [side.num_rows > 0 for side in (speech, music)]
-    if min(speakers.sum() for speakers in present) < 2:
+def _bootstrap(units: Moments, emotion: int, counts: np.ndarray | None) -> Resampled | None:
+    if counts is None:
         return None
-    random = np.random.default_rng((seed, _RESAMPLE))
-    counts = np.stack([resample_speakers(random, *present) for _ in range(num_resamples)])
+    speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
     found = bootstrap_distances(speech, music, counts)
     return found if np.isfinite(found.resamples).all() else None
 
@@ -183,7 +212,7 @@ def _num_rows(a: ClipRows, b: ClipRows) -> tuple[int, int]:
 def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[dict[str, Any]]:
     """Kernel distance of every comparison: one pass of kernels an emotion serves them all."""
     key = jax.random.fold_in(jax.random.key(seed), _KERNEL)
-    bandwidth = float(median_bandwidth(key, at.valid))
+    bandwidth = float(median_bandwidth(key, at.valid, max_rows=_BANDWIDTH_ROWS))
     row_of = np.full(mask.shape, -1)
     row_of[mask] = np.arange(len(at.valid))
     kept = [_kernel_clips(sides, mask, cells, seed) for sides in zip(*cells.sides, strict=True)]
