@@ -16,7 +16,6 @@ def get_config():
     config.audio.crop_seconds = 1.2
     config.layers.num_seeds = 2
     config.transfer.num_folds = 3
-    config.similarity.resamples = 100
     config.similarity.halvings = 8
     # Small networks and few steps ask for large rates.
     config.training.epochs = 5

@@ -5,12 +5,12 @@ import pytest
 
 from jaxemo.analysis.emotion_bias import (
     Design,
-    bias_interval,
     draw_halvings,
     emotion_bias,
     emotions_differ,
     kendall_tau,
 )
+from jaxemo.analysis.resampling import jackknife_interval
 
 EMOTIONS, CLIPS, FRAMES = 5, 2, 4
 
@@ -153,7 +153,7 @@ def test_intervals_cover_the_value_of_many_speakers():
     for seed in SEEDS[:30]:
         found = biased(seed)
         for estimate, influence in zip(found.estimate, found.influence, strict=True):
-            interval = bias_interval(estimate, influence)
+            interval = jackknife_interval(estimate, influence)
             covered.append(interval.low <= truth <= interval.high)
     assert 0.88 <= np.mean(covered) <= 1.0
 

@@ -6,15 +6,13 @@ import pytest
 from jaxemo.analysis.frechet import frechet_distance
 from jaxemo.analysis.resampling import (
     ClipRows,
-    Resampled,
-    bootstrap_distances,
     draw_clips,
     equal_clips_distance,
     infinite_clips_distance,
+    jackknife_distance,
     moments_by_unit,
     pair_distances,
     principal_rows,
-    spread_interval,
 )
 
 # Squared moments and the diagonal added to them; worst where the covariance is rank-deficient.
@@ -35,16 +33,32 @@ def test_pair_distances_are_those_of_the_rows(n):
     assert found[1] < 1e-5 and np.isnan(found[2])
 
 
-def test_a_bootstrap_resample_is_the_distance_of_the_rows_taken_again():
+def test_each_speaker_is_left_out_of_both_sets_once():
     x, y = cloud(0, 60, 4), cloud(1, 60, 4, shift=1.0)
     speaker = np.arange(60) % 3
-    a, b = (moments_by_unit(rows, speaker, num_units=3) for rows in (x, y))
-    found = bootstrap_distances(a, b, np.array([[2, 0, 1]]))
-    again = np.concatenate([np.flatnonzero(speaker == s) for s in (0, 0, 2)])
+    a, b = (moments_by_unit(rows, speaker, num_units=4) for rows in (x, y))
+    found = jackknife_distance(a, b)
     assert found.distance == pytest.approx(float(frechet_distance(x, y)), rel=1e-6)
-    assert found.resamples[0] == pytest.approx(
-        float(frechet_distance(x[again], y[again])), rel=1e-6
-    )
+    kept = [speaker != s for s in range(3)]
+    without = np.array([float(frechet_distance(x[k], y[k])) for k in kept])
+    np.testing.assert_allclose(found.influence, 2 * (without.mean() - without), rtol=1e-5)
+
+
+def test_the_jackknife_error_is_the_spread_over_new_speakers():
+    distances, errors = [], []
+    for seed in range(40):
+        draw = np.random.default_rng(seed)
+        voice = 0.5 * draw.normal(size=(24, 1, 8))
+        x, y = (
+            (voice + 0.5 * draw.normal(size=(24, 1, 8)) + draw.normal(size=(24, 20, 8)) + shift)
+            for shift in (0.0, 0.5)
+        )
+        speaker = np.repeat(np.arange(24), 20)
+        sides = (moments_by_unit(rows.reshape(-1, 8), speaker, num_units=24) for rows in (x, y))
+        found = jackknife_distance(*sides)
+        distances.append(found.distance)
+        errors.append(found.standard_error)
+    assert np.mean(errors) == pytest.approx(np.std(distances), rel=0.35)
 
 
 def test_principal_rows_keep_all_distances_where_dimensions_suffice_and_most_otherwise():
@@ -100,11 +114,3 @@ def test_equal_clips_make_an_uneven_pair_as_biased_as_an_even_one():
     whole = equal_clips_distance(random, many, more, num_clips=400, num_draws=1)
     even = equal_clips_distance(random, few, many, num_clips=40, num_draws=10)
     assert whole < 0.3 * uneven and uneven == pytest.approx(even, rel=0.5)
-
-
-def test_a_spread_interval_holds_its_estimate_and_does_not_go_below_zero():
-    resamples = np.random.default_rng(0).gamma(2.0, size=500) + 3.0
-    low, high = spread_interval(1.0, Resampled(2.0, resamples))
-    assert 0.0 == low < 1.0 < high
-    low, high = spread_interval(50.0, Resampled(2.0, resamples))
-    assert high - low == pytest.approx(np.subtract(*np.quantile(resamples, [0.975, 0.025])))

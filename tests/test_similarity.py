@@ -12,7 +12,7 @@ from jaxemo.analysis.kernel_distance import kernel_distance, permutation_p_value
 from jaxemo.studies import similarity_samples
 from jaxemo.studies.emotion_bias import bias_rows, bias_tests, halvings_of, join_layers
 from jaxemo.studies.similarity_cells import Cells
-from jaxemo.studies.similarity_samples import Draws, draw_resamples, interval_of, sample_layer
+from jaxemo.studies.similarity_samples import interval_of, sample_layer
 
 EMOTIONS = ("neutral", "happy", "sad")
 SPEAKERS, CLIPS, FRAMES, WIDTH = 6, 3, 4, 5
@@ -20,7 +20,7 @@ HALVES = np.array([0, 0, 1, 1, 0, 0])
 
 
 def config(**changed):
-    settings = {"resampling_dimensions": 8, "resamples": 50, "permutations": 99, "halvings": 2}
+    settings = {"resampling_dimensions": 8, "permutations": 99, "halvings": 2}
     return ConfigDict({"seed": 0, "similarity": settings | changed})
 
 
@@ -53,8 +53,10 @@ def rows_of(frames, clips, layer=0):
 @pytest.fixture(scope="module")
 def found(cells, frames):
     settings = config()
-    draws = Draws(draw_resamples(cells, settings), halvings_of(cells, settings))
-    return [sample_layer(frames, layer, cells, draws=draws, config=settings) for layer in range(2)]
+    halvings = halvings_of(cells, settings)
+    return [
+        sample_layer(frames, layer, cells, halvings=halvings, config=settings) for layer in range(2)
+    ]
 
 
 def one(found, **wanted):
@@ -95,11 +97,11 @@ def test_intervals_hold_the_distance_of_all_frames_and_rest_on_speakers(found, c
     pair = cells.pairs("cross_domain")[1]
     x, y = (rows_of(frames, side.clips) for side in pair)
     estimate = float(frechet_distance(x, y))
-    resampled = found[0].resampled[1]
-    assert resampled.distance == pytest.approx(estimate, rel=1e-5)
-    interval = interval_of(estimate, resampled)
+    jackknife = found[0].jackknives[1]
+    assert jackknife.distance == pytest.approx(estimate, rel=1e-5)
+    interval = interval_of(estimate, jackknife)
     assert interval["low"] < estimate < interval["high"]
-    assert interval_of(estimate, None) == {} and found[0].resampled[2] is None
+    assert interval_of(estimate, None) == {} and found[0].jackknives[2] is None
 
 
 def test_equal_n_draws_every_emotion_down_to_the_smallest(found):

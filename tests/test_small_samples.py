@@ -155,7 +155,7 @@ def test_resamples_draw_speakers_among_their_own_kind():
     in_a = np.array([True, True, True, True, False, False])
     in_b = np.array([True, True, False, False, True, True])
     random = np.random.default_rng(0)
-    counts = np.array([small_samples.resample_speakers(random, in_a, in_b) for _ in range(50)])
+    counts = np.array([small_samples._resample(random, in_a, in_b) for _ in range(50)])
     for kind in (slice(0, 2), slice(2, 4), slice(4, 6)):
         np.testing.assert_array_equal(counts[:, kind].sum(axis=1), 2)
         assert counts[:, kind].std() > 0

@@ -15,7 +15,6 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from jaxemo.analysis.resampling import Moments, draw_clips, moments_by_unit, pair_distances
-from jaxemo.analysis.scores import Interval, student_interval
 
 NUM_DOMAINS = 2
 _HALVES = 2
@@ -100,13 +99,6 @@ def emotion_bias(
     left_out = bias[:, 1:]
     centred = left_out.mean(axis=1, keepdims=True) - left_out
     return EmotionBias(bias[:, 0], (design.num_speakers - 1) * centred)
-
-
-def bias_interval(
-    estimate: float | np.floating, influence: Float64[np.ndarray, " S"], *, level: float = 0.95
-) -> Interval:
-    """estimate -+ t_{S - 1} std(influence) / sqrt S, for one emotion."""
-    return student_interval(float(estimate) + influence - influence.mean(), level=level)
 
 
 def emotions_differ(

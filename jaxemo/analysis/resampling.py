@@ -1,4 +1,4 @@
-"""Frechet distances of many overlapping sets of rows: speakers drawn again, clips drawn down.
+"""Frechet distances of many overlapping sets of rows: speakers left out, clips drawn down.
 
 The first two moments of disjoint units of rows (one speaker's part of a cell, say) add up, so a union
 of units costs a sum, and thousands of distances are one compiled program. That pays in few dimensions
@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Bool, Float, Float64, Int
 
+from jaxemo.analysis.scores import Interval, student_interval
 from jaxemo.analysis.small_samples import Extrapolation, inverse_sizes, line_over_inverse
 
 # Added to a covariance's diagonal as a share of the mean square row, so that Cholesky takes rank-deficient
@@ -40,11 +41,19 @@ class Moments(NamedTuple):
     outer: Float64[np.ndarray, "*sets k k"]
 
 
-class Resampled(NamedTuple):
-    """A distance, and the distances of its resamples."""
+class Jackknife(NamedTuple):
+    """A distance of two sets, and how far each of the S speakers in them moves it.
+
+    influence = (S - 1) (mean over speakers of leave-one-out - leave-one-out)
+    """
 
     distance: float
-    resamples: Float64[np.ndarray, " R"]
+    influence: Float64[np.ndarray, " S"]
+
+    @property
+    def standard_error(self) -> float:
+        """std(influence) / sqrt S, std over S - 1."""
+        return float(self.influence.std(ddof=1) / np.sqrt(len(self.influence)))
 
 
 def principal_rows(rows: Float[np.ndarray, "N D"], *, num_dimensions: int) -> PrincipalRows:
@@ -81,11 +90,6 @@ def empty_moments(sets: tuple[int, ...], num_dimensions: int) -> Moments:
     return Moments(*(np.zeros((*sets, *shape)) for shape in ((), square[:1], square)))
 
 
-def weighted_sums(moments: Moments, weights: Float[np.ndarray, "R U"]) -> Moments:
-    """Moments of R unions of U units, unit u counted weights[r, u] times in union r."""
-    return Moments(*(np.tensordot(weights, leaf, 1) for leaf in moments))
-
-
 def pair_distances(
     moments: Moments, first: Int[np.ndarray, " P"], second: Int[np.ndarray, " P"]
 ) -> Float64[np.ndarray, " P"]:
@@ -103,39 +107,40 @@ def pair_distances(
         return np.asarray(_pair_distances(moments, first, second))[:num_pairs]
 
 
-def bootstrap_distances(a: Moments, b: Moments, counts: Int[np.ndarray, "R S"]) -> Resampled:
-    """Distance of two sets of S speakers, and of R resamples with speaker s counted counts[r, s] times.
+def jackknife_distance(a: Moments, b: Moments) -> Jackknife:
+    """Distance of two sets, with each speaker left out of both once.
+
+    A bootstrap over speakers takes some twice and lacks others, which changes the small-sample bias
+    from resample to resample: on made-up sets of 24 speakers in 48 dimensions its standard error was 1.3
+    where new speakers gave 0.56, and the jackknife's 0.56.
 
     Args:
       a: Moments of each speaker's rows in the first set, zeros for those who have none.
       b: The same speakers' in the second.
-      counts: From `small_samples.resample_speakers`.
+
+    Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
     """
-    weights = np.concatenate([np.ones((1, counts.shape[1])), counts])
-    sets = (weighted_sums(speakers, weights) for speakers in (a, b))
-    table = Moments(*(np.concatenate(leaves) for leaves in zip(*sets, strict=True)))
-    place = np.arange(len(weights))
-    distances = pair_distances(table, place, len(weights) + place)
-    return Resampled(float(distances[0]), distances[1:])
+    members = np.flatnonzero((a.num_rows > 0) | (b.num_rows > 0))
+    table = Moments(
+        *(
+            np.concatenate([_whole_and_lacking(side, members) for side in sides])
+            for sides in zip(a, b, strict=True)
+        )
+    )
+    place = np.arange(1 + len(members))
+    distances = pair_distances(table, place, len(place) + place)
+    without = distances[1:]
+    return Jackknife(float(distances[0]), (len(members) - 1) * (without.mean() - without))
 
 
-def spread_interval(
-    estimate: float, resampled: Resampled, *, level: float = 0.95
-) -> tuple[float, float]:
-    """Limits within which other speakers would have put `estimate`, at as many rows as it rests on.
+def jackknife_interval(
+    estimate: float | np.floating, influence: Float64[np.ndarray, " S"], *, level: float = 0.95
+) -> Interval:
+    """estimate -+ t_{S - 1} std(influence) / sqrt S: where other speakers may have put it.
 
-    interval = estimate - [upper, lower] quantile of (resamples - mean of resamples), cut at 0
-
-    The basic interval, but about the resamples' mean: a resample repeats speakers and is of few frames,
-    so its small-sample bias is not that of `estimate`. What bias that has is left in; the distance
-    extrapolated to infinite n (`infinite_clips_distance`) is without.
-
-    Reference: Davison & Hinkley 1997, Bootstrap Methods and their Application, section 5.2.
+    Small-sample bias is left in, as in the estimate.
     """
-    deviation = resampled.resamples - resampled.resamples.mean()
-    tails = np.quantile(deviation, [(1.0 + level) / 2.0, (1.0 - level) / 2.0])
-    low, high = np.maximum(estimate - tails, 0.0)
-    return float(low), float(high)
+    return student_interval(float(estimate) + influence - influence.mean(), level=level)
 
 
 def draw_clips(
@@ -198,6 +203,11 @@ def _drawn_distances(
             _fill(table, row, clips.rows[drawn][clips.mask[drawn]])
     place = np.arange(len(sizes))
     return pair_distances(table, place, place + len(sizes))
+
+
+def _whole_and_lacking(leaf: np.ndarray, members: Int[np.ndarray, " M"]) -> np.ndarray:
+    whole = leaf.sum(axis=0, keepdims=True)
+    return np.concatenate([whole, whole - leaf[members]])
 
 
 def _filled_up(array: np.ndarray) -> np.ndarray:

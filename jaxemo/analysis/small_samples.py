@@ -171,7 +171,7 @@ def bootstrap_interval(
     scatters = [_in_float64(_scatters, statistics) for statistics in (a, b)]
     resampled = np.empty(num_resamples)
     for i in range(num_resamples):
-        counts = resample_speakers(random, in_a, in_b)
+        counts = _resample(random, in_a, in_b)
         pair = (
             _in_float64(_repeated, statistics, scatter, counts)
             for statistics, scatter in zip((a, b), scatters, strict=True)
@@ -310,7 +310,7 @@ def _rank(factor, relative_tolerance):
     return lax.map(rank_of_cell, cells).reshape(factor.shape[:-2])
 
 
-def resample_speakers(
+def _resample(
     random: np.random.Generator, in_a: Bool[np.ndarray, " S"], in_b: Bool[np.ndarray, " S"]
 ) -> Int[np.ndarray, " S"]:
     """How often each speaker is drawn, among those who have rows in the same sets as they."""

@@ -184,7 +184,7 @@ def _cross_emotion(results: dict) -> Figure:
 
 def _intervals(rows: list[dict]) -> str:
     if any(row["low"] is not None for row in rows):
-        return "Bands: 95 % intervals."
+        return "Bands: 95 % intervals, jackknife over speakers."
     return "It carries no interval here."
 
 

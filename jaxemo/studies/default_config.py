@@ -81,7 +81,6 @@ def _similarity() -> ConfigDict:
     similarity.matrix_depth = 0.5
     similarity.frames_per_clip = 8  # kept for everything that is resampled
     similarity.resampling_dimensions = 64  # leading principal directions of a layer, for the same
-    similarity.resamples = 200  # of the speakers, for intervals of FAD
     similarity.permutations = 9999  # of emotions within speakers, for emotion bias
     similarity.halvings = 16  # of the speakers, for the same
     return similarity

@@ -10,11 +10,11 @@ from jaxemo.analysis.emotion_bias import (
     MIN_SPEAKERS,
     EmotionBias,
     Halving,
-    bias_interval,
     draw_halvings,
     emotions_differ,
     kendall_tau,
 )
+from jaxemo.analysis.resampling import jackknife_interval
 from jaxemo.studies.similarity_cells import Cells, finite
 
 _HALVINGS, _PERMUTATIONS = range(10, 12)
@@ -58,7 +58,7 @@ def bias_rows(bias: EncoderBias) -> list[dict[str, Any]]:
             row |= {"emotion": emotion, "mean": finite(estimate[index]), "low": None, "high": None}
             row |= {"rank": None, "speakers": num_speakers}
             if row["mean"] is not None:
-                interval = bias_interval(estimate[index], influence[index])
+                interval = jackknife_interval(estimate[index], influence[index])
                 row |= {"low": interval.low, "high": interval.high}
                 row["rank"] = 1 + int((estimate < estimate[index]).sum())
             rows.append(row)

@@ -32,9 +32,7 @@ from jaxemo.studies.similarity_cells import (
     result_row,
 )
 from jaxemo.studies.similarity_samples import (
-    Draws,
     LayerSample,
-    draw_resamples,
     interval_of,
     sample_layer,
 )
@@ -60,9 +58,9 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     """
     source, frames = embedded.source, embedded.embedding.frames
     cells = make_cells(experiment)
-    draws = Draws(draw_resamples(cells, config), halvings_of(cells, config))
+    halvings = halvings_of(cells, config)
     layers = [
-        sample_layer(frames, layer, cells, draws=draws, config=config)
+        sample_layer(frames, layer, cells, halvings=halvings, config=config)
         for layer in experiment.progress.track(
             range(len(frames.values)), f"similarity: {source.name}", len(frames.values)
         )
@@ -73,7 +71,7 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     rows += [row for layer in layers for row in layer.rows]
     identity = {"encoder": source.name, "origin": source.origin}
     rows = [{**identity, **row} for row in rows]
-    if not draws.halvings:
+    if not halvings:
         return SimilarityResults(rows, [], None)
     found = [layer.bias for layer in layers]
     bias = join_layers(source.name, source.origin, experiment.emotions, found)
@@ -91,7 +89,7 @@ def _frame_rows(
     for row in _layer_rows(CROSS_DOMAIN, speech, music, cells):
         sample = layers[row["layer"]]
         emotion = cells.emotions.index(row["emotion"])
-        interval = interval_of(row["mean"], sample.resampled[emotion])
+        interval = interval_of(row["mean"], sample.jackknives[emotion])
         rows.append({**row, **interval, "variance_kept": sample.variance_kept})
     for index, comparison in enumerate(NULLS):
         one_domain = _pick(halves, index, axis=1)

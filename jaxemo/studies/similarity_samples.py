@@ -1,4 +1,4 @@
-"""Study 3 on the frame sample: what needs clips or speakers drawn again, left out or exchanged.
+"""Study 3 on the frame sample: what needs clips drawn down and speakers left out or exchanged.
 
 One layer at a time: intervals over speakers for the Frechet distance of all frames, the distance at
 equal n and at infinite n, the kernel distance with its permutation test, and emotion bias. Everything
@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from jaxemo.analysis.emotion_bias import EmotionBias, Halving, bias_interval, emotion_bias
+from jaxemo.analysis.emotion_bias import EmotionBias, Halving, emotion_bias
 from jaxemo.analysis.frame_sample import FrameSample
 from jaxemo.analysis.kernel_distance import (
     KernelSums,
@@ -24,18 +24,17 @@ from jaxemo.analysis.kernel_distance import (
 )
 from jaxemo.analysis.resampling import (
     ClipRows,
+    Jackknife,
     Moments,
     PrincipalRows,
-    Resampled,
-    bootstrap_distances,
     draw_clips,
     equal_clips_distance,
     infinite_clips_distance,
+    jackknife_distance,
+    jackknife_interval,
     moments_by_unit,
     principal_rows,
-    spread_interval,
 )
-from jaxemo.analysis.small_samples import resample_speakers
 from jaxemo.data.corpora import DOMAINS
 from jaxemo.studies.similarity_cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
@@ -48,7 +47,7 @@ _BANDWIDTH_ROWS = 500
 _NORMAL_QUANTILE = 1.96
 # One seed for each purpose, and the same for every layer and encoder, so that draws are common to what
 # is compared.
-_RESAMPLE, _DRAW, _KERNEL = range(3)
+_DRAW, _KERNEL = range(2)
 
 
 class LayerSample(NamedTuple):
@@ -56,13 +55,13 @@ class LayerSample(NamedTuple):
 
     Attributes:
       rows: Rows at equal n, at infinite n, and of the kernel distance.
-      resampled: For each emotion the bootstrap of its cross-domain distance; None where undefined.
+      jackknives: Of each emotion's cross-domain distance over speakers; None where undefined.
       variance_kept: Share of the layer's variance that it was resampled in.
       bias: None where there are too few speakers.
     """
 
     rows: list[dict[str, Any]]
-    resampled: list[Resampled | None]
+    jackknives: list[Jackknife | None]
     variance_kept: float
     bias: EmotionBias | None
 
@@ -76,57 +75,30 @@ class _Layer(NamedTuple):
     variance_kept: float
 
 
-class Draws(NamedTuple):
-    """What is drawn once for all layers.
-
-    Attributes:
-      counts: How often each speaker is taken in each resample, by emotion; None where one side has
-        fewer than two speakers.
-      halvings: Empty where emotion bias cannot be computed.
-    """
-
-    counts: list[Int[np.ndarray, "R S"] | None]
-    halvings: list[Halving]
-
-
-def draw_resamples(cells: Cells, config: Any) -> list[Int[np.ndarray, "R S"] | None]:
-    """`Draws.counts`: the same for emotions of the same speakers, so that they compare."""
-    drawn = []
-    for sides in zip(*cells.sides, strict=True):
-        everyone = np.arange(cells.design.num_speakers)
-        present = [np.isin(everyone, cells.design.speaker[side.clips]) for side in sides]
-        if min(speakers.sum() for speakers in present) < 2:
-            drawn.append(None)
-            continue
-        random = np.random.default_rng((config.seed, _RESAMPLE))
-        number = config.similarity.resamples
-        drawn.append(np.stack([resample_speakers(random, *present) for _ in range(number)]))
-    return drawn
-
-
 def sample_layer(
-    frames: FrameSample, layer: int, cells: Cells, *, draws: Draws, config: Any
+    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Any
 ) -> LayerSample:
-    """Everything of one layer."""
+    """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
     settings = config.similarity
     valid = np.asarray(frames.values[layer])[frames.mask]
     found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
     at = _Layer(layer, valid, _by_clip(found, frames.mask), found.variance_kept)
-    resampled = _bootstraps(at, frames.mask, cells, draws.counts)
-    rows = [*_drawn_rows(at, frames.mask, cells, resampled, config.seed)]
+    jackknives = _jackknives(at, frames.mask, cells)
+    rows = [*_drawn_rows(at, frames.mask, cells, jackknives, config.seed)]
     rows += _kernel_rows(at, frames.mask, cells, config.seed)
     bias = None
-    if draws.halvings:
-        bias = emotion_bias(at.clips, frames.mask, cells.design, draws.halvings)
-    return LayerSample(rows, resampled, found.variance_kept, bias)
+    if halvings:
+        bias = emotion_bias(at.clips, frames.mask, cells.design, halvings)
+    return LayerSample(rows, jackknives, found.variance_kept, bias)
 
 
-def interval_of(estimate: float | None, resampled: Resampled | None) -> dict[str, Any]:
+def interval_of(estimate: float | None, jackknife: Jackknife | None) -> dict[str, Any]:
     """Columns `low`, `high` and `standard_error` of a Frechet distance of all frames."""
-    if estimate is None or resampled is None:
+    if estimate is None or jackknife is None:
         return {}
-    low, high = spread_interval(estimate, resampled)
-    return {"low": low, "high": high, "standard_error": float(resampled.resamples.std(ddof=1))}
+    interval = jackknife_interval(estimate, jackknife.influence)
+    limits = {"low": max(interval.low, 0.0), "high": interval.high}
+    return {**limits, "standard_error": jackknife.standard_error}
 
 
 def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K k"]:
@@ -135,28 +107,26 @@ def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K
     return clips
 
 
-def _bootstraps(
-    at: _Layer, mask: np.ndarray, cells: Cells, counts: list[np.ndarray | None]
-) -> list[Resampled | None]:
+def _jackknives(at: _Layer, mask: np.ndarray, cells: Cells) -> list[Jackknife | None]:
     design = cells.design
     shape = (len(DOMAINS), design.num_emotions, design.num_speakers)
     unit = np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
     of_row = np.broadcast_to(unit[:, None], mask.shape)[mask]
     units = moments_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
     units = Moments(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
-    return [_bootstrap(units, emotion, drawn) for emotion, drawn in enumerate(counts)]
+    return [_jackknife(units, emotion) for emotion in range(design.num_emotions)]
 
 
-def _bootstrap(units: Moments, emotion: int, counts: np.ndarray | None) -> Resampled | None:
-    if counts is None:
-        return None
+def _jackknife(units: Moments, emotion: int) -> Jackknife | None:
     speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
-    found = bootstrap_distances(speech, music, counts)
-    return found if np.isfinite(found.resamples).all() else None
+    if min((side.num_rows > 0).sum() for side in (speech, music)) < 2:
+        return None
+    found = jackknife_distance(speech, music)
+    return found if np.isfinite(found.influence).all() else None
 
 
 def _drawn_rows(
-    at: _Layer, mask: np.ndarray, cells: Cells, resampled: list[Resampled | None], seed: int
+    at: _Layer, mask: np.ndarray, cells: Cells, jackknives: list[Jackknife | None], seed: int
 ) -> Iterator[dict[str, Any]]:
     """FAD at equal n and at infinite n, for every comparison and emotion."""
     for comparison in (CROSS_DOMAIN, *NULLS):
@@ -174,8 +144,8 @@ def _drawn_rows(
             infinite = {"metric": "FAD_infinity", "mean": None, "num_rows": _num_rows(a, b)}
             if defined:
                 equal |= _equal(random, a, b, num_clips=smallest)
-                bootstrap = resampled[emotion] if comparison == CROSS_DOMAIN else None
-                infinite |= _infinite(random, a, b, bootstrap)
+                jackknife = jackknives[emotion] if comparison == CROSS_DOMAIN else None
+                infinite |= _infinite(random, a, b, jackknife)
             yield result_row(*place, **common, **equal)
             yield result_row(*place, **common, **infinite)
 
@@ -187,15 +157,15 @@ def _equal(random, a: ClipRows, b: ClipRows, *, num_clips: int) -> dict[str, Any
     return {"mean": distance, "num_rows": tuple(int(count) for count in drawn)}
 
 
-def _infinite(random, a: ClipRows, b: ClipRows, resampled: Resampled | None) -> dict[str, Any]:
-    """The extrapolation; with a bootstrap, an interval of its error and the fit's error together."""
+def _infinite(random, a: ClipRows, b: ClipRows, jackknife: Jackknife | None) -> dict[str, Any]:
+    """The extrapolation; with a jackknife, an interval of its error and the fit's error together."""
     line = infinite_clips_distance(random, a, b)
     if line is None:
         return {}
     known = {"mean": line.distance, "fit_error": line.standard_error, "r_squared": line.r_squared}
-    if resampled is None:
+    if jackknife is None:
         return known
-    error = float(np.hypot(line.standard_error, resampled.resamples.std(ddof=1)))
+    error = float(np.hypot(line.standard_error, jackknife.standard_error))
     half_width = _NORMAL_QUANTILE * error
     limits = {"low": line.distance - half_width, "high": line.distance + half_width}
     return {**known, **limits, "standard_error": error}
@@ -284,7 +254,7 @@ def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dic
         return {"mean": None, "num_rows": sizes}
     known = {"mean": float(distances[0]), "num_rows": sizes}
     if len(members) > 2 and np.isfinite(distances).all():
-        known |= _jackknife(distances[0], distances[1:])
+        known |= _limits(distances[0], distances[1:])
         if comparison == CROSS_DOMAIN:
             known["p_value"] = exchange_test(key, sums).p_value
     return known
@@ -300,8 +270,8 @@ def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
     return ours & (half == 0), ours & (half == 1)
 
 
-def _jackknife(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float]:
+def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float]:
     influence = (len(without) - 1) * (without.mean() - without)
-    interval = bias_interval(distance, influence)
-    error = influence.std(ddof=1) / np.sqrt(len(influence))
-    return {"low": interval.low, "high": interval.high, "standard_error": float(error)}
+    interval = jackknife_interval(distance, influence)
+    error = Jackknife(float(distance), influence).standard_error
+    return {"low": interval.low, "high": interval.high, "standard_error": error}

@@ -194,12 +194,8 @@ def check_config(config: Any) -> None:
         block, name = key.split(".")
         if config[block][name] <= 0:
             faults.append(f"config.{key} is {config[block][name]}; expected more than 0")
-    # Two frames give a clip a spread, two resamples an interval.
-    for key, least in (
-        ("audio.trim_silence_db", 0),
-        ("similarity.frames_per_clip", 2),
-        ("similarity.resamples", 2),
-    ):
+    # Two frames give a clip a spread.
+    for key, least in (("audio.trim_silence_db", 0), ("similarity.frames_per_clip", 2)):
         block, name = key.split(".")
         if config[block][name] < least:
             faults.append(f"config.{key} is {config[block][name]}; expected {least} or more")
