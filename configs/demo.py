@@ -16,6 +16,7 @@ def get_config():
     config.audio.crop_seconds = 1.2
     config.layers.num_seeds = 2
     config.transfer.num_folds = 3
+    config.similarity.halvings = 8
     # Small networks and few steps ask for large rates.
     config.training.epochs = 5
     config.training.head_rate = 3e-3

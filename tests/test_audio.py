@@ -16,9 +16,11 @@ from jaxemo.data.audio import (
     SILENCE_PEAK,
     UnusableAudio,
     centre_crop,
+    excerpt,
     pad_batch,
     read_waveform,
     standardise,
+    trim_silence,
 )
 
 RATES_HZ = (8000, 16000, 22050, 24000, 44100, 48000)
@@ -250,3 +252,52 @@ def test_clips_that_do_not_fit_are_all_named():
         pad_batch(clips, num_samples=10)
     with pytest.raises(ValueError, match="got no clip"):
         pad_batch([])
+
+
+def _clip_between_quiet(*, rate=16_000, edge_s=0.5, floor=1e-4):
+    """Half a second of near silence, a second of noise with a quiet middle, and silence again."""
+    draw = np.random.default_rng(0)
+    edge = floor * draw.normal(size=round(edge_s * rate))
+    loud = draw.normal(size=rate)
+    loud[rate // 3 : rate // 2] *= floor
+    return np.concatenate([edge, loud, edge]).astype(np.float32)
+
+
+def test_trimming_cuts_quiet_edges_and_keeps_the_quiet_between_loud_parts():
+    clip = _clip_between_quiet()
+    kept = trim_silence(clip, threshold_db=40.0, sample_rate_hz=16_000)
+    assert 16_000 <= len(kept) <= 16_000 + 2 * 320
+    assert np.array_equal(kept, clip[8000 : 8000 + len(kept)])
+
+
+@pytest.mark.parametrize("level", [1e-3, 100.0])
+@pytest.mark.parametrize("offset", [0.0, 5.0])
+def test_trimming_depends_on_neither_level_nor_offset(level, offset):
+    clip = _clip_between_quiet()
+    kept = trim_silence(clip, threshold_db=40.0, sample_rate_hz=16_000)
+    changed = (level * (clip + offset)).astype(np.float32)
+    assert len(trim_silence(changed, threshold_db=40.0, sample_rate_hz=16_000)) == len(kept)
+
+
+@pytest.mark.parametrize("place", [0, 3000, 15_999])
+@pytest.mark.parametrize("rate", [16_000, 24_000])
+def test_trimming_leaves_at_least_what_an_encoder_takes(place, rate):
+    click = np.zeros(16_000, np.float32)
+    click[place] = 1
+    kept = trim_silence(click, threshold_db=40.0, sample_rate_hz=rate)
+    assert len(kept) >= max(400, 0.025 * rate) and kept.max() == 1
+
+
+def test_no_threshold_cuts_nothing_and_a_negative_one_is_refused():
+    clip = _clip_between_quiet()
+    assert trim_silence(clip, threshold_db=0.0, sample_rate_hz=16_000) is clip
+    with pytest.raises(ValueError, match="-3"):
+        trim_silence(clip, threshold_db=-3.0, sample_rate_hz=16_000)
+
+
+def test_an_excerpt_is_the_middle_of_the_trimmed_clip():
+    clip = _clip_between_quiet()
+    options = {"crop_seconds": 0.5, "sample_rate_hz": 16_000}
+    trimmed = trim_silence(clip, threshold_db=40.0, sample_rate_hz=16_000)
+    expected = centre_crop(trimmed, num_samples=8000)
+    assert np.array_equal(excerpt(clip, trim_silence_db=40.0, **options), expected)

@@ -166,19 +166,56 @@ def test_similarity_has_nulls_cross_emotion_cells_and_sizes(results):
     rows = results["similarity"]
     counts = {}
     for row in rows:
-        counts[row["comparison"]] = counts.get(row["comparison"], 0) + 1
-        assert row["mean"] >= 0 and row["d"] > 0 and row["n_a"] > 0 and row["clips_b"] > 0
+        kind = (row["metric"], row["comparison"])
+        counts[kind] = counts.get(kind, 0) + 1
+        assert row["d"] > 0 and row["n_a"] > 0 and row["clips_b"] > 0 and row["speakers_a"] > 0
+        assert row["mean"] >= 0 or row["metric"] in ("FAD_infinity", "KAD")
         assert row["small_sample"] == (min(row["n_a"], row["n_b"]) < 2 * row["d"])
     per_layer = (1 + 4) * 6
-    nulls = {"null_speech": per_layer, "null_music": per_layer}
-    assert counts == {"cross_domain": per_layer, **nulls, "cross_emotion": 2 * 36}
+    metrics = ("FAD", "FAD_clip", "FAD_equal_n", "FAD_infinity", "KAD")
+    comparisons = ("cross_domain", "null_speech", "null_music")
+    assert counts == {
+        **{(metric, kind): per_layer for metric in metrics for kind in comparisons},
+        ("FAD", "cross_emotion"): 2 * 36,
+    }
+
+
+def test_cross_domain_distances_carry_intervals_ranks_and_p_values(results):
+    rows = [row for row in results["similarity"] if row["comparison"] == "cross_domain"]
+    for row in rows:
+        if row["metric"] in ("FAD", "KAD"):
+            assert row["low"] <= row["mean"] <= row["high"] and row["standard_error"] > 0
+        if row["metric"] == "FAD":
+            assert 0 < row["rank_a"] <= row["d"] and 0.5 < row["variance_kept"] <= 1
+        if row["metric"] == "KAD":
+            assert 0 < row["p_value"] <= 1
+        if row["metric"] == "FAD_equal_n":
+            assert row["n_a"] == row["n_b"] == 12 * 8 and row["speakers_b"] == 12
+
+
+def test_emotion_bias_is_given_for_every_layer_and_emotion_and_tested(results):
+    rows, tests = results["emotion_bias"], results["emotion_bias_tests"]
+    places = {(row["encoder"], row["layer"], row["emotion"]) for row in rows}
+    assert len(places) == len(rows) == (1 + 1 + 4 + 1) * 6
+    for row in rows:
+        assert row["low"] < row["mean"] < row["high"] and row["speakers"] == 12
+    ranks = sorted(row["rank"] for row in rows if row["layer"] is None)
+    assert ranks == sorted(2 * [1, 2, 3, 4, 5, 6])
+    kinds = [row["test"] for row in tests]
+    assert (kinds.count("emotions_differ"), kinds.count("encoders_disagree")) == (7, 1)
+    assert all(0 < row["p_value"] <= 1 for row in tests)
+    assert -1 <= tests[-1]["tau"] <= 1
+
+
+def test_no_sample_of_frames_is_left_behind(study):
+    assert not list(study.glob("frames/*"))
 
 
 def test_the_cross_emotion_diagonal_is_the_cross_domain_row_of_its_layer(results):
     cells = {
         (r["encoder"], r["layer"], r["emotion"]): r["mean"]
         for r in results["similarity"]
-        if r["comparison"] == "cross_domain"
+        if r["comparison"] == "cross_domain" and r["metric"] == "FAD"
     }
     diagonal = [
         r
@@ -344,12 +381,15 @@ def test_a_domain_may_lack_an_emotion_that_the_other_has(results, cache, tmp_pat
         chance = {(row["domain"], round(row["chance"], 4)) for row in found[study]}
         assert chance == {("speech", 0.1667), ("music", 0.2)}
         assert ("music", "angry") not in {(r["domain"], r["emotion"]) for r in found[study]}
-    undefined = [r for r in found["similarity"] if r["mean"] is None]
+    rows = [r for r in found["similarity"] if r["metric"] != "FAD_infinity"]
+    undefined = [r for r in rows if r["mean"] is None]
     assert {(r["comparison"], r["other_emotion"]) for r in undefined} == {
         ("cross_domain", "angry"),
         ("null_music", "angry"),
         ("cross_emotion", "angry"),
     }
+    unknown = {r["emotion"] for r in found["emotion_bias"] if r["mean"] is None}
+    assert unknown == {"angry"} and found["emotion_bias_tests"][0]["emotions"] == 5
 
 
 def test_a_group_of_speakers_without_music_costs_its_fold_and_no_more(results, cache, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from jaxemo.analysis.embeddings import embed_acoustics, embed_corpus, stem_features
+from jaxemo.analysis.frame_sample import empty_sample, sample_frames
 from jaxemo.analysis.frechet import covariance
 from jaxemo.data.audio import centre_crop, standardise
 from jaxemo.models.pretrained import load_encoder
@@ -52,6 +53,7 @@ def embedding(encoder, clips, tmp_path_factory):
         crop_seconds=CROP_SECONDS,
         batch_size=3,
         stem_path=tmp_path_factory.mktemp("stem") / "stem.npy",
+        frames_per_clip=4,
     )
 
 
@@ -113,3 +115,53 @@ def test_the_baseline_stands_in_an_encoders_place(clips):
     # Frame features are standardised over the corpus: the cells' means average out to zero.
     mean = np.einsum("kd,k->d", np.asarray(found.statistics.mean)[0], num_rows[0] / num_rows.sum())
     np.testing.assert_allclose(mean, 0, atol=1e-4)
+
+
+def test_the_frame_sample_is_evenly_spaced_over_valid_frames_and_repeats_none():
+    hidden_states = jnp.arange(10.0)[None, None, :, None] + jnp.zeros((2, 3, 10, 1))
+    frame_mask = jnp.arange(10) < jnp.array([10, 8, 3])[:, None]
+    sample = sample_frames(hidden_states, frame_mask, num_frames=4)
+    assert sample.mask.tolist() == [[True] * 4, [True] * 4, [True, True, True, False]]
+    assert sample.values[1, 0, :, 0].tolist() == [1, 3, 6, 8]
+    assert sample.values[1, 1, :, 0].tolist() == [1, 3, 5, 7]
+    assert sample.values[1, 2, :3, 0].tolist() == [0, 1, 2]
+
+
+def test_sampled_frames_are_those_of_each_clip_alone(embedding, alone):
+    for row, (_, hidden_states) in enumerate(alone):
+        mask = embedding.frames.mask[row]
+        assert mask.sum() == min(4, hidden_states.shape[1])
+        wanted = sample_frames(
+            hidden_states[:, None], jnp.ones((1, hidden_states.shape[1]), bool), num_frames=4
+        )
+        np.testing.assert_allclose(
+            embedding.frames.values[:, row][:, mask],
+            np.asarray(wanted.values)[:, 0][:, mask],
+            atol=BATCH_TOLERANCE,
+        )
+
+
+def test_a_large_sample_lies_on_disk_and_a_small_one_in_memory(tmp_path, monkeypatch):
+    path = tmp_path / "sample" / "frames.npy"
+    assert not isinstance(empty_sample((2, 3, 4, 5), path=path).values, np.memmap)
+    monkeypatch.setattr("jaxemo.analysis.frame_sample._MAX_BYTES_IN_MEMORY", 100)
+    assert isinstance(empty_sample((2, 3, 4, 5), path=path).values, np.memmap)
+    assert path.exists()
+
+
+def test_quiet_edges_are_cut_before_the_crop_in_encoder_and_baseline_alike(encoder, clips):
+    quiet = np.full(4000, 1e-6, np.float32)
+    padded = [np.concatenate([quiet, clip, quiet]) for clip in clips]
+    options = {"cell_of_clip": np.zeros(len(clips), np.int64), "num_cells": 1}
+    options |= {"crop_seconds": CROP_SECONDS}
+    # Blocks of 20 ms do not begin where the noise does, so up to one block more may stay.
+    trimmed = {"trim_silence_db": 20.0, **options}
+    for run in (
+        lambda waveforms, kw: embed_corpus(encoder, waveforms, batch_size=3, **kw),
+        lambda waveforms, kw: embed_acoustics(waveforms, sample_rate_hz=RATE_HZ, **kw),
+    ):
+        plain = run(clips[5:6].__getitem__, options | {"cell_of_clip": np.zeros(1, np.int64)})
+        cut = run(padded.__getitem__, trimmed)
+        whole = run(padded.__getitem__, options)
+        gap = np.abs(cut.pooled[5] - plain.pooled[0]).max()
+        assert gap < 0.05 * np.abs(whole.pooled[0] - plain.pooled[0]).max()

@@ -57,7 +57,7 @@ def test_the_line_states_its_points_and_its_fit():
 
 def test_a_perfect_line_is_recovered_without_error():
     sizes = np.array([100, 50, 25])
-    line = small_samples._line_over_inverse(sizes, 2.0 + 30.0 / sizes)
+    line = small_samples.line_over_inverse(sizes, 2.0 + 30.0 / sizes)
     np.testing.assert_allclose([line.distance, line.slope, line.r_squared], [2.0, 30.0, 1.0])
     assert line.standard_error < 1e-12
 

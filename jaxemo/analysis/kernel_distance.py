@@ -94,7 +94,7 @@ def kernel_distance(
         (x, y), (x_mask, y_mask), units, num_units=2, bandwidth=bandwidth, block_size=block_size
     )
     with jax.enable_x64(True):
-        return _distance_of_labels(sums, jnp.array([True, False]))
+        return _distance_of_labels(sums, jnp.array([True, False]), jnp.array([False, True]))
 
 
 def kernel_sums(
@@ -213,14 +213,35 @@ def permutation_p_value(
         bandwidth=bandwidth,
         block_size=block_size,
     )
+    return exchange_test(key, sums, num_permutations=num_permutations)
+
+
+def exchange_test(
+    key: PRNGKeyArray, sums: KernelSums, *, num_permutations: int = 999
+) -> PermutationTest:
+    """`permutation_p_value` from kernel sums over units (set, speaker).
+
+    Args:
+      sums: Unit s of the S speakers is speaker s in x, unit S + s the same speaker in y; a unit
+        without rows is a speaker who is not in that set.
+    """
     observed, exchanged = _observed_and_exchanged(key, sums, num_permutations)
     at_least = int((exchanged >= observed - _TIE_TOLERANCE).sum())
     return PermutationTest(
         distance=float(observed),
         p_value=(1 + at_least) / (1 + num_permutations),
         num_permutations=num_permutations,
-        num_speakers=num_speakers,
+        num_speakers=int((np.asarray(sums.num_rows).reshape(2, -1) > 0).any(axis=0).sum()),
     )
+
+
+def distances_of_unions(
+    sums: KernelSums, in_x: Bool[np.ndarray, "P U"], in_y: Bool[np.ndarray, "P U"]
+) -> Float64[np.ndarray, " P"]:
+    """`kernel_distance` of P pairs of disjoint unions of units; NaN where a union has under two rows."""
+    with jax.enable_x64(True):
+        each = jax.vmap(_distance_of_labels, in_axes=(None, 0, 0))
+        return np.asarray(each(sums, jnp.asarray(in_x), jnp.asarray(in_y)))
 
 
 def _observed_and_exchanged(
@@ -230,9 +251,8 @@ def _observed_and_exchanged(
     labels = _exchanges(key, in_x, in_y, num_permutations)
     original = np.concatenate([in_x, np.zeros_like(in_y)])
     with jax.enable_x64(True):
-        observed = _distance_of_labels(sums, jnp.asarray(original))
-        exchanged = jax.vmap(_distance_of_labels, in_axes=(None, 0))(sums, jnp.asarray(labels))
-    return np.asarray(observed), np.asarray(exchanged)
+        observed = _distance_of_labels(sums, jnp.asarray(original), jnp.asarray(~original))
+    return np.asarray(observed), distances_of_unions(sums, labels, ~labels)
 
 
 def _exchanges(
@@ -302,9 +322,9 @@ def _squared_distances(a, b):
 
 
 @jax.jit
-def _distance_of_labels(sums, in_x):
-    """The equation of `kernel_distance`, x the union of the units labelled True, y of the rest."""
-    x, y = in_x.astype(jnp.float64), (~in_x).astype(jnp.float64)
+def _distance_of_labels(sums, in_x, in_y):
+    """The equation of `kernel_distance`, x and y each the union of the units labelled True."""
+    x, y = in_x.astype(jnp.float64), in_y.astype(jnp.float64)
     n, m = x @ sums.num_rows.astype(jnp.float64), y @ sums.num_rows.astype(jnp.float64)
     within = x @ sums.total @ x / (n * (n - 1.0)) + y @ sums.total @ y / (m * (m - 1.0))
     return within - 2.0 * (x @ sums.total @ y) / (n * m)

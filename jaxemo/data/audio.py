@@ -23,6 +23,9 @@ MIN_DURATION_S = 0.025
 SILENCE_PEAK = 1e-4
 # Added to the variance by Hugging Face's Wav2Vec2FeatureExtractor.
 VARIANCE_FLOOR = 1e-7
+# Loudness for trimming is taken over blocks of this length: long enough that a click does not count,
+# short enough that no more than this is cut too little at either edge.
+_TRIM_BLOCK_S = 0.02
 # Decoding goes block by block, so that memory follows the audio that is there and not the length
 # that a header claims.
 _BLOCK_FRAMES = 1 << 20
@@ -133,6 +136,58 @@ def centre_crop(
     return waveform[start : start + num_samples]
 
 
+def trim_silence(
+    waveform: Float32[np.ndarray, " N"], *, threshold_db: float, sample_rate_hz: int
+) -> Float32[np.ndarray, " M"]:
+    """The clip without the quiet at its edges; quiet between loud parts stays.
+
+    Kept: from the first to the last block of 20 ms with
+    rms >= 10^(-threshold_db / 20) * rms of the loudest block
+    and, where that is shorter, the shortest clip that an encoder takes around its middle.
+
+    Args:
+      waveform: Samples at any level; a constant offset counts as silence.
+      threshold_db: How far below the clip's own loudest block quiet begins; 0 cuts nothing.
+      sample_rate_hz: Rate of the samples.
+
+    Raises:
+      ValueError: `threshold_db` is negative.
+    """
+    if threshold_db < 0:
+        raise ValueError(f"threshold_db is {threshold_db}; expected 0 (no trimming) or more.")
+    if threshold_db == 0:
+        return waveform
+    block = max(round(_TRIM_BLOCK_S * sample_rate_hz), 1)
+    starts = np.arange(0, waveform.size, block)
+    centred = waveform - waveform.mean(dtype=np.float64)
+    lengths = np.minimum(starts + block, waveform.size) - starts
+    power = np.add.reduceat(centred**2, starts) / lengths
+    loud = np.flatnonzero(power >= 10.0 ** (-threshold_db / 10.0) * power.max())
+    first, last = int(starts[loud[0]]), int(starts[loud[-1]] + lengths[loud[-1]])
+    shortest = min(_shortest_clip(sample_rate_hz), waveform.size)
+    if last - first < shortest:
+        first = min(max((first + last - shortest) // 2, 0), waveform.size - shortest)
+        last = first + shortest
+    return waveform[first:last]
+
+
+def excerpt(
+    waveform: Float32[np.ndarray, " N"],
+    *,
+    crop_seconds: float,
+    trim_silence_db: float,
+    sample_rate_hz: int,
+) -> Float32[np.ndarray, " M"]:
+    """What of a clip is looked at: the middle `crop_seconds` of what `trim_silence` leaves."""
+    trimmed = trim_silence(waveform, threshold_db=trim_silence_db, sample_rate_hz=sample_rate_hz)
+    return centre_crop(trimmed, num_samples=crop_samples(crop_seconds, sample_rate_hz))
+
+
+def crop_samples(crop_seconds: float, sample_rate_hz: int) -> int:
+    """Length of a crop in samples."""
+    return round(crop_seconds * sample_rate_hz)
+
+
 def pad_batch(
     waveforms: Sequence[Float32[np.ndarray, " _"]], *, num_samples: int | None = None
 ) -> PaddedBatch:
@@ -215,12 +270,16 @@ def _resample(
 
 
 def _check_length(num_samples: int, sample_rate_hz: int) -> None:
-    needed = max(RECEPTIVE_FIELD, round(MIN_DURATION_S * sample_rate_hz))
+    needed = _shortest_clip(sample_rate_hz)
     if num_samples < needed:
         raise _Fault(
             f"too short: {num_samples} samples at {sample_rate_hz} Hz, the encoder needs at least "
             f"{needed} ({1000 * needed / sample_rate_hz:g} ms)"
         )
+
+
+def _shortest_clip(sample_rate_hz: int) -> int:
+    return max(RECEPTIVE_FIELD, round(MIN_DURATION_S * sample_rate_hz))
 
 
 def _check_audible(waveform: Float32[np.ndarray, " N"]) -> None:

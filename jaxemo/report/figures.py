@@ -134,6 +134,15 @@ def fold_intervals(rows: list[dict]) -> str:
     )
 
 
+def palette_place(present: list[str], emotion: str) -> int:
+    """The fixed place of a known emotion in the palette; others take the places that are left."""
+    if emotion in r.EMOTIONS:
+        return r.EMOTIONS.index(emotion)
+    free = [i for i, name in enumerate(r.EMOTIONS) if name not in present] or [0]
+    others = [name for name in present if name not in r.EMOTIONS]
+    return free[others.index(emotion) % len(free)]
+
+
 def percent_tick(value: r.Number) -> str:
     """A fraction as percent, shortest form, for axes."""
     return f"{100 * value:.1f}".removesuffix(".0")

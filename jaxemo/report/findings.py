@@ -8,6 +8,7 @@ from statistics import median
 from typing import NamedTuple
 
 from jaxemo.report import rows as r
+from jaxemo.report import similarity_words
 
 
 class Sentence(NamedTuple):
@@ -146,7 +147,8 @@ def _similarity_sentences(results: dict) -> list[Sentence]:
         if len(placed) > 1:
             said.append(Sentence(labels[encoder], _nearest_and_farthest(placed[0], placed[-1])))
     said += _against_null(rows)
-    cells = r.select(rows, comparison="cross_domain")
+    said += [Sentence(about, says) for about, says in similarity_words.sentences(results)]
+    cells = r.select(rows, comparison="cross_domain", metric="FAD")
     small = sum(bool(row["small_sample"]) for row in cells)
     if small:
         said.append(
@@ -169,13 +171,13 @@ def _nearest_and_farthest(near: r.Placement, far: r.Placement) -> str:
 
 def _against_null(rows: list[dict]) -> list[Sentence]:
     nulls: dict[tuple, float] = {}
-    for row in rows:
+    for row in r.select(rows, metric="FAD"):
         if row["comparison"] in ("null_speech", "null_music") and row["mean"] is not None:
             cell = (row["encoder"], row["layer"], row["emotion"])
             nulls[cell] = max(nulls.get(cell, 0.0), row["mean"])
     pairs = [
         (row["mean"], nulls[cell])
-        for row in r.select(rows, comparison="cross_domain")
+        for row in r.select(rows, comparison="cross_domain", metric="FAD")
         if (cell := (row["encoder"], row["layer"], row["emotion"])) in nulls
         and row["mean"] is not None
     ]

@@ -18,12 +18,26 @@ COLUMNS = {
     "layer_weights": "encoder method direction regime layer mean low high",
     "similarity": "encoder origin layer comparison emotion other_emotion metric mean low high n_a "
     "n_b clips_a clips_b d small_sample",
+    "emotion_bias": "encoder origin layer emotion mean low high rank speakers",
+    "emotion_bias_tests": "test encoder other_encoder layer p_value tau speakers",
     "corpus": "domain emotion clips speakers seconds",
     "folds": "fold part speakers clips_speech clips_music",
     "empty_cells": "fold part domain emotion",
     "left_out": "path reason",
 }
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+DISTANCES = {
+    "FAD": "FAD",
+    "FAD_equal_n": "FAD, equal n",
+    "FAD_infinity": "FAD, infinite n",
+    "FAD_clip": "FAD of clips",
+    "KAD": "KAD",
+}
+COMPARISONS = {
+    "cross_domain": "speech against music",
+    "null_speech": "null, speech",
+    "null_music": "null, music",
+}
 METRICS = {"UA": "UA", "WA": "WA", "macro_F1": "macro F1", "recall": "recall"}
 METHODS = {
     "weighted_sum": "weighted sum",
@@ -199,10 +213,19 @@ def distance(value: Number | None) -> str:
         return UNKNOWN
     if value == 0:
         return "0"
+    if value < 0:
+        return MINUS + distance(-value)
     magnitude = int(f"{value:.2e}".partition("e")[2])  # of the rounded value: 9.999 is 10.0
     if not -4 < magnitude < 5:
         return f"{value:.2e}"
     return f"{value:.{max(0, 2 - magnitude)}f}"
+
+
+def probability(value: Number | None) -> str:
+    """A p-value with two digits, never 0."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
 
 def count(value: Number | None) -> str:

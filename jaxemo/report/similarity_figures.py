@@ -2,9 +2,12 @@
 
 from functools import partial
 
-from jaxemo.report import charts, tables
+from markupsafe import Markup
+
+from jaxemo.report import charts, similarity_tables, tables
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
+from jaxemo.report.bias_figures import bias_figure
 from jaxemo.report.charts import Cell, Point, Series
 from jaxemo.report.figures import Figure, Key, Panel, Section
 from jaxemo.report.svg import linear_axis, log_axis
@@ -19,8 +22,22 @@ def similarity_section(results: dict) -> Section:
         "similarity",
         "Similarity",
         "How far apart are speech and music of the same emotion, layer by layer?",
-        f.with_rows([tables.emotion_order_table(results)]),
-        f.with_panels([_lines(results), _fields(results), _cross_emotion(results)]),
+        f.with_rows(
+            [
+                tables.emotion_order_table(results),
+                tables.bias_order_table(results),
+                similarity_tables.disagreement_table(results),
+            ]
+        ),
+        f.with_panels(
+            [
+                _lines(results),
+                bias_figure(results),
+                _second_opinions(results),
+                _fields(results),
+                _cross_emotion(results),
+            ]
+        ),
         [],
     )
 
@@ -31,18 +48,7 @@ def _lines(results: dict) -> Figure:
     labels = r.encoder_labels(results)
     panels = []
     for encoder in r.values(cross, "encoder"):
-        of = r.select(cross, encoder=encoder)
-        series = _null_series(_nulls(r.select(rows, encoder=encoder)))
-        series += [_emotion_series(of, emotion) for emotion in r.values(of, "emotion")]
-        axis, name = _distance_axis([p for s in series for p in s.points])
-        chart = charts.line_chart(
-            series,
-            y_axis=axis,
-            y_name=name,
-            references=[],
-            title=f"FAD by layer and emotion, {labels[encoder]}",
-            description=f"One line for each of {', '.join(r.values(of, 'emotion'))}.",
-        )
+        chart = _line_chart(r.select(rows, encoder=encoder), "FAD", labels[encoder])
         panels.append(Panel(labels[encoder], chart))
     null_keys = [Key(charts.swatch("null", "none"), "same-domain null")] if _nulls(rows) else []
     return Figure(
@@ -57,6 +63,51 @@ def _lines(results: dict) -> Figure:
         "differ between panels, and FAD is not comparable between encoders. Hollow markers rest "
         "on fewer than 2 d frames.",
         [],
+    )
+
+
+def _line_chart(rows: list[dict], metric: str, label: str) -> Markup:
+    """One encoder's lines of one distance, one an emotion, over its same-domain nulls."""
+    of = r.select(rows, comparison="cross_domain")
+    series = _null_series(_nulls(rows))
+    series += [_emotion_series(of, emotion) for emotion in r.values(of, "emotion")]
+    axis, name = _distance_axis([p for s in series for p in s.points], r.DISTANCES[metric])
+    return charts.line_chart(
+        series,
+        y_axis=axis,
+        y_name=name,
+        references=[],
+        title=f"{r.DISTANCES[metric]} by layer and emotion, {label}",
+        description=f"One line for each of {', '.join(r.values(of, 'emotion'))}.",
+    )
+
+
+def _second_opinions(results: dict) -> Figure:
+    labels = r.encoder_labels(results)
+    rows = f.known(results.get("similarity") or [])
+    panels, encoders = [], []
+    for encoder in r.values(rows, "encoder"):
+        for metric in ("FAD_infinity", "KAD"):
+            of = r.select(rows, encoder=encoder, metric=metric)
+            if r.select(of, comparison="cross_domain"):
+                heading = f"{labels[encoder]}: {r.DISTANCES[metric]}"
+                panels.append(Panel(heading, _line_chart(of, metric, labels[encoder])))
+                encoders.append(encoder)
+    made = [similarity_tables.agreement_table(results)]
+    made += [similarity_tables.opinion_table(results, e) for e in dict.fromkeys(encoders)]
+    return Figure(
+        "second-opinions",
+        "Two second opinions: FAD at infinite n, and a kernel distance",
+        panels,
+        _emotion_keys(r.select(rows, comparison="cross_domain", metric="KAD")),
+        "FAD of few frames is too high, the more so the fewer. At infinite n: the line through FAD of "
+        "fewer and fewer clips, where it meets 1 / n = 0, in the leading principal directions of a "
+        "layer. KAD is the unbiased kernel distance (squared maximum mean discrepancy, one bandwidth "
+        "a layer), which assumes no Gaussian. Both rest on a few frames a clip; either may fall below "
+        "0 by chance. Bands: 95 % intervals over speakers. To read: an order of emotions that FAD, "
+        "FAD at infinite n and KAD share does not hang on one estimator; the first table says where "
+        "they do not share it.",
+        f.with_rows(made),
     )
 
 
@@ -84,7 +135,10 @@ def _fields(results: dict) -> Figure:
         "layer. To read: a column that stays at the low end of the colours is an emotion that "
         f"the encoder places nearer across the domains than the others. {tables.SMALL} fewer than "
         "2 d frames. Intervals and same-domain nulls are in the tables.",
-        [tables.distance_table(results, encoder) for encoder in r.values(cross, "encoder")],
+        [
+            similarity_tables.distance_table(results, encoder)
+            for encoder in r.values(cross, "encoder")
+        ],
     )
 
 
@@ -121,13 +175,16 @@ def _cross_emotion(results: dict) -> Figure:
         "Outlined: the same emotion. A corner marks the nearest music emotion of a row. To read: "
         "where corners sit in the outlined cells, the encoder's distances follow emotion across "
         f"the domains. {tables.SMALL} fewer than 2 d frames.",
-        [tables.cross_emotion_table(results, encoder) for encoder in r.values(rows, "encoder")],
+        [
+            similarity_tables.cross_emotion_table(results, encoder)
+            for encoder in r.values(rows, "encoder")
+        ],
     )
 
 
 def _intervals(rows: list[dict]) -> str:
     if any(row["low"] is not None for row in rows):
-        return "Bands: 95 % intervals."
+        return "Bands: 95 % intervals, jackknife over speakers."
     return "It carries no interval here."
 
 
@@ -168,17 +225,8 @@ def _emotion_series(rows: list[dict], emotion: str) -> Series:
         )
         for row in of
     ]
-    place = _palette_place(r.values(rows, "emotion"), emotion)
+    place = f.palette_place(r.values(rows, "emotion"), emotion)
     return Series(emotion, f"emotion-{place}", EMOTION_MARKERS[place], points)
-
-
-def _palette_place(present: list[str], emotion: str) -> int:
-    """The fixed place of a known emotion in the palette; others take the places that are left."""
-    if emotion in r.EMOTIONS:
-        return r.EMOTIONS.index(emotion)
-    free = [i for i, name in enumerate(r.EMOTIONS) if name not in present] or [0]
-    others = [name for name in present if name not in r.EMOTIONS]
-    return free[others.index(emotion) % len(free)]
 
 
 def _emotion_keys(rows: list[dict]) -> list[Key]:
@@ -186,14 +234,16 @@ def _emotion_keys(rows: list[dict]) -> list[Key]:
     return [Key(charts.swatch(series.style, series.marker), series.label) for series in made]
 
 
-def _distance_axis(points: list[Point]) -> tuple[partial, str]:
-    """A linear axis from 0 with its name, or a logarithmic one where distances differ too much."""
+def _distance_axis(points: list[Point], name: str) -> tuple[partial, str]:
+    """A linear axis with 0 and its name, or a logarithmic one where distances differ too much."""
     ends = [v for p in points for v in (p.low, p.mean, p.high) if v is not None]
-    means = [p.mean for p in points if p.mean > 0]
-    if means and max(means) / min(means) > LOG_SCALE_FROM:
-        return partial(log_axis, 0.9 * min(means), 1.1 * max(ends), label=_tick), "FAD (log scale)"
-    top = f.round_up(max(ends)) or 1.0
-    return partial(linear_axis, 0.0, top, label=_tick), "FAD"
+    means = [p.mean for p in points]
+    if min(ends) >= 0 and max(means) > LOG_SCALE_FROM * min(m for m in [*means, 1e300] if m > 0):
+        lowest = min(mean for mean in means if mean > 0)
+        axis = partial(log_axis, 0.9 * lowest, 1.1 * max(ends), label=_tick)
+        return axis, f"{name} (log scale)"
+    bottom = -f.round_up(-min(ends)) if min(ends) < 0 else 0.0
+    return partial(linear_axis, bottom, f.round_up(max(ends)) or 1.0, label=_tick), name
 
 
 def _tick(value: r.Number) -> str:

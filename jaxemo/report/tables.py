@@ -4,6 +4,7 @@ A table's first `keys` columns name the row and its last `figures` columns are n
 are 95 % and stand in brackets behind the mean.
 """
 
+import math
 from typing import Any, NamedTuple
 
 from jaxemo.report import rows as r
@@ -36,7 +37,12 @@ def headline_tables(results: dict) -> str:
 
 def headlines(results: dict) -> list[Table]:
     """The best layers, the transfer scores and the order of the emotions, where present."""
-    made = [best_layer_table(results), transfer_table(results), emotion_order_table(results)]
+    made = [
+        best_layer_table(results),
+        transfer_table(results),
+        emotion_order_table(results),
+        bias_order_table(results),
+    ]
     return [table for table in made if table.rows]
 
 
@@ -67,7 +73,7 @@ def transfer_table(results: dict) -> Table:
     regimes, gained = r.values(scores, "regime"), r.values(gains, "regime")
     labels = r.encoder_labels(results)
     body = []
-    for encoder, direction, method in _combinations(scores, "encoder", "direction", "method"):
+    for encoder, direction, method in combinations(scores, "encoder", "direction", "method"):
         run = {"encoder": encoder, "direction": direction, "method": method}
         first = r.select(scores, **run)[0]
         score = [r.with_interval(_first(r.select(scores, **run, regime=g))) for g in regimes]
@@ -126,6 +132,33 @@ def emotion_order_table(results: dict) -> Table:
     )
 
 
+def bias_order_table(results: dict) -> Table:
+    """Nearest and farthest emotion of each encoder by emotion bias, and whether they differ at all."""
+    labels = r.encoder_labels(results)
+    tests = r.select(results.get("emotion_bias_tests"), test="emotions_differ", layer=None)
+    p_values = {row["encoder"]: row["p_value"] for row in tests}
+    body = []
+    for encoder in dict.fromkeys(row["encoder"] for row in results.get("emotion_bias") or []):
+        of = r.select(results["emotion_bias"], encoder=encoder, layer=None)
+        known = sorted((row for row in of if row["mean"] is not None), key=lambda row: row["mean"])
+        if len(known) > 1:
+            ends = [cell for row in (known[0], known[-1]) for cell in (row["emotion"], _ratio(row))]
+            body.append([labels[encoder], *ends, r.probability(p_values.get(encoder))])
+    return Table(
+        "Emotion bias: cross-domain FAD over same-domain FAD of other speakers, mean over layers",
+        ["encoder", "nearest", "ratio [95 %]", "farthest", "ratio [95 %]", "p, all alike"],
+        body,
+        keys=1,
+        figures=1,
+    )
+
+
+def _ratio(row: dict) -> str:
+    """A log ratio as the ratio that it is of."""
+    limits = {key: row[key] and math.exp(row[key]) for key in ("mean", "low", "high")}
+    return r.with_interval({**row, **limits}, r.distance)
+
+
 def layer_score_table(results: dict, encoder: str) -> Table:
     """UA, WA and macro-F1 of every layer of one encoder, both domains side by side."""
     of = r.select(results["layers"], encoder=encoder, emotion="all")
@@ -169,51 +202,6 @@ def layer_weight_table(results: dict, encoder: str) -> Table:
         of,
         down=["layer"],
         across=["method", "direction", "regime"],
-    )
-
-
-def distance_table(results: dict, encoder: str) -> Table:
-    """FAD by layer and emotion of one encoder, with its same-domain nulls and the sample sizes."""
-    kinds = ("cross_domain", "null_speech", "null_music")
-    rows = r.select(results["similarity"], encoder=encoder, metric="FAD")
-    of = [row for row in rows if row["comparison"] in kinds]
-    body = []
-    for layer, emotion in _combinations(of, "layer", "emotion"):
-        at = {row["comparison"]: row for row in r.select(of, layer=layer, emotion=emotion)}
-        first = next(at[kind] for kind in kinds if kind in at)
-        sizes = [first[column] for column in ("n_a", "n_b", "clips_a", "clips_b", "d")]
-        distances = [_distance(at.get(kind)) for kind in kinds]
-        body.append([str(layer), emotion, *distances, *map(r.count, sizes)])
-    names = (
-        "layer|emotion|speech against music|null, speech|null, music|frames, speech|frames, music"
-    )
-    return Table(
-        f"{r.encoder_labels(results)[encoder]}: FAD by layer and emotion ({SMALL} fewer than 2 d "
-        "frames)",
-        [*names.split("|"), "clips, speech", "clips, music", "d"],
-        body,
-        keys=2,
-        figures=8,
-    )
-
-
-def cross_emotion_table(results: dict, encoder: str) -> Table:
-    """The cross-emotion distances of one encoder as a long table."""
-    of = r.select(results["similarity"], encoder=encoder, comparison="cross_emotion")
-    body = [
-        [
-            *(str(row["layer"]), row["emotion"], row["other_emotion"]),
-            *(_distance(row), r.count(row["n_a"]), r.count(row["n_b"])),
-        ]
-        for row in of
-    ]
-    names = "layer|speech emotion|music emotion|FAD [95 %]|frames, speech|frames, music"
-    return Table(
-        f"{r.encoder_labels(results)[encoder]}: FAD of every pair ({SMALL} fewer than 2 d frames)",
-        names.split("|"),
-        body,
-        keys=3,
-        figures=3,
     )
 
 
@@ -296,12 +284,12 @@ def encoder_table(results: dict) -> Table:
 
 def _pivot(caption: str, of: list[dict], *, down: list[str], across: list[str]) -> Table:
     """A row for each combination of the `down` columns, a figure for each of `across`."""
-    columns = _combinations(of, *across)
+    columns = combinations(of, *across)
     found = {tuple(row[c] for c in down + across): row for row in of}
     body = [
         [*(_name(c, value) for c, value in zip(down, names, strict=True))]
         + [r.with_interval(found.get((*names, *column))) for column in columns]
-        for names in _combinations(of, *down)
+        for names in combinations(of, *down)
     ]
     heads = [", ".join(_head(across, column)) for column in columns]
     return Table(caption, [*down, *heads], body, keys=len(down), figures=len(heads))
@@ -323,15 +311,11 @@ def _name(column: str, value: Any) -> str:
     return str(names.get(column, {}).get(value, value))
 
 
-def _combinations(of: list[dict], *columns: str) -> list[tuple]:
+def combinations(of: list[dict], *columns: str) -> list[tuple]:
     """The combinations of values that occur, ordered column by column as `rows.values` orders."""
     orders = [r.values(of, column) for column in columns]
     present = {tuple(row[column] for column in columns) for row in of}
     return sorted(present, key=lambda c: [o.index(v) for o, v in zip(orders, c, strict=True)])
-
-
-def _distance(row: dict | None) -> str:
-    return r.with_interval(row, r.distance) + (SMALL if row and row["small_sample"] else "")
 
 
 def _corpus_cells(row: dict | None) -> list[str]:

@@ -26,10 +26,12 @@ def default_config() -> ConfigDict:
     corpus.clips_per_cell = 2  # synthetic: clips by speaker, emotion and domain
 
     config.folds = ConfigDict({"num_folds": 6})
-    config.embed = _embed_defaults()
+    config.embed = _embed()
 
     config.audio = audio = ConfigDict()
-    audio.crop_seconds = 3.0  # the middle of each clip, the same length in both domains
+    # Edges this far below a clip's loudest 20 ms go first (0: none): RAVDESS speech has more than song.
+    audio.trim_silence_db = 40.0
+    audio.crop_seconds = 3.0  # then the middle of each clip, the same length in both domains
     audio.batch_size = 16
 
     config.layers = layers = ConfigDict()
@@ -42,13 +44,7 @@ def default_config() -> ConfigDict:
     transfer.num_folds = 6
     transfer.num_seeds = 1
 
-    # Each method's own options, and what it changes in the recipe of `training`.
-    config.methods = methods = ConfigDict()
-    methods.full = ConfigDict({"adaptation_rate": 1e-4})
-    # A step on pooled layers costs next to nothing.
-    methods.weighted_sum = ConfigDict({"epochs": 100})
-    methods.lora = ConfigDict({"adaptation_rate": 1e-3, "rank": 8, "alpha": 16.0})
-    methods.adapter = ConfigDict({"adaptation_rate": 1e-3, "bottleneck": 32})
+    config.methods = _methods()
 
     config.training = training = ConfigDict()
     training.epochs = 20
@@ -67,15 +63,25 @@ def default_config() -> ConfigDict:
     train.domains = ("speech",)
     train.fold = 0
 
-    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
-    config.similarity = ConfigDict({"matrix_depth": 0.5})
+    config.similarity = _similarity()
 
     # -1: all devices that the other axes leave.
     config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
     return config.lock()
 
 
-def _embed_defaults() -> ConfigDict:
+def _methods() -> ConfigDict:
+    """Each method's own options, and what it changes in the recipe of `training`."""
+    methods = ConfigDict()
+    methods.full = ConfigDict({"adaptation_rate": 1e-4})
+    # A step on pooled layers costs next to nothing.
+    methods.weighted_sum = ConfigDict({"epochs": 100})
+    methods.lora = ConfigDict({"adaptation_rate": 1e-3, "rank": 8, "alpha": 16.0})
+    methods.adapter = ConfigDict({"adaptation_rate": 1e-3, "bottleneck": 32})
+    return methods
+
+
+def _embed() -> ConfigDict:
     """`jaxemo embed`: whole clips, no crop."""
     embed = ConfigDict()
     embed.frames = "pooled"  # 'pooled' (a mean by clip and layer) or 'frames' (and every frame)
@@ -85,3 +91,14 @@ def _embed_defaults() -> ConfigDict:
     embed.overlap_seconds = 4.0
     embed.batch_size = 8
     return embed
+
+
+def _similarity() -> ConfigDict:
+    similarity = ConfigDict()
+    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
+    similarity.matrix_depth = 0.5
+    similarity.frames_per_clip = 8  # kept for everything that is resampled
+    similarity.resampling_dimensions = 64  # leading principal directions of a layer, for the same
+    similarity.permutations = 9999  # of emotions within speakers, for emotion bias
+    similarity.halvings = 16  # of the speakers, for the same
+    return similarity

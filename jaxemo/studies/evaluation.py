@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from jaxemo.analysis.scores import confusion_matrix
-from jaxemo.data.audio import UnusableAudio, read_waveform
+from jaxemo.data.audio import UnusableAudio, excerpt, read_waveform
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora import DOMAINS, Corpus, Utterance
 from jaxemo.progress import Progress
@@ -62,16 +62,16 @@ def predict_files(model: SavedModel, paths: Sequence[str]) -> Iterator[dict[str,
     """
     waveforms = _read_all(paths, model.source.sample_rate_hz)
     emotions = model.record["emotions"]
-    crop_seconds = model.record["audio"]["crop_seconds"]
+    rate = model.source.sample_rate_hz
+    audio = {key: model.record["audio"][key] for key in ("crop_seconds", "trim_silence_db")}
     probabilities = class_probabilities(model, waveforms.__getitem__, num_clips=len(waveforms))
     for path, waveform, row in zip(paths, waveforms, probabilities, strict=True):
-        duration = len(waveform) / model.source.sample_rate_hz
         yield {
             "path": path,
             "emotion": emotions[int(row.argmax())],
             "probabilities": dict(zip(emotions, (round(float(p), 6) for p in row), strict=True)),
-            "duration_s": round(duration, 3),
-            "analysed_s": round(min(duration, crop_seconds), 3),
+            "duration_s": round(len(waveform) / rate, 3),
+            "analysed_s": round(len(excerpt(waveform, sample_rate_hz=rate, **audio)) / rate, 3),
         }
 
 

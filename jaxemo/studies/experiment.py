@@ -204,30 +204,55 @@ def load_source(name: str) -> Source:
 
 
 def embed_sources(
-    experiment: Experiment, config: Any, *, sources: list[Source], stem_dir: Path | None
+    experiment: Experiment,
+    config: Any,
+    *,
+    sources: list[Source],
+    stem_dir: Path | None,
+    frames_dir: Path | None = None,
 ) -> Iterator[Embedded]:
     """Embeds the corpus with one source after the other.
 
     Args:
       stem_dir: Where to keep the encoders' stem features; None when nothing fine-tunes them.
+      frames_dir: Where a large sample of frames lies until the next source is asked for; None when
+        nothing needs a sample.
     """
     for source in sources:
-        yield Embedded(source, _embed(experiment, config, source, stem_dir))
+        name = f"{source.fingerprint[:16]}.npy"
+        frames_path = None if frames_dir is None else frames_dir / name
+        stem_path = None if stem_dir is None else stem_dir / name
+        try:
+            yield Embedded(source, _embed(experiment, config, source, stem_path, frames_path))
+        finally:
+            if frames_path is not None:
+                frames_path.unlink(missing_ok=True)
 
 
-def _embed(experiment: Experiment, config: Any, source: Source, stem_dir: Path | None) -> Embedding:
+def _embed(
+    experiment: Experiment,
+    config: Any,
+    source: Source,
+    stem_path: Path | None,
+    frames_path: Path | None,
+) -> Embedding:
     common = {
         "waveforms": experiment.open_store(source.sample_rate_hz).waveform,
         "cell_of_clip": cell_of_clip(experiment),
         "num_cells": num_cells(experiment),
         "crop_seconds": config.audio.crop_seconds,
+        "trim_silence_db": config.audio.trim_silence_db,
+        "frames_per_clip": 0 if frames_path is None else config.similarity.frames_per_clip,
         "track": experiment.progress.track,
     }
     if source.encoder is None:
         return embed_acoustics(sample_rate_hz=source.sample_rate_hz, **common)
-    stem_path = None if stem_dir is None else stem_dir / f"{source.fingerprint[:16]}.npy"
     return embed_corpus(
-        source.encoder, batch_size=config.audio.batch_size, stem_path=stem_path, **common
+        source.encoder,
+        batch_size=config.audio.batch_size,
+        stem_path=stem_path,
+        frames_path=frames_path,
+        **common,
     )
 
 

@@ -183,6 +183,7 @@ def _prefix_inputs(model: SavedModel, waveforms: Waveforms, num_clips: int) -> A
             waveforms,
             num_clips=num_clips,
             crop_seconds=audio["crop_seconds"],
+            trim_silence_db=audio["trim_silence_db"],
             batch_size=audio["batch_size"],
         )
     one_cell = {
@@ -190,6 +191,7 @@ def _prefix_inputs(model: SavedModel, waveforms: Waveforms, num_clips: int) -> A
         "cell_of_clip": np.zeros(num_clips, np.int64),
         "num_cells": 1,
         "crop_seconds": audio["crop_seconds"],
+        "trim_silence_db": audio["trim_silence_db"],
     }
     if model.source.encoder is None:
         rate = model.source.sample_rate_hz

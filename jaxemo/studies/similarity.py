@@ -1,60 +1,103 @@
-"""Study 3, similarity: Frechet distance between emotional speech and music, by emotion and layer."""
+"""Study 3, similarity: distances between emotional speech and music, by emotion and layer.
+
+The Frechet distance of all frames (`FAD`) and of one pooled vector a clip (`FAD_clip`) stand here;
+what is drawn, resampled or tested on a sample of frames in `similarity_samples.py`.
+"""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jaxtyping import Float
 
 from jaxemo.analysis.frechet import (
     DistanceGrid,
     FrechetStatistics,
     distance_grid,
     distance_matrix,
+    frechet_distance,
     merge,
 )
+from jaxemo.analysis.small_samples import numerical_rank
 from jaxemo.data.corpora import DOMAINS
-from jaxemo.studies.experiment import (
-    HALVES,
-    Embedded,
-    Experiment,
-    cell_of_clip,
-    num_cells,
+from jaxemo.studies.emotion_bias import EncoderBias, bias_rows, halvings_of, join_layers
+from jaxemo.studies.experiment import HALVES, Embedded, Experiment
+from jaxemo.studies.similarity_cells import (
+    CROSS_DOMAIN,
+    NULLS,
+    Cells,
+    Pair,
+    make_cells,
+    result_row,
+)
+from jaxemo.studies.similarity_samples import (
+    LayerSample,
+    interval_of,
+    sample_layer,
 )
 
 
-def study_similarity(
-    experiment: Experiment, embedded: Embedded, config: Any
-) -> list[dict[str, Any]]:
-    """Rows of `results["similarity"]`.
+class SimilarityResults(NamedTuple):
+    """Rows of `results["similarity"]` and `results["emotion_bias"]`.
 
-    Per layer and emotion: speech against music (`cross_domain`), and each domain against itself, one
-    half of its speakers against the other (`null_speech`, `null_music`): what distance there is without
-    a change of domain. At one layer: every speech emotion against every music emotion (`cross_emotion`).
+    `bias` is what those of the latter were made of, for tests; None where there are too few speakers.
     """
-    halves = _by_axes(embedded.embedding.statistics, len(experiment.emotions))
+
+    rows: list[dict[str, Any]]
+    bias_rows: list[dict[str, Any]]
+    bias: EncoderBias | None
+
+
+def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) -> SimilarityResults:
+    """Distances by layer and emotion, and each emotion's bias.
+
+    Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
+    against the other (`null_speech`, `null_music`): what distance there is without a change of domain.
+    At one layer every speech emotion against every music emotion (`cross_emotion`).
+    """
+    source, frames = embedded.source, embedded.embedding.frames
+    cells = make_cells(experiment)
+    halvings = halvings_of(cells, config)
+    layers = [
+        sample_layer(frames, layer, cells, halvings=halvings, config=config)
+        for layer in experiment.progress.track(
+            range(len(frames.values)), f"similarity: {source.name}", len(frames.values)
+        )
+    ]
+    rows = _frame_rows(embedded.embedding.statistics, cells, layers, config)
+    pooled = embedded.embedding.pooled
+    rows += _clip_rows(_standardised(pooled) if source.encoder is None else pooled, cells)
+    rows += [row for layer in layers for row in layer.rows]
+    identity = {"encoder": source.name, "origin": source.origin}
+    rows = [{**identity, **row} for row in rows]
+    if not halvings:
+        return SimilarityResults(rows, [], None)
+    found = [layer.bias for layer in layers]
+    bias = join_layers(source.name, source.origin, experiment.emotions, found)
+    return SimilarityResults(rows, bias_rows(bias), bias)
+
+
+def _frame_rows(
+    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Any
+) -> list[dict[str, Any]]:
+    """Rows of all frames: layer by emotion, and the cross-emotion matrix."""
+    halves = _by_axes(statistics, len(cells.emotions))
     whole = merge(_pick(halves, 0, axis=-1), _pick(halves, 1, axis=-1))
     speech, music = (_pick(whole, domain, axis=1) for domain in range(len(DOMAINS)))
-    clips = np.bincount(cell_of_clip(experiment), minlength=num_cells(experiment))
-    clips = clips.reshape(len(DOMAINS), len(experiment.emotions), HALVES)
-
-    rows = list(
-        _layer_rows("cross_domain", distance_grid(speech, music), clips.sum(-1), experiment)
-    )
-    for index, domain in enumerate(DOMAINS):
-        first, second = (
-            _pick(_pick(halves, index, axis=1), half, axis=-1) for half in range(HALVES)
-        )
-        grid = distance_grid(first, second)
-        rows += _layer_rows(f"null_{domain}", grid, clips[index].T, experiment)
-    num_layers = speech.num_rows.shape[0]
-    layer = round(config.similarity.matrix_depth * (num_layers - 1))
-    matrix = distance_matrix(_pick(speech, layer, axis=0), _pick(music, layer, axis=0))
-    rows += _matrix_rows(matrix, layer, clips.sum(-1), experiment)
-
-    identity = {"encoder": embedded.source.name, "origin": embedded.source.origin}
-    width = int(speech.mean.shape[-1])
-    return [{**identity, **row, **_size(row, width)} for row in rows]
+    rows = []
+    for row in _layer_rows(CROSS_DOMAIN, speech, music, cells):
+        sample = layers[row["layer"]]
+        emotion = cells.emotions.index(row["emotion"])
+        interval = interval_of(row["mean"], sample.jackknives[emotion])
+        rows.append({**row, **interval, "variance_kept": sample.variance_kept})
+    for index, comparison in enumerate(NULLS):
+        one_domain = _pick(halves, index, axis=1)
+        first, second = (_pick(one_domain, half, axis=-1) for half in range(HALVES))
+        rows += _layer_rows(comparison, first, second, cells)
+    layer = round(config.similarity.matrix_depth * (len(layers) - 1))
+    speech, music = (_pick(side, layer, axis=0) for side in (speech, music))
+    return [*rows, *_matrix_rows(speech, music, layer, cells)]
 
 
 def _by_axes(statistics: FrechetStatistics, num_emotions: int) -> FrechetStatistics:
@@ -74,50 +117,81 @@ def _pick(statistics: FrechetStatistics, index: int, *, axis: int) -> FrechetSta
 
 
 def _layer_rows(
-    comparison: str, grid: DistanceGrid, clips: np.ndarray, experiment: Experiment
+    comparison: str, a: FrechetStatistics, b: FrechetStatistics, cells: Cells
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a (layer, emotion) grid; `clips` is (side, emotion)."""
+    """Rows of a (layer, emotion) grid."""
+    grid = distance_grid(a, b)
+    ranks = numerical_rank(a), numerical_rank(b)
+    pairs = cells.pairs(comparison)
     for layer, emotion in np.ndindex(*grid.distance.shape):
-        name = experiment.emotions[emotion]
-        yield {
-            "comparison": comparison,
-            "layer": layer,
-            "emotion": name,
-            "other_emotion": name,
-            **_distance(grid, (layer, emotion)),
-            "clips_a": int(clips[0, emotion]),
-            "clips_b": int(clips[1, emotion]),
-        }
+        cell = (layer, emotion)
+        place = (comparison, (cells.emotions[emotion],) * 2, pairs[emotion])
+        rank = tuple(int(side[cell]) for side in ranks)
+        yield _frame_row(place, grid, cell, rank, layer=layer, d=a.mean.shape[-1])
 
 
 def _matrix_rows(
-    grid: DistanceGrid, layer: int, clips: np.ndarray, experiment: Experiment
+    speech: FrechetStatistics, music: FrechetStatistics, layer: int, cells: Cells
 ) -> Iterator[dict[str, Any]]:
     """Rows of a (speech emotion, music emotion) grid at one layer."""
-    for row, column in np.ndindex(*grid.distance.shape):
-        yield {
-            "comparison": "cross_emotion",
-            "layer": layer,
-            "emotion": experiment.emotions[row],
-            "other_emotion": experiment.emotions[column],
-            **_distance(grid, (row, column)),
-            "clips_a": int(clips[0, row]),
-            "clips_b": int(clips[1, column]),
-        }
+    grid = distance_matrix(speech, music)
+    ranks = numerical_rank(speech), numerical_rank(music)
+    sides = cells.sides
+    for cell in np.ndindex(*grid.distance.shape):
+        names = tuple(cells.emotions[emotion] for emotion in cell)
+        pair = Pair(*(sides[domain][emotion] for domain, emotion in enumerate(cell)))
+        rank = tuple(int(ranks[domain][emotion]) for domain, emotion in enumerate(cell))
+        place = ("cross_emotion", names, pair)
+        yield _frame_row(place, grid, cell, rank, layer=layer, d=speech.mean.shape[-1])
 
 
-def _distance(grid: DistanceGrid, cell: tuple[int, int]) -> dict[str, Any]:
+def _frame_row(
+    place: tuple[str, tuple[str, str], Pair],
+    grid: DistanceGrid,
+    cell: tuple[int, int],
+    rank: tuple[int, int],
+    *,
+    layer: int,
+    d: int,
+) -> dict[str, Any]:
     """The figure; None where a side has too few frames, never a number made up."""
-    defined = bool(grid.defined[cell])
-    return {
-        "metric": "FAD",
-        "mean": float(grid.distance[cell]) if defined else None,
-        "low": None,
-        "high": None,
-        "n_a": int(grid.num_rows_a[cell]),
-        "n_b": int(grid.num_rows_b[cell]),
-    }
+    return result_row(
+        *place,
+        metric="FAD",
+        level="frame",
+        layer=layer,
+        d=d,
+        num_rows=(int(grid.num_rows_a[cell]), int(grid.num_rows_b[cell])),
+        mean=float(grid.distance[cell]) if bool(grid.defined[cell]) else None,
+        rank_a=rank[0],
+        rank_b=rank[1],
+    )
 
 
-def _size(row: dict[str, Any], width: int) -> dict[str, Any]:
-    return {"d": width, "small_sample": min(row["n_a"], row["n_b"]) < 2 * width}
+def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[dict[str, Any]]:
+    """Rows of one pooled vector a clip: what studies with clip embeddings report, mostly bias here."""
+    rows = []
+    for comparison in (CROSS_DOMAIN, *NULLS):
+        for emotion, pair in enumerate(cells.pairs(comparison)):
+            counts = tuple(len(side.clips) for side in pair)
+            for layer in range(pooled.shape[1]):
+                x, y = (pooled[side.clips, layer] for side in pair)
+                rows.append(
+                    result_row(
+                        comparison,
+                        (cells.emotions[emotion],) * 2,
+                        pair,
+                        metric="FAD_clip",
+                        level="clip",
+                        layer=layer,
+                        d=pooled.shape[2],
+                        num_rows=counts,
+                        mean=float(frechet_distance(x, y)) if min(counts) > 1 else None,
+                    )
+                )
+    return rows
+
+
+def _standardised(pooled: Float[np.ndarray, "n L D"]) -> Float[np.ndarray, "n L D"]:
+    """Hand-made summaries have units as different as dB and Hz."""
+    return (pooled - pooled.mean(axis=0)) / np.maximum(pooled.std(axis=0), 1e-6)

@@ -10,6 +10,7 @@ from jaxemo.data.corpora import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.peft import METHODS
 from jaxemo.progress import Progress
+from jaxemo.studies.emotion_bias import EncoderBias, bias_tests
 from jaxemo.studies.experiment import (
     Embedded,
     Experiment,
@@ -70,11 +71,20 @@ def run_studies(
     }
     keeps_stem = TRANSFER in studies and needs_stem(config.transfer.methods)
     stem_dir = workdir / "stem_features" if keeps_stem else None
+    frames_dir = workdir / "frames" if SIMILARITY in studies else None
+    if SIMILARITY in studies:
+        results |= {"emotion_bias": [], "emotion_bias_tests": []}
+    biases: list[EncoderBias] = []
     started = time.monotonic()
-    for embedded in embed_sources(experiment, config, sources=sources, stem_dir=stem_dir):
+    for embedded in embed_sources(
+        experiment, config, sources=sources, stem_dir=stem_dir, frames_dir=frames_dir
+    ):
         started = _stop_watch(seconds, "embedding", started)
         for study in studies:
-            _run_one(study, experiment, embedded, config, results, workdir, log_epoch)
+            if study == SIMILARITY:
+                _run_similarity(experiment, embedded, config, results, biases)
+            else:
+                _run_one(study, experiment, embedded, config, results, workdir, log_epoch)
             started = _stop_watch(seconds, study, started)
         save_partial(results)
     return results
@@ -93,7 +103,7 @@ def _run_one(
         found = study_layers(experiment, embedded, config)
         results["layers"] += found.rows
         results["confusions"] += found.confusions
-    elif study == TRANSFER:
+    else:
         found = study_transfer(
             experiment,
             embedded,
@@ -105,8 +115,22 @@ def _run_one(
         results["transfer"] += found.rows
         results["confusions"] += found.confusions
         results["layer_weights"] += found.layer_weights
-    else:
-        results["similarity"] += study_similarity(experiment, embedded, config)
+
+
+def _run_similarity(
+    experiment: Experiment,
+    embedded: Embedded,
+    config: Any,
+    results: Results,
+    biases: list[EncoderBias],
+) -> None:
+    """`biases` are those of the encoders before this one, which it is tested against and joins."""
+    found = study_similarity(experiment, embedded, config)
+    results["similarity"] += found.rows
+    results["emotion_bias"] += found.bias_rows
+    if found.bias is not None:
+        results["emotion_bias_tests"] += bias_tests(found.bias, biases, config)
+        biases.append(found.bias)
 
 
 def describe_corpus(experiment: Experiment) -> Results:
@@ -164,10 +188,18 @@ def check_config(config: Any) -> None:
         "training.epochs",
         "training.batch_size",
         "corpus.clips_per_cell",
+        "similarity.resampling_dimensions",
+        "similarity.permutations",
+        "similarity.halvings",
     ):
         block, name = key.split(".")
         if config[block][name] <= 0:
             faults.append(f"config.{key} is {config[block][name]}; expected more than 0")
+    # Two frames give a clip a spread.
+    for key, least in (("audio.trim_silence_db", 0), ("similarity.frames_per_clip", 2)):
+        block, name = key.split(".")
+        if config[block][name] < least:
+            faults.append(f"config.{key} is {config[block][name]}; expected {least} or more")
     if not config.encoders:
         faults.append("config.encoders is empty; expected at least one encoder")
     if not 0 <= config.similarity.matrix_depth <= 1:

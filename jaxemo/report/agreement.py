@@ -1,0 +1,76 @@
+"""Do two distances order the emotions alike? Computed from the rows, pair by pair of emotions."""
+
+import itertools
+import math
+from typing import NamedTuple
+
+from jaxemo.report import rows as r
+
+_BEYOND = 2.0  # standard errors of the difference of two emotions
+
+
+class Agreement(NamedTuple):
+    """How FAD at infinite n and KAD order the emotions at one layer of one encoder.
+
+    Attributes:
+      tau: Kendall's: (pairs ordered alike - pairs ordered differently) / pairs.
+      swapped: Pairs in another order, named nearest first by FAD at infinite n.
+      clear: Those of them whose difference is beyond twice its error in both distances.
+    """
+
+    encoder: str
+    layer: int
+    tau: float
+    num_pairs: int
+    swapped: list[str]
+    clear: list[str]
+
+
+def agreements(rows: list[dict]) -> list[Agreement]:
+    """One for each encoder and layer where two emotions or more have both distances.
+
+    The error of a difference is sqrt(error_1^2 + error_2^2): emotions share their speakers, so that
+    it is rather too large.
+    """
+    cross = [row for row in r.select(rows, comparison="cross_domain") if row["mean"] is not None]
+    found = []
+    for encoder in r.values(cross, "encoder"):
+        of = r.select(cross, encoder=encoder)
+        for layer in r.values(of, "layer"):
+            at = {
+                metric: {e["emotion"]: e for e in r.select(of, layer=layer, metric=metric)}
+                for metric in ("FAD_infinity", "KAD")
+            }
+            emotions = [
+                e for e in r.values(of, "emotion") if all(e in rows for rows in at.values())
+            ]
+            if len(emotions) > 1:
+                found.append(_agreement(encoder, layer, emotions, list(at.values())))
+    return found
+
+
+def _agreement(encoder: str, layer: int, emotions: list[str], by: list[dict]) -> Agreement:
+    signs, swapped, clear = 0, [], []
+    pairs = list(itertools.combinations(emotions, 2))
+    for pair in pairs:
+        first, second = ([found[emotion] for emotion in pair] for found in by)
+        here, there = (_difference(two) for two in (first, second))
+        product = (here > 0) * (there > 0) + (here < 0) * (there < 0)
+        product -= (here > 0) * (there < 0) + (here < 0) * (there > 0)
+        signs += product
+        if product < 0:
+            name = " < ".join(pair if here > 0 else reversed(pair))
+            swapped.append(name)
+            clear += [name] if all(_beyond_error(two) for two in (first, second)) else []
+    return Agreement(encoder, layer, signs / len(pairs), len(pairs), swapped, clear)
+
+
+def _difference(two: list[dict]) -> float:
+    return two[1]["mean"] - two[0]["mean"]
+
+
+def _beyond_error(two: list[dict]) -> bool:
+    errors = [row.get("standard_error") for row in two]
+    if None in errors:
+        return False
+    return abs(_difference(two)) > _BEYOND * math.hypot(*errors)

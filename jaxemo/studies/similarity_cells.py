@@ -1,0 +1,144 @@
+"""What is compared in study 3: which clips stand on either side of each distance, and what a row holds."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxemo.analysis.emotion_bias import Design
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.studies.experiment import HALVES, Experiment, speaker_halves
+
+CROSS_DOMAIN = "cross_domain"
+NULLS = tuple(f"null_{domain}" for domain in DOMAINS)
+
+# Every row has every column; None where a figure of its kind has no such value.
+_UNKNOWN = (
+    "low",
+    "high",
+    "standard_error",
+    "p_value",
+    "fit_error",
+    "r_squared",
+    "variance_kept",
+    "rank_a",
+    "rank_b",
+)
+
+
+class Side(NamedTuple):
+    """The clips on one side of a distance, as rows of the corpus."""
+
+    clips: Int[np.ndarray, " C"]
+    num_speakers: int
+
+
+class Pair(NamedTuple):
+    """Two sides of one emotion (or of two, in the cross-emotion matrix)."""
+
+    a: Side
+    b: Side
+
+
+class Cells(NamedTuple):
+    """The clips by what they are.
+
+    Attributes:
+      design: Domain, emotion and speaker of each clip.
+      half_of_speaker: The fixed halves of the same-domain nulls.
+      emotions: Names in order.
+    """
+
+    design: Design
+    half_of_speaker: Int[np.ndarray, " S"]
+    emotions: tuple[str, ...]
+
+    def pairs(self, comparison: str) -> list[Pair]:
+        """The two sides for each emotion: two domains, or two halves of the speakers in one."""
+        if comparison == CROSS_DOMAIN:
+            whole = self.sides
+            return [Pair(a, b) for a, b in zip(*whole, strict=True)]
+        domain = NULLS.index(comparison)
+        half = self.half_of_speaker[self.design.speaker]
+        return [
+            Pair(*(self._side(domain, emotion, half == side) for side in range(HALVES)))
+            for emotion in range(len(self.emotions))
+        ]
+
+    @property
+    def sides(self) -> list[list[Side]]:
+        """(domain, emotion) -> all its clips."""
+        everyone = np.ones(len(self.design.domain), bool)
+        emotions = range(len(self.emotions))
+        return [
+            [self._side(domain, emotion, everyone) for emotion in emotions]
+            for domain in range(len(DOMAINS))
+        ]
+
+    def _side(self, domain: int, emotion: int, among: np.ndarray) -> Side:
+        of_kind = (self.design.domain == domain) & (self.design.emotion == emotion)
+        clips = np.flatnonzero(of_kind & among)
+        return Side(clips, len(np.unique(self.design.speaker[clips])))
+
+
+def make_cells(experiment: Experiment) -> Cells:
+    """The cells of a corpus; speakers are numbered in sorted order."""
+    utterances = experiment.utterances
+    halves = speaker_halves(utterances)
+    speakers = {speaker: number for number, speaker in enumerate(sorted(halves))}
+    design = Design(
+        domain=np.array([DOMAINS.index(u.domain) for u in utterances], np.int64),
+        emotion=experiment.labels,
+        speaker=np.array([speakers[u.speaker] for u in utterances], np.int64),
+        num_emotions=len(experiment.emotions),
+        num_speakers=len(speakers),
+    )
+    return Cells(design, np.array([halves[s] for s in speakers], np.int64), experiment.emotions)
+
+
+def result_row(
+    comparison: str,
+    emotions: tuple[str, str],
+    pair: Pair,
+    *,
+    metric: str,
+    level: str,
+    layer: int,
+    d: int,
+    num_rows: tuple[int, int],
+    mean: float | None,
+    **known: Any,
+) -> dict[str, Any]:
+    """One flat row of `results["similarity"]`.
+
+    Args:
+      level: What is one row of the two sets: a `frame` or a `clip`.
+      d: Dimensions that the figure was computed in.
+      num_rows: Of the two sets that the figure was computed on.
+      mean: The figure; None (as NaN) where a side has too few rows.
+      known: Further columns of `_UNKNOWN`.
+    """
+    return {
+        "layer": layer,
+        "comparison": comparison,
+        "emotion": emotions[0],
+        "other_emotion": emotions[1],
+        "metric": metric,
+        "level": level,
+        "mean": finite(mean),
+        **dict.fromkeys(_UNKNOWN),
+        **known,
+        "n_a": num_rows[0],
+        "n_b": num_rows[1],
+        "clips_a": len(pair.a.clips),
+        "clips_b": len(pair.b.clips),
+        "speakers_a": pair.a.num_speakers,
+        "speakers_b": pair.b.num_speakers,
+        "d": d,
+        "small_sample": min(num_rows) < 2 * d,
+    }
+
+
+def finite(value: float | np.floating | None) -> float | None:
+    """The value as JSON has it: None where it is not known."""
+    return None if value is None or not np.isfinite(value) else float(value)

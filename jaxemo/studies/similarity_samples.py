@@ -1,0 +1,277 @@
+"""Study 3 on the frame sample: what needs clips drawn down and speakers left out or exchanged.
+
+One layer at a time: intervals over speakers for the Frechet distance of all frames, the distance at
+equal n and at infinite n, the kernel distance with its permutation test, and emotion bias. Everything
+Frechet is resampled in the leading principal directions of the layer; the kernel distance is computed
+in all directions under one bandwidth for the layer.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Float, Float64, Int
+
+from jaxemo.analysis.emotion_bias import EmotionBias, Halving, emotion_bias
+from jaxemo.analysis.frame_sample import FrameSample
+from jaxemo.analysis.kernel_distance import (
+    KernelSums,
+    distances_of_unions,
+    exchange_test,
+    kernel_sums,
+    median_bandwidth,
+)
+from jaxemo.analysis.resampling import (
+    ClipRows,
+    Jackknife,
+    Moments,
+    PrincipalRows,
+    draw_clips,
+    equal_clips_distance,
+    infinite_clips_distance,
+    jackknife_distance,
+    jackknife_interval,
+    moments_by_unit,
+    principal_rows,
+)
+from jaxemo.data.corpora import DOMAINS
+from jaxemo.studies.similarity_cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
+
+# Draws down to the smallest emotion that the equal-n figure is the mean of.
+_EQUAL_DRAWS = 8
+# Of an emotion's sample, both domains together. Cost grows with the square; RAVDESS has 3000.
+_MAX_KERNEL_ROWS = 6000
+# A median of 125 000 distances; 1000 rows take four times as long for the third digit.
+_BANDWIDTH_ROWS = 500
+_NORMAL_QUANTILE = 1.96
+# One seed for each purpose, and the same for every layer and encoder, so that draws are common to what
+# is compared.
+_DRAW, _KERNEL = range(2)
+
+
+class LayerSample(NamedTuple):
+    """What the frame sample says of one layer.
+
+    Attributes:
+      rows: Rows at equal n, at infinite n, and of the kernel distance.
+      jackknives: Of each emotion's cross-domain distance over speakers; None where undefined.
+      variance_kept: Share of the layer's variance that it was resampled in.
+      bias: None where there are too few speakers.
+    """
+
+    rows: list[dict[str, Any]]
+    jackknives: list[Jackknife | None]
+    variance_kept: float
+    bias: EmotionBias | None
+
+
+class _Layer(NamedTuple):
+    """One layer's sample: all its valid rows, and the same clip by clip in few dimensions."""
+
+    number: int
+    valid: Float[np.ndarray, "N D"]
+    clips: Float64[np.ndarray, "n K k"]
+    variance_kept: float
+
+
+def sample_layer(
+    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Any
+) -> LayerSample:
+    """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
+    settings = config.similarity
+    valid = np.asarray(frames.values[layer])[frames.mask]
+    found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
+    at = _Layer(layer, valid, _by_clip(found, frames.mask), found.variance_kept)
+    jackknives = _jackknives(at, frames.mask, cells)
+    rows = [*_drawn_rows(at, frames.mask, cells, jackknives, config.seed)]
+    rows += _kernel_rows(at, frames.mask, cells, config.seed)
+    bias = None
+    if halvings:
+        bias = emotion_bias(at.clips, frames.mask, cells.design, halvings)
+    return LayerSample(rows, jackknives, found.variance_kept, bias)
+
+
+def interval_of(estimate: float | None, jackknife: Jackknife | None) -> dict[str, Any]:
+    """Columns `low`, `high` and `standard_error` of a Frechet distance of all frames."""
+    if estimate is None or jackknife is None:
+        return {}
+    interval = jackknife_interval(estimate, jackknife.influence)
+    limits = {"low": max(interval.low, 0.0), "high": interval.high}
+    return {**limits, "standard_error": jackknife.standard_error}
+
+
+def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K k"]:
+    clips = np.zeros((*mask.shape, found.rows.shape[1]))
+    clips[mask] = found.rows
+    return clips
+
+
+def _jackknives(at: _Layer, mask: np.ndarray, cells: Cells) -> list[Jackknife | None]:
+    design = cells.design
+    shape = (len(DOMAINS), design.num_emotions, design.num_speakers)
+    unit = np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
+    of_row = np.broadcast_to(unit[:, None], mask.shape)[mask]
+    units = moments_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
+    units = Moments(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
+    return [_jackknife(units, emotion) for emotion in range(design.num_emotions)]
+
+
+def _jackknife(units: Moments, emotion: int) -> Jackknife | None:
+    speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
+    if min((side.num_rows > 0).sum() for side in (speech, music)) < 2:
+        return None
+    found = jackknife_distance(speech, music)
+    return found if np.isfinite(found.influence).all() else None
+
+
+def _drawn_rows(
+    at: _Layer, mask: np.ndarray, cells: Cells, jackknives: list[Jackknife | None], seed: int
+) -> Iterator[dict[str, Any]]:
+    """FAD at equal n and at infinite n, for every comparison and emotion."""
+    for comparison in (CROSS_DOMAIN, *NULLS):
+        pairs = cells.pairs(comparison)
+        counts = [len(side.clips) for pair in pairs for side in pair]
+        smallest = min((count for count in counts if count > 1), default=0)
+        for emotion, pair in enumerate(pairs):
+            random = np.random.default_rng((seed, _DRAW, emotion))
+            common = {"level": "frame", "layer": at.number, "d": at.clips.shape[-1]}
+            common |= {"variance_kept": at.variance_kept}
+            place = (comparison, (cells.emotions[emotion],) * 2, pair)
+            a, b = (_clip_rows(side, at, mask, cells) for side in pair)
+            defined = min(len(side.clips) for side in pair) > 1
+            equal = {"metric": "FAD_equal_n", "mean": None, "num_rows": _num_rows(a, b)}
+            infinite = {"metric": "FAD_infinity", "mean": None, "num_rows": _num_rows(a, b)}
+            if defined:
+                equal |= _equal(random, a, b, num_clips=smallest)
+                jackknife = jackknives[emotion] if comparison == CROSS_DOMAIN else None
+                infinite |= _infinite(random, a, b, jackknife)
+            yield result_row(*place, **common, **equal)
+            yield result_row(*place, **common, **infinite)
+
+
+def _equal(random, a: ClipRows, b: ClipRows, *, num_clips: int) -> dict[str, Any]:
+    distance = equal_clips_distance(random, a, b, num_clips=num_clips, num_draws=_EQUAL_DRAWS)
+    # Short clips have fewer frames than others: the mean number in a draw.
+    drawn = (round(num_clips * side.mask.sum() / len(side.mask)) for side in (a, b))
+    return {"mean": distance, "num_rows": tuple(int(count) for count in drawn)}
+
+
+def _infinite(random, a: ClipRows, b: ClipRows, jackknife: Jackknife | None) -> dict[str, Any]:
+    """The extrapolation; with a jackknife, an interval of its error and the fit's error together."""
+    line = infinite_clips_distance(random, a, b)
+    if line is None:
+        return {}
+    known = {"mean": line.distance, "fit_error": line.standard_error, "r_squared": line.r_squared}
+    if jackknife is None:
+        return known
+    error = float(np.hypot(line.standard_error, jackknife.standard_error))
+    half_width = _NORMAL_QUANTILE * error
+    limits = {"low": line.distance - half_width, "high": line.distance + half_width}
+    return {**known, **limits, "standard_error": error}
+
+
+def _clip_rows(side: Side, at: _Layer, mask: np.ndarray, cells: Cells) -> ClipRows:
+    return ClipRows(at.clips[side.clips], mask[side.clips], cells.design.speaker[side.clips])
+
+
+def _num_rows(a: ClipRows, b: ClipRows) -> tuple[int, int]:
+    return int(a.mask.sum()), int(b.mask.sum())
+
+
+def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[dict[str, Any]]:
+    """Kernel distance of every comparison: one pass of kernels an emotion serves them all."""
+    key = jax.random.fold_in(jax.random.key(seed), _KERNEL)
+    bandwidth = float(median_bandwidth(key, at.valid, max_rows=_BANDWIDTH_ROWS))
+    row_of = np.full(mask.shape, -1)
+    row_of[mask] = np.arange(len(at.valid))
+    kept = [_kernel_clips(sides, mask, cells, seed) for sides in zip(*cells.sides, strict=True)]
+    most = max(int(mask[clips].sum()) for clips in kept)
+    for emotion, clips in enumerate(kept):
+        sums = _kernel_sums(at, row_of, cells, clips, (bandwidth, most))
+        for comparison in (CROSS_DOMAIN, *NULLS):
+            pair = cells.pairs(comparison)[emotion]
+            yield result_row(
+                comparison,
+                (cells.emotions[emotion],) * 2,
+                pair,
+                metric="KAD",
+                level="frame",
+                layer=at.number,
+                d=at.valid.shape[1],
+                **_kernel_figures(key, sums, cells, comparison),
+            )
+
+
+def _kernel_clips(
+    sides: tuple[Side, Side], mask: np.ndarray, cells: Cells, seed: int
+) -> Int[np.ndarray, " C"]:
+    """The clips of an emotion, thinned evenly over speakers where kernels would be too many."""
+    clips = np.concatenate([side.clips for side in sides])
+    share = min(1.0, _MAX_KERNEL_ROWS / max(int(mask[clips].sum()), 1))
+    if share == 1.0:
+        return clips
+    random = np.random.default_rng((seed, _KERNEL))
+    speaker = cells.design.speaker
+    drawn = [
+        side.clips[draw_clips(random, speaker[side.clips], num_clips=int(share * len(side.clips)))]
+        for side in sides
+    ]
+    return np.concatenate(drawn)
+
+
+def _kernel_sums(
+    at: _Layer,
+    row_of: np.ndarray,
+    cells: Cells,
+    clips: Int[np.ndarray, " C"],
+    options: tuple[float, int],
+) -> KernelSums:
+    """Sums over units (domain, speaker); filled up to one number of rows, so that it compiles once."""
+    bandwidth, most = options
+    design = cells.design
+    unit = design.domain[clips] * design.num_speakers + design.speaker[clips]
+    present = row_of[clips] >= 0
+    rows = np.zeros((most, at.valid.shape[1]), np.float32)
+    units = np.full(most, -1)
+    rows[: present.sum()] = at.valid[row_of[clips][present]]
+    units[: present.sum()] = np.broadcast_to(unit[:, None], present.shape)[present]
+    return kernel_sums(rows, units, num_units=2 * design.num_speakers, bandwidth=bandwidth)
+
+
+def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dict[str, Any]:
+    """The distance, its jackknife interval over speakers and, across domains, its p-value."""
+    num_rows = np.asarray(sums.num_rows).reshape(2, -1)
+    in_a, in_b = _unions(cells, comparison)
+    sizes = tuple(int(num_rows.ravel()[union].sum()) for union in (in_a, in_b))
+    speaker = np.tile(np.arange(num_rows.shape[1]), 2)
+    members = np.unique(speaker[(in_a | in_b) & (num_rows.ravel() > 0)])
+    without = speaker != members[:, None]
+    distances = distances_of_unions(
+        sums, np.vstack([in_a, in_a & without]), np.vstack([in_b, in_b & without])
+    )
+    if min(sizes) < 2:
+        return {"mean": None, "num_rows": sizes}
+    known = {"mean": float(distances[0]), "num_rows": sizes}
+    if len(members) > 2 and np.isfinite(distances).all():
+        known |= _limits(distances[0], distances[1:])
+        if comparison == CROSS_DOMAIN:
+            known["p_value"] = exchange_test(key, sums).p_value
+    return known
+
+
+def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
+    """Which units (domain, speaker) make either side."""
+    in_domain = np.repeat(np.arange(2), len(cells.half_of_speaker))
+    if comparison == CROSS_DOMAIN:
+        return in_domain == 0, in_domain == 1
+    half = np.tile(cells.half_of_speaker, 2)
+    ours = in_domain == NULLS.index(comparison)
+    return ours & (half == 0), ours & (half == 1)
+
+
+def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float]:
+    influence = (len(without) - 1) * (without.mean() - without)
+    interval = jackknife_interval(distance, influence)
+    error = Jackknife(float(distance), influence).standard_error
+    return {"low": interval.low, "high": interval.high, "standard_error": error}
