@@ -11,6 +11,16 @@ _CHECKPOINT_FLAGS = """  --checkpoint=DIR              a folder that `jaxemo tra
   --encoder=SOURCE              where the base encoder is now, if not where the checkpoint says"""
 
 
+_FOLDER_FLAGS = """or, without --config and without labels, any two folders of audio:
+  --reference=DIR|FILE.npz      a folder, or means and covariances as fadtk publishes them
+  --candidate=DIR               the folder to compare with it; its files are scored one by one
+  --encoder=SOURCE              a hub id, a folder in hub layout, untrained/speech or untrained/music
+  --crop_seconds=S              cuts longer clips to their middle (default: whole clips)
+  --reference_model=NAME        the encoder's name in FILE.npz, if not its own
+  --save_moments=FILE.npz       keeps means and covariances of a reference folder, as fadtk reads them
+  --workdir=DIR                 where outputs go (default: nothing is written)"""
+
+
 class Verb(NamedTuple):
     """What `jaxemo VERB --help` says; `flags` are those it accepts."""
 
@@ -52,12 +62,12 @@ VERBS = {
         _CONFIG_FLAGS,
     ),
     "fad": Verb(
-        "study 3: Frechet Audio Distance between speech and music by emotion and layer",
-        "the corpus and encoders that the config names",
-        _STUDY_WRITES,
-        "a labelled corpus with speech and music",
-        "jaxemo fad --config=configs/demo.py",
-        _CONFIG_FLAGS,
+        "study 3: Frechet Audio Distance between speech and music by emotion, or between two folders",
+        "the corpus and encoders that the config names; or two folders (wav, flac, mp3, ogg)",
+        f"{_STUDY_WRITES}; for folders WORKDIR/results.json, WORKDIR/file_scores.csv",
+        "a labelled corpus with speech and music; or two folders",
+        "jaxemo fad --reference=DIR --candidate=DIR --encoder=m-a-p/MERT-v1-95M",
+        f"{_CONFIG_FLAGS}\n\n{_FOLDER_FLAGS}",
     ),
     "train": Verb(
         "trains one model on one fold (config.train) and keeps it",
