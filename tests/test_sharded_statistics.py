@@ -49,5 +49,5 @@ def test_statistics_made_on_eight_devices_equal_one_devices(shape):
 
 def test_rows_that_the_devices_do_not_divide_are_refused(mesh):
     statistics = empty_on_mesh(NUM_DIMENSIONS, mesh=mesh)
-    with pytest.raises(ValueError, match="There are 7 rows .* 4 parts for 4 devices"):
+    with pytest.raises(ValueError, match=r"There are 7 rows .* 4 parts for 4 devices"):
         update_on_mesh(statistics, np.ones((7, NUM_DIMENSIONS)), np.ones(7, bool), mesh=mesh)
