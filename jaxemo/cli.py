@@ -1,5 +1,6 @@
 """The command `jaxemo`: parses, calls, prints. Heavy imports wait until the arguments are known to be good."""
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -124,6 +125,9 @@ def main(argv: list[str] | None = None) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(verb))
         return 0
+    # XLA spreads LAPACK's work over the cores itself; OpenBLAS's own threads, made when numpy is
+    # imported, would fight with it for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxemo.arguments import ArgumentFault, parse
 
     try:

@@ -30,7 +30,6 @@ pytestmark = [
     pytest.mark.reference,
     # What the peers' own code is warned of is no finding about this package.
     pytest.mark.filterwarnings("ignore:To copy construct:UserWarning"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:fadtk"),
 ]
 needs_fadtk = pytest.mark.skipif(not is_installed("fadtk"), reason="needs the `reference` extra")
 needs_kadtk = pytest.mark.skipif(

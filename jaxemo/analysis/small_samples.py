@@ -14,6 +14,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int, PRNGKeyArray
 
 from jaxemo.analysis.frechet import (
+    PAIRS_AT_ONCE,
     FrechetStatistics,
     distance_grid,
     empty_statistics,
@@ -284,8 +285,10 @@ def _repeated(statistics, scatters, counts):
 @jax.jit
 def _rank(factor, relative_tolerance):
     cells = factor.reshape(-1, *factor.shape[-2:])
-    # One after another, as in `distance_grid`: a batched SVD would hold every cell's workspace.
-    values = lax.map(lambda cell: jnp.linalg.svd(cell, compute_uv=False), cells)
+    # In blocks, as in `distance_grid`: one batch of all would hold every cell's workspace.
+    values = lax.map(
+        lambda cell: jnp.linalg.svd(cell, compute_uv=False), cells, batch_size=PAIRS_AT_ONCE
+    )
     above = (values > relative_tolerance * values[:, :1]) & (values > 0.0)
     return jnp.sum(above, axis=-1, dtype=jnp.int32).reshape(factor.shape[:-2])
 

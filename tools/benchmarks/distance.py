@@ -8,7 +8,6 @@ some cells and clips of it are timed and multiplied; the JSON says how many.
 import argparse
 import importlib.util
 import os
-import statistics
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -16,13 +15,16 @@ from typing import Any
 from benchmarks.encoder import encoder_flops, random_encoder, torch_forward
 from benchmarks.published import fadtk_distance, is_installed, sqrtm_distance
 from benchmarks.timing import (
+    Run,
     do_without_jaxtyping,
+    median_core_seconds,
     median_seconds,
     say,
     time_in_turns,
     time_run,
     use_threads,
     versions,
+    with_one_blas_thread,
 )
 
 NUM_LAYERS, NUM_EMOTIONS, WIDTH = 13, 6, 768
@@ -69,7 +71,9 @@ def run_distance(arguments: argparse.Namespace) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "threads": arguments.threads,
         "load_average": os.getloadavg()[0],
-        "versions": versions("jax", "jaxlib", "flax", "numpy", "scipy", "torch", "transformers"),
+        "versions": versions(
+            "jax", "jaxlib", "flax", "numpy", "scipy", "torch", "transformers", "threadpoolctl"
+        ),
     }
 
 
@@ -102,7 +106,7 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
         means, covariances = zip(*((mean[cell], cov[cell]) for mean, cov in moments), strict=True)
         peers_distances[cell] = peer(means[0], covariances[0], means[1], covariances[1])
 
-    sides = {"grid": lambda: jax.block_until_ready(distance_grid(a, b))}
+    sides = {"grid": with_one_blas_thread(lambda: jax.block_until_ready(distance_grid(a, b)))}
     if peer is not None:
         sides["peer_cell"] = one_cell
     runs = time_in_turns(sides, repeats=arguments.repeats)
@@ -110,6 +114,9 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     ours = np.asarray(distance_grid(a, b).distance)
     num_cells, flops = ours.size, ours.size * cell_flops(WIDTH)
     whole = medians["peer_cell"] * num_cells if peer is not None else None
+    core_seconds = {"jaxemo": median_core_seconds(runs["grid"])}
+    if peer is not None:
+        core_seconds["fadtk"] = median_core_seconds(runs["peer_cell"]) * num_cells
     differences = [abs(ours[cell] / value - 1) for cell, value in peers_distances.items()]
     return {
         "median_s": {"jaxemo": medians["grid"], "fadtk": whole},
@@ -117,6 +124,9 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
         "peer_cell_median_s": medians.get("peer_cell"),
         "peer_cells_timed": arguments.repeats if peer is not None else 0,
         "peer_scaling": f"median of a cell times {num_cells} cells",
+        "core_s": core_seconds,
+        "ratio_of_core_s": core_seconds.get("fadtk")
+        and core_seconds["fadtk"] / core_seconds["jaxemo"],
         "all_s": {name: [run.seconds for run in values] for name, values in runs.items()},
         "largest_relative_difference": max(differences, default=None),
         "kernel_s": medians["grid"],
@@ -166,33 +176,43 @@ def run_end_to_end(arguments: argparse.Namespace, peer: Callable | None) -> dict
     encoder = random_encoder("base", jnp.float32)
     shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
     waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
-    clip_seconds, layer_seconds = [], None
+    clip_runs, layer_run = [], None
     with_torch = importlib.util.find_spec("torch") and importlib.util.find_spec("transformers")
     if with_torch and peer is not None:
         forward = torch_forward(encoder, waveform[:1], threads=arguments.threads)
         forward()
-        layer_seconds = time_run(peer_layer(encoder, shape, peer)).seconds
-        say(f"fadtk: statistics and distance of a layer {layer_seconds:.2f} s")
+        layer_run = time_run(peer_layer(encoder, shape, peer))
+        say(f"fadtk: statistics and distance of a layer {layer_run.seconds:.2f} s")
         # Half before and half after our run, so that a busy machine slows both alike.
         half = arguments.peer_clips // 2
-        clip_seconds += [time_run(forward).seconds for _ in range(half)]
-    ours = time_run(our_pass(encoder, waveform)).seconds
-    say(f"jaxemo: {ours:.1f} s")
-    warm = time_run(our_pass(encoder, waveform)).seconds
-    say(f"jaxemo, compiled: {warm:.1f} s")
-    if clip_seconds:
-        clip_seconds += [time_run(forward).seconds for _ in range(arguments.peer_clips - half)]
+        clip_runs += [time_run(forward) for _ in range(half)]
+    first = time_run(with_one_blas_thread(our_pass(encoder, waveform)))
+    say(f"jaxemo: {first.seconds:.1f} s")
+    compiled = time_run(with_one_blas_thread(our_pass(encoder, waveform)))
+    say(f"jaxemo, compiled: {compiled.seconds:.1f} s")
+    if clip_runs:
+        clip_runs += [time_run(forward) for _ in range(arguments.peer_clips - half)]
     theirs = None
-    if clip_seconds:
-        clip = statistics.median(clip_seconds)
-        theirs = NUM_LAYERS * (arguments.clips * clip + layer_seconds)
+    if clip_runs:
+        clip = Run(median_seconds(clip_runs), median_core_seconds(clip_runs))
+        theirs = Run(
+            *(
+                NUM_LAYERS * (arguments.clips * one_clip + one_layer)
+                for one_clip, one_layer in zip(clip, layer_run, strict=True)
+            )
+        )
     frames = arguments.clips * encoder.config.num_frames(shape[1])
     return {
-        "seconds": {"jaxemo": ours, "jaxemo_compiled": warm, "fadtk": theirs},
-        "ratio": theirs and theirs / ours,
-        "ratio_compiled": theirs and theirs / warm,
-        "peer_clip_s": clip_seconds,
-        "peer_layer_s": layer_seconds,
+        "seconds": {
+            "jaxemo": first.seconds,
+            "jaxemo_compiled": compiled.seconds,
+            "fadtk": theirs and theirs.seconds,
+        },
+        "ratio": theirs and theirs.seconds / first.seconds,
+        "ratio_compiled": theirs and theirs.seconds / compiled.seconds,
+        "ratio_of_core_s": theirs and theirs.core_seconds / first.core_seconds,
+        "peer_clip_s": [run.seconds for run in clip_runs],
+        "peer_layer_s": layer_run and layer_run.seconds,
         "peer_scaling": "13 layers x (clips x median of a clip's forward pass + one layer's np.cov of "
         "both sets and distance); reading and writing of its embedding files left out",
         "parts_s": our_parts(encoder, waveform),

@@ -3,7 +3,6 @@
 import argparse
 import importlib.util
 import os
-import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from benchmarks.timing import (
     do_without_jaxtyping,
     matmul_rate,
+    median_core_seconds,
     median_seconds,
     say,
     time_in_turns,
@@ -63,7 +63,7 @@ def run_encoder(arguments: argparse.Namespace) -> dict[str, Any]:
         "benchmark": "encoder",
         "median_s": medians,
         "ratio": medians["torch"] / medians["jaxemo"] if "torch" in medians else None,
-        "core_s": {n: statistics.median(r.core_seconds for r in rs) for n, rs in runs.items()},
+        "core_s": {name: median_core_seconds(values) for name, values in runs.items()},
         "all_s": {name: [run.seconds for run in values] for name, values in runs.items()},
         "audio_s_per_s": clips * arguments.seconds / medians["jaxemo"],
         "tflop": flops / 1e12,

@@ -31,6 +31,19 @@ def use_threads(count: int) -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
 
 
+def with_one_blas_thread(run: Callable[[], Any]) -> Callable[[], Any]:
+    """As `jaxemo` runs, OPENBLAS_NUM_THREADS=1, while the peer beside it keeps its BLAS threads."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return run
+    from threadpoolctl import threadpool_limits
+
+    def limited():
+        with threadpool_limits(1, user_api="blas"):
+            return run()
+
+    return limited
+
+
 def do_without_jaxtyping() -> None:
     """Puts empty annotations where jaxtyping is not installed; only the tests check them."""
     if importlib.util.find_spec("jaxtyping") is None:
@@ -69,6 +82,11 @@ def time_in_turns(sides: dict[str, Callable[[], Any]], *, repeats: int) -> dict[
 
 def median_seconds(runs: list[Run]) -> float:
     return statistics.median(run.seconds for run in runs)
+
+
+def median_core_seconds(runs: list[Run]) -> float:
+    """Less swayed by other work on the machine than `median_seconds`."""
+    return statistics.median(run.core_seconds for run in runs)
 
 
 def versions(*names: str) -> dict[str, str]:
