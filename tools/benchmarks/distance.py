@@ -10,6 +10,7 @@ import importlib.util
 import os
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks.encoder import encoder_flops, random_encoder, torch_forward
@@ -96,7 +97,9 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
 
     from jaxemo.analysis.frechet import covariance, distance_grid
 
-    a, b = (grid_statistics(seed, arguments.rows) for seed in (0, 1))
+    a, b = (
+        with_one_blas_thread(partial(grid_statistics, seed, arguments.rows))() for seed in (0, 1)
+    )
     moments = [(np.asarray(s.mean), np.asarray(covariance(s))) for s in (a, b)]
     cells = iter(np.random.default_rng(0).permutation(NUM_LAYERS * NUM_EMOTIONS).tolist() * 2)
     peers_distances = {}
@@ -154,7 +157,8 @@ def grid_statistics(seed: int, num_rows: int) -> Any:
         empty = empty_statistics(WIDTH, cells=(NUM_EMOTIONS,))
         layers.append(update(empty, rows + 0.1 * seed, np.ones(rows.shape[:2], bool)))
     with jax.enable_x64(True):
-        return jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *layers)
+        stacked = jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *layers)
+    return jax.block_until_ready(stacked)
 
 
 def cell_flops(width: int) -> float:
@@ -265,7 +269,8 @@ def our_parts(encoder: Any, waveform: Any) -> dict[str, float]:
         "update_batch_of_8": lambda: jax.block_until_ready(update(statistics, rows, mask)),
         "distances": lambda: jax.block_until_ready(distance_grid(statistics, statistics)),
     }
-    runs = time_in_turns(sides, repeats=3)
+    limited = {name: with_one_blas_thread(run) for name, run in sides.items()}
+    runs = time_in_turns(limited, repeats=3)
     return {name: median_seconds(values) for name, values in runs.items()}
 
 
