@@ -13,6 +13,9 @@ from ml_collections import ConfigDict, config_flags
 
 _TAKES_CONFIG = {"study", "probe", "transfer", "fad", "train", "evaluate", "prepare", "embed"}
 _NEEDS_CONFIG = _TAKES_CONFIG - {"evaluate"}
+_TAKES_FOLDERS = {"fad"}
+_FOLDERS = ("reference", "candidate", "encoder")
+_FOLDER_OPTIONS = ("crop_seconds", "reference_model", "save_moments")
 _TAKES_CHECKPOINT = {"evaluate", "predict"}
 
 
@@ -28,6 +31,7 @@ class Arguments(NamedTuple):
     checkpoint: Path | None
     encoder: str | None
     files: tuple[str, ...]
+    folders: dict[str, Any] | None = None
 
 
 def parse(verb: str, arguments: list[str]) -> Arguments:
@@ -60,6 +64,10 @@ def _define(verb: str, arguments: list[str]) -> flags.FlagValues:
     if verb in _TAKES_CHECKPOINT:
         flags.DEFINE_string("checkpoint", None, "", flag_values=values)
         flags.DEFINE_string("encoder", None, "", flag_values=values)
+    if verb in _TAKES_FOLDERS:
+        for name in (*_FOLDERS, "reference_model", "save_moments"):
+            flags.DEFINE_string(name, None, "", flag_values=values)
+        flags.DEFINE_float("crop_seconds", None, "", flag_values=values)
     return values
 
 
@@ -85,7 +93,8 @@ def _unknown_key(error: Exception, arguments: list[str]) -> str:
 
 def _check(verb: str, values: flags.FlagValues, files: tuple[str, ...]) -> Arguments:
     given = values.flag_values_dict()
-    if verb in _NEEDS_CONFIG and given["config"] is None:
+    folders = _folders(given) if verb in _TAKES_FOLDERS else None
+    if verb in _NEEDS_CONFIG and given["config"] is None and folders is None:
         raise ArgumentFault("needs --config=FILE.py, for example --config=configs/demo.py")
     if verb in _TAKES_CHECKPOINT and not given["checkpoint"]:
         raise ArgumentFault("needs --checkpoint=DIR")
@@ -99,13 +108,33 @@ def _check(verb: str, values: flags.FlagValues, files: tuple[str, ...]) -> Argum
         checkpoint=Path(given["checkpoint"]) if given.get("checkpoint") else None,
         encoder=given.get("encoder"),
         files=files,
+        folders=folders,
     )
+
+
+def _folders(given: dict[str, Any]) -> dict[str, Any] | None:
+    """The flags of a comparison of folders; None where none of them is given."""
+    found = {name: given[name] for name in (*_FOLDERS, *_FOLDER_OPTIONS) if given[name] is not None}
+    if not found:
+        return None
+    if given["config"] is not None:
+        names = ", ".join(f"--{name}" for name in found)
+        raise ArgumentFault(f"takes either --config or folders; {names} came with --config")
+    missing = [f"--{name}" for name in _FOLDERS if not found.get(name)]
+    if missing:
+        raise ArgumentFault(f"a comparison of folders needs {' and '.join(missing)} too")
+    paths = {
+        name: Path(found[name])
+        for name in ("reference", "candidate", "save_moments")
+        if name in found
+    }
+    return found | paths
 
 
 def _workdir(verb: str, given: dict[str, Any], values: flags.FlagValues) -> Path | None:
     if given.get("workdir"):
         return Path(given["workdir"])
-    if verb not in _NEEDS_CONFIG:
+    if verb not in _NEEDS_CONFIG or given["config"] is None:
         return None
     config_file = config_flags.get_config_filename(values["config"]).split(":")[0]
     return Path("runs") / Path(config_file).stem

@@ -1,5 +1,6 @@
 """The command `jaxemo`: parses, calls, prints. Heavy imports wait until the arguments are known to be good."""
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -9,6 +10,16 @@ _CONFIG_FLAGS = """  --config=FILE.py[:argument]   experiment (see configs/); re
 
 _CHECKPOINT_FLAGS = """  --checkpoint=DIR              a folder that `jaxemo train` or `jaxemo transfer` wrote; required
   --encoder=SOURCE              where the base encoder is now, if not where the checkpoint says"""
+
+
+_FOLDER_FLAGS = """or, without --config and without labels, any two folders of audio:
+  --reference=DIR|FILE.npz      a folder, or means and covariances as fadtk publishes them
+  --candidate=DIR               the folder to compare with it; its files are scored one by one
+  --encoder=SOURCE              a hub id, a folder in hub layout, untrained/speech or untrained/music
+  --crop_seconds=S              cuts longer clips to their middle (default: whole clips)
+  --reference_model=NAME        the encoder's name in FILE.npz, if not its own
+  --save_moments=FILE.npz       keeps means and covariances of a reference folder, as fadtk reads them
+  --workdir=DIR                 where outputs go (default: nothing is written)"""
 
 
 class Verb(NamedTuple):
@@ -52,12 +63,12 @@ VERBS = {
         _CONFIG_FLAGS,
     ),
     "fad": Verb(
-        "study 3: Frechet Audio Distance between speech and music by emotion and layer",
-        "the corpus and encoders that the config names",
-        _STUDY_WRITES,
-        "a labelled corpus with speech and music",
-        "jaxemo fad --config=configs/demo.py",
-        _CONFIG_FLAGS,
+        "study 3: Frechet Audio Distance between speech and music by emotion, or between two folders",
+        "the corpus and encoders that the config names; or two folders (wav, flac, mp3, ogg)",
+        f"{_STUDY_WRITES}; for folders WORKDIR/results.json, WORKDIR/file_scores.csv",
+        "a labelled corpus with speech and music; or two folders",
+        "jaxemo fad --reference=DIR --candidate=DIR --encoder=m-a-p/MERT-v1-95M",
+        f"{_CONFIG_FLAGS}\n\n{_FOLDER_FLAGS}",
     ),
     "train": Verb(
         "trains one model on one fold (config.train) and keeps it",
@@ -122,6 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     if any(argument in ("-h", "--help") for argument in rest):
         print(_help(verb))
         return 0
+    # XLA spreads LAPACK's work over the cores itself; OpenBLAS's own threads, made when numpy is
+    # imported, would fight with it for them.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxemo.arguments import ArgumentFault, parse
 
     try:

@@ -12,10 +12,12 @@ from jaxemo.data.corpora import DOMAINS
 from jaxemo.progress import console
 from jaxemo.provenance import environment, user_cache_dir
 from jaxemo.report import summary_table, write_report
-from jaxemo.report.results_file import write_results
+from jaxemo.report.folder_table import folder_table, worst_files
+from jaxemo.report.results_file import write_csv, write_results
 from jaxemo.studies.embed import embed
 from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment
+from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
 from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
 from jaxemo.studies.train import train_model
@@ -23,6 +25,8 @@ from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
 
 logger = logging.getLogger("jaxemo")
+
+_WORST_FILES = 5
 
 
 class BadInput(Exception):
@@ -76,6 +80,32 @@ def _studies(studies: Sequence[str]) -> Callable[[Arguments], None]:
     return command
 
 
+def _fad(arguments: Arguments) -> None:
+    if arguments.folders is None:
+        _studies((SIMILARITY,))(arguments)
+    else:
+        _compare_folders(arguments)
+
+
+def _compare_folders(arguments: Arguments) -> None:
+    results, file_scores = compare_folders(
+        FolderQuestion(**arguments.folders), cache_dir=_cache_dir(arguments), progress=console()
+    )
+    print(folder_table(results))
+    print("\nfiles of the candidate least like the reference (1 = a frame of the reference):")
+    for path, score in worst_files(file_scores, count=_WORST_FILES):
+        print(f"{score:9.3g}  {path}")
+    _print_left_out(results)
+    if shared := results["sets"]["files_in_both"]:
+        print(f"{shared} files of the candidate are in the reference too")
+    if arguments.workdir is not None:
+        workdir = _make_workdir(arguments)
+        provenance = environment(None) | results["provenance"]
+        write_results({**results, "provenance": provenance}, workdir / "results.json")
+        write_csv(file_scores, workdir / "file_scores.csv")
+        print(f"{workdir / 'results.json'}\n{workdir / 'file_scores.csv'}")
+
+
 def _prepare(arguments: Arguments) -> None:
     workdir = _make_workdir(arguments)
     experiment = prepare_experiment(
@@ -93,8 +123,7 @@ def _prepare(arguments: Arguments) -> None:
             f"{row['domain']:<7} {row['emotion']:<10} {row['clips']:>5} clips "
             f"{row['speakers']:>4} speakers {row['seconds']:>8.1f} s"
         )
-    for item in results["left_out"]:
-        print(f"left out: {item['path']}: {item['reason']}")
+    _print_left_out(results)
     print(
         f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
         f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
@@ -130,8 +159,7 @@ def _evaluate(arguments: Arguments) -> None:
     _print_figures(results["figures"])
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
-    for item in results["left_out"]:
-        print(f"left out: {item['path']}: {item['reason']}")
+    _print_left_out(results)
     if arguments.workdir is not None:
         workdir = _make_workdir(arguments)
         context = environment(arguments.config) | {"checkpoint": str(arguments.checkpoint)}
@@ -168,7 +196,7 @@ _COMMANDS = {
     "study": _studies(STUDIES),
     "probe": _studies((LAYERS,)),
     "transfer": _studies((TRANSFER,)),
-    "fad": _studies((SIMILARITY,)),
+    "fad": _fad,
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
@@ -185,6 +213,11 @@ def _print_figures(figures: list[dict[str, Any]]) -> None:
                 f"{metric} {rows[metric]['mean']:.4f}" for metric in ("UA", "WA", "macro_F1")
             )
             print(f"{domain:<7} {scores}  n {rows['UA']['n']}")
+
+
+def _print_left_out(results: dict[str, Any]) -> None:
+    for item in results["left_out"]:
+        print(f"left out: {item['path']}: {item['reason']}")
 
 
 def _make_workdir(arguments: Arguments) -> Path:

@@ -7,6 +7,8 @@ import pytest
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests leave nothing in the user's cache and find nothing there.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+# As the command does; several test processes on few cores suffer most from BLAS threads that spin.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["XLA_FLAGS"] = (
     os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 )

@@ -1,25 +1,22 @@
 """Speed, measured: prints progress to stderr and one JSON object, last, to stdout.
 
-    python tools/benchmark.py encoder [--threads=2 --clips=8 --seconds=4 --repeats=7]
+    python tools/benchmark.py encoder  [--threads=2 --clips=8 --seconds=4 --repeats=7]
+    python tools/benchmark.py distance [--threads=2 --part=all --clips=100 --rows=2000 --repeats=5]
 
-Needs jax, flax and numpy alone. Where PyTorch and transformers are installed too, both sides run in
-this process, in turns, on the same weights and cores, and `ratio` is their median over ours.
+Needs jax, flax and numpy alone. Where the peers are installed too (PyTorch and transformers; scipy and
+fadtk), both sides run in this process, in turns, on the same data and cores, and `ratio` is the peer's
+time over ours.
 """
 
 import argparse
-import importlib.util
 import json
-import os
-import statistics
 import sys
-import tempfile
-import time
-import types
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks.distance import add_distance_command
+from benchmarks.encoder import add_encoder_command
 
 
 def main() -> None:
@@ -28,234 +25,9 @@ def main() -> None:
     )
     commands = parser.add_subparsers(required=True)
     add_encoder_command(commands)
+    add_distance_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))
-
-
-# --- Shared by the commands ---------------------------------------------------------------------------
-
-
-def say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def use_threads(count: int) -> None:
-    """Binds this process to `count` cores; before jax starts, whose pool has a thread for each."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
-
-
-def do_without_jaxtyping() -> None:
-    """Puts empty annotations where jaxtyping is not installed; only the tests check them."""
-    if importlib.util.find_spec("jaxtyping") is None:
-        annotation = type("Annotation", (), {"__class_getitem__": classmethod(lambda cls, _: cls)})
-        stand_in = types.ModuleType("jaxtyping")
-        for name in ("Array", "Bool", "Float", "Float32", "Int"):
-            setattr(stand_in, name, annotation)
-        sys.modules["jaxtyping"] = stand_in
-
-
-class Run(NamedTuple):
-    """One run's duration, and what this process's threads took of the cores meanwhile."""
-
-    seconds: float
-    core_seconds: float
-
-
-def time_run(run: Callable[[], Any]) -> Run:
-    start = time.perf_counter(), time.process_time()
-    run()
-    return Run(time.perf_counter() - start[0], time.process_time() - start[1])
-
-
-def time_in_turns(sides: dict[str, Callable[[], Any]], *, repeats: int) -> dict[str, list[Run]]:
-    """Every counted run; the sides take turns, so that a busy machine slows both alike."""
-    for name, run in sides.items():
-        say(f"{name}: first run {time_run(run).seconds:.2f} s (not counted)")
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
-    for repeat in range(repeats):
-        for name, run in sides.items():
-            runs[name].append(time_run(run))
-        latest = ", ".join(f"{name} {values[-1].seconds:.4f} s" for name, values in runs.items())
-        say(f"{repeat + 1}/{repeats}: {latest}")
-    return runs
-
-
-def median_seconds(runs: list[Run]) -> float:
-    return statistics.median(run.seconds for run in runs)
-
-
-def versions(*names: str) -> dict[str, str]:
-    from importlib import metadata
-
-    found = {name: importlib.util.find_spec(name) is not None for name in names}
-    return {name: metadata.version(name) for name in names if found[name]}
-
-
-def matmul_rate(dtype: Any, *, size: int, repeats: int = 5) -> float:
-    """FLOP/s of this device on square matrices: 2 size^3 over the median time of a product."""
-    import jax
-
-    key = jax.random.key(0)
-    left = jax.random.normal(key, (size, size), dtype)
-    product = jax.jit(lambda a, b: a @ b)
-    runs = time_in_turns(
-        {"matmul": lambda: product(left, left).block_until_ready()}, repeats=repeats
-    )
-    return 2 * size**3 / median_seconds(runs["matmul"])
-
-
-# --- encoder: a forward pass of wav2vec2-base against Hugging Face's PyTorch model --------------------
-
-
-def add_encoder_command(commands: Any) -> None:
-    parser = commands.add_parser("encoder", help="forward pass of wav2vec2-base against PyTorch's")
-    parser.add_argument("--threads", type=int, default=2, help="cores for both sides")
-    parser.add_argument("--clips", type=int, help="in the batch; 8 on CPU, 128 on a GPU")
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of each clip")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--large", action="store_const", const="large", default="base", dest="size")
-    parser.set_defaults(run=run_encoder)
-
-
-def run_encoder(arguments: argparse.Namespace) -> dict[str, Any]:
-    """All hidden states of one batch; float32 on a CPU, bfloat16 on an accelerator."""
-    use_threads(arguments.threads)
-    # On a GPU both sides need room.
-    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    do_without_jaxtyping()
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    on_cpu = jax.default_backend() == "cpu"
-    dtype = jnp.float32 if on_cpu else jnp.bfloat16
-    encoder = random_encoder(arguments.size, dtype)
-    clips = arguments.clips or (8 if on_cpu else 128)
-    shape = clips, round(arguments.seconds * encoder.sample_rate_hz)
-    waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
-    on_device = jax.device_put((waveform, np.full(clips, shape[1])))
-
-    def run_ours():
-        return jax.block_until_ready(encoder(*on_device).hidden_states)
-
-    sides: dict[str, Callable[[], Any]] = {"jaxemo": run_ours}
-    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
-        sides["torch"] = torch_forward(encoder, waveform, threads=arguments.threads)
-        say(f"largest difference {np.abs(sides['torch']() - np.asarray(run_ours()[-1])).max():.1e}")
-    runs = time_in_turns(sides, repeats=arguments.repeats)
-    medians = {name: median_seconds(values) for name, values in runs.items()}
-    flops = clips * encoder_flops(encoder.config, shape[1])
-    rate = matmul_rate(dtype, size=2048 if on_cpu else 8192)
-    return {
-        "benchmark": "encoder",
-        "median_s": medians,
-        "ratio": medians["torch"] / medians["jaxemo"] if "torch" in medians else None,
-        "core_s": {n: statistics.median(r.core_seconds for r in rs) for n, rs in runs.items()},
-        "all_s": {name: [run.seconds for run in values] for name, values in runs.items()},
-        "audio_s_per_s": clips * arguments.seconds / medians["jaxemo"],
-        "tflop": flops / 1e12,
-        "tflop_per_s": flops / 1e12 / medians["jaxemo"],
-        "matmul_tflop_per_s": rate / 1e12,
-        "share_of_matmul_rate": flops / medians["jaxemo"] / rate,
-        "size": arguments.size,
-        "clips": clips,
-        "seconds": arguments.seconds,
-        "dtype": jnp.dtype(dtype).name,
-        "device": jax.devices()[0].device_kind,
-        "threads": arguments.threads,
-        "load_average": os.getloadavg()[0],
-        "versions": versions("jax", "jaxlib", "flax", "numpy", "torch", "transformers"),
-    }
-
-
-def random_encoder(size: str, dtype: Any) -> Any:
-    """wav2vec2-base or -large (the published flags of either) with random weights."""
-    import jax
-    import jax.numpy as jnp
-
-    from jaxemo.models.config import EncoderConfig, StemNorm
-    from jaxemo.models.encoder import AudioEncoder
-    from jaxemo.models.hub_layout import Normalisation, Origin
-    from jaxemo.models.pretrained import Encoder
-
-    config = EncoderConfig()
-    if size == "large":
-        config = EncoderConfig(
-            hidden_size=1024,
-            num_hidden_layers=24,
-            num_attention_heads=16,
-            intermediate_size=4096,
-            conv_bias=True,
-            feat_extract_norm=StemNorm.LAYER,
-            do_stable_layer_norm=True,
-        )
-    module = AudioEncoder(config, dtype=dtype)
-    init = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 400)), jnp.array([400]))
-    return Encoder(
-        name=f"random wav2vec2-{size}",
-        origin=Origin.UNTRAINED,
-        module=module,
-        params=init["params"],
-        sample_rate_hz=config.sample_rate_hz,
-        normalisation=Normalisation.NONE,
-    )
-
-
-def torch_forward(encoder: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
-    """PyTorch's forward pass on the encoder's weights; it gives the last hidden state as numpy.
-
-    Attention is PyTorch's fused one; on a GPU the model is bfloat16 and compiled.
-    """
-    import torch
-    import transformers
-
-    from jaxemo.models.pretrained import save_pretrained
-
-    torch.set_num_threads(threads)
-    with tempfile.TemporaryDirectory() as directory:
-        save_pretrained(encoder, Path(directory))
-        model = transformers.Wav2Vec2Model.from_pretrained(directory, attn_implementation="sdpa")
-    model = model.eval()
-    inputs = torch.from_numpy(waveform)
-    if torch.cuda.is_available():
-        model = torch.compile(model.to("cuda", torch.bfloat16))
-        inputs = inputs.to("cuda", torch.bfloat16)
-
-    def run():
-        with torch.inference_mode():
-            output = model(inputs, output_hidden_states=True)
-            if inputs.is_cuda:
-                torch.cuda.synchronize()
-            return output.last_hidden_state.float().cpu().numpy()
-
-    return run
-
-
-def encoder_flops(config: Any, num_samples: int) -> float:
-    """Multiplications and additions of one clip's matrix products, two for each weight and frame.
-
-    stem    2 sum_i T_i kernel_i C_{i-1} C_i
-    input   2 T C D
-    position  2 T taps D^2 / groups
-    layers  L (2 T (4 D^2 + 2 D F) + 4 T^2 D)
-
-    wav2vec2-base: 4.9 + 0.04 + 0.5 + 8.5 GFLOP for a second of audio.
-    """
-    frames = [
-        config.num_frames_after(num_samples, num_layers=index + 1)
-        for index in range(len(config.conv_dim))
-    ]
-    channels = (1, *config.conv_dim)
-    stem = sum(
-        2 * steps * kernel * channels[index] * channels[index + 1]
-        for index, (steps, kernel) in enumerate(zip(frames, config.conv_kernel, strict=True))
-    )
-    steps, width = frames[-1], config.hidden_size
-    depth = max(config.pos_conv_depth, 1)
-    position = 2 * steps * config.pos_conv_taps * width**2 // config.pos_conv_groups * depth
-    weights = 4 * width**2 + 2 * width * config.intermediate_size
-    layers = config.num_hidden_layers * (2 * steps * weights + 4 * steps**2 * width)
-    return stem + 2 * steps * channels[-1] * width + position + layers
 
 
 if __name__ == "__main__":

@@ -60,9 +60,10 @@ def kernel_distance(
                - 2 sum_{i, j} k(x_i, y_j) / (n m)
 
     Unbiased, so about 0 and as often below as above it where both sets are of one distribution.
-    Times `KADTK_SCALE` it is what kadtk prints, but for three choices: kadtk takes its bandwidth from
-    the first set alone (`median_bandwidth` of it), which makes it asymmetric; of an even number of
-    pairs it takes the lower middle one as the median; and it works in float32.
+    Times `KADTK_SCALE` it is what kadtk 1.1.0 prints, but for three choices: kadtk takes its bandwidth
+    from the second, evaluated set alone (`median_bandwidth` of it), which makes it asymmetric and puts
+    every evaluated set on a scale of its own; of an even number of pairs it takes the lower middle one
+    as the median; and it works in float32.
     Memory beyond one copy of the rows is that of one block; compiles once per pair of shapes.
 
     Args:

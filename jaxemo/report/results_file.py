@@ -1,5 +1,7 @@
-"""results.json: strict JSON, written whole or not at all."""
+"""results.json and tables beside it, each written whole or not at all."""
 
+import csv
+import io
 import json
 import os
 from pathlib import Path
@@ -15,8 +17,21 @@ def write_results(results: dict[str, Any], path: Path) -> None:
       ValueError: For NaN or infinity: an unknown figure is None.
     """
     text = json.dumps(results, indent=1, allow_nan=False, default=_plain)
+    _write(text + "\n", path)
+
+
+def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
+    """Writes flat rows of the same keys under one header line."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    _write(text.getvalue(), path)
+
+
+def _write(text: str, path: Path) -> None:
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)
 
 

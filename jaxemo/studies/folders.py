@@ -1,0 +1,270 @@
+"""Distances between two sets of audio that carry no labels: a reference and a candidate.
+
+Either is a folder; the reference may also be a file of means and covariances as fadtk publishes
+them. Clips are taken whole unless a crop is asked for. A reference file has no frames, so what
+needs frames of both sides (extrapolation, kernel distance) stays unknown there.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxemo.analysis.clip_sets import ClipSet, embed_clip_set
+from jaxemo.analysis.embeddings import crop_samples
+from jaxemo.analysis.frechet import distance_grid, frechet_distance_from_moments
+from jaxemo.analysis.kernel_distance import kernel_distance
+from jaxemo.analysis.moments_file import (
+    Moments,
+    layer_names,
+    moments_of,
+    names_in,
+    read_layer_moments,
+    write_layer_moments,
+)
+from jaxemo.analysis.outliers import make_reference
+from jaxemo.analysis.small_samples import frechet_distance_infinity, numerical_rank
+from jaxemo.data.audio import centre_crop
+from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
+from jaxemo.data.folder import read_folder
+from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.progress import Progress
+
+# Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
+# layers.
+MAX_FRAMES = 4096
+# Eight sizes from the smaller set down to a quarter of it; fewer frames make no line.
+NUM_SIZES = 8
+MIN_FRAMES_FOR_LINE = 64
+
+
+class FolderQuestion(NamedTuple):
+    """What to compare.
+
+    Attributes:
+      reference: A folder of audio, or an `.npz` file of moments.
+      candidate: A folder of audio.
+      encoder: As `load_encoder` takes it.
+      crop_seconds: Longer clips are cut to their middle; None takes all clips whole.
+      reference_model: Name of the encoder in a moments file; None for the encoder's own.
+      save_moments: Where to keep the moments of a reference folder; None to not keep them.
+    """
+
+    reference: Path
+    candidate: Path
+    encoder: str
+    crop_seconds: float | None = None
+    reference_model: str | None = None
+    save_moments: Path | None = None
+
+
+class Comparison(NamedTuple):
+    """What was found.
+
+    Attributes:
+      results: The sections `folders` (a row a layer), `sets`, `left_out` and `provenance`.
+      file_scores: A row for each candidate file and layer: path, layer, score.
+    """
+
+    results: dict[str, Any]
+    file_scores: list[dict[str, Any]]
+
+
+class _Folder(NamedTuple):
+    store: ClipStore
+    clip_set: ClipSet
+
+
+def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Progress) -> Comparison:
+    """One encoder pass over each folder, then every distance at every layer.
+
+    Raises:
+      FileNotFoundError: A folder or file is missing.
+      ValueError: An encoder, a folder without a usable file, or a moments file that cannot be used.
+    """
+    if question.crop_seconds is not None and not question.crop_seconds > 0:
+        raise ValueError(f"crop_seconds is {question.crop_seconds}; expected more than 0.")
+    if question.reference.is_file() and question.save_moments is not None:
+        raise ValueError("The reference is a moments file already: there is nothing to save.")
+    encoder = load_encoder(question.encoder)
+
+    def opened(path: Path) -> ClipStore:
+        store = open_clip_store(
+            read_folder(path),
+            sample_rate_hz=encoder.sample_rate_hz,
+            cache_dir=cache_dir,
+            progress=progress.count(f"decoding {path}"),
+        )
+        return apply_policy(store, policy=UnusablePolicy.LEAVE_OUT)
+
+    candidate_store = opened(question.candidate)
+    if question.reference.is_file():
+        reference = None
+        moments = _read_reference(question, encoder)
+    else:
+        reference_store = opened(question.reference)
+        found = _embed(reference_store, encoder, question, progress=progress, scored_by=None)
+        reference = _Folder(reference_store, found)
+        moments = moments_of(found.statistics)
+    found = _embed(candidate_store, encoder, question, progress=progress, scored_by=moments)
+    candidate = _Folder(candidate_store, found)
+    if question.save_moments is not None:
+        transformer_layers = Moments(*(leaf[1:] for leaf in moments))
+        write_layer_moments(question.save_moments, encoder.name, moments=transformer_layers)
+    first_layer = len(found.frames) - len(moments.mean)
+    layers = range(first_layer, len(found.frames))
+    rows = [
+        {"layer": layer}
+        | _distances(
+            layer, moments, reference=reference, candidate=candidate, first_layer=first_layer
+        )
+        for layer in progress.track(layers, "distances", len(layers))
+    ]
+    results = {
+        "folders": [_identity(question, encoder) | row for row in rows],
+        "sets": _describe_sets(reference, candidate),
+        "left_out": [
+            item._asdict()
+            for folder in (reference, candidate)
+            if folder is not None
+            for item in folder.store.left_out
+        ],
+        "provenance": {"encoders": [_describe(encoder, question.encoder)]},
+    }
+    return Comparison(results, list(_file_scores(candidate, first_layer)))
+
+
+def _read_reference(question: FolderQuestion, encoder: Encoder) -> Moments:
+    """Layers 1 on of the encoder in a moments file, under the last part of its name or the one given."""
+    num_layers, width = encoder.config.num_hidden_layers, encoder.config.hidden_size
+    present = names_in(question.reference)
+    whole = [n for n in present if set(layer_names(n, num_layers=num_layers)) <= set(present)]
+    wanted = [question.reference_model] if question.reference_model else [encoder.name]
+    if not question.reference_model:
+        wanted.append(encoder.name.rpartition("/")[2])
+    model = next((name for name in wanted if name in whole), None)
+    if model is None:
+        raise ValueError(
+            f"'{question.reference}' has no {num_layers} layers of {wanted[-1]!r}. Models of as "
+            f"many layers in it: {', '.join(map(repr, whole)) or 'none'}. If one of them is the "
+            "same encoder, say so by --reference_model=NAME."
+        )
+    moments = read_layer_moments(question.reference, model, num_layers=num_layers)
+    if moments.mean.shape[-1] != width:
+        raise ValueError(
+            f"'{question.reference}': {model!r} has width {moments.mean.shape[-1]}; "
+            f"{encoder.name} has {width}."
+        )
+    return moments
+
+
+def _embed(
+    store: ClipStore,
+    encoder: Encoder,
+    question: FolderQuestion,
+    *,
+    progress: Progress,
+    scored_by: Moments | None,
+) -> ClipSet:
+    longest = int(store.num_samples.max())
+    if question.crop_seconds is not None:
+        longest = crop_samples(question.crop_seconds, sample_rate_hz=encoder.sample_rate_hz)
+    return embed_clip_set(
+        encoder,
+        lambda clip: centre_crop(store.waveform(clip), num_samples=longest),
+        num_samples=np.minimum(store.num_samples, longest),
+        max_frames=MAX_FRAMES,
+        reference=None if scored_by is None else make_reference(*scored_by),
+        track=progress.track,
+    )
+
+
+def _distances(
+    layer: int,
+    moments: Moments,
+    *,
+    reference: _Folder | None,
+    candidate: _Folder,
+    first_layer: int,
+) -> dict[str, Any]:
+    """Every figure of one layer; None where it cannot be known, never a number made up."""
+    cell = jax.tree.map(lambda leaf: np.asarray(leaf)[layer], candidate.clip_set.statistics)
+    width = cell.mean.size
+    row = {
+        "FAD": None,
+        "FAD_infinity": None,
+        "FAD_infinity_standard_error": None,
+        "KAD": None,
+        "frames_reference": None,
+        "frames_candidate": int(cell.num_rows),
+        "d": width,
+        "rank_reference": None,
+        "rank_candidate": int(numerical_rank(cell)),
+        "small_sample": int(cell.num_rows) < 2 * width,
+    }
+    if reference is None:
+        theirs = Moments(*(leaf[layer - first_layer] for leaf in moments))
+        return row | {"FAD": float(frechet_distance_from_moments(theirs, moments_of(cell)))}
+    other = jax.tree.map(lambda leaf: np.asarray(leaf)[layer], reference.clip_set.statistics)
+    grid = distance_grid(other, cell)
+    smaller = min(int(other.num_rows), int(cell.num_rows))
+    frames = reference.clip_set.frames[layer], candidate.clip_set.frames[layer]
+    return row | {
+        "FAD": float(grid.distance) if grid.defined else None,
+        **_extrapolated(*frames),
+        "KAD": float(kernel_distance(*frames)) if smaller > 1 else None,
+        "frames_reference": int(other.num_rows),
+        "rank_reference": int(numerical_rank(other)),
+        "small_sample": smaller < 2 * width,
+    }
+
+
+def _extrapolated(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    if min(len(x), len(y)) < MIN_FRAMES_FOR_LINE:
+        return {}
+    line = frechet_distance_infinity(jax.random.key(0), x, y, num_sizes=NUM_SIZES)
+    return {"FAD_infinity": line.distance, "FAD_infinity_standard_error": line.standard_error}
+
+
+def _identity(question: FolderQuestion, encoder: Encoder) -> dict[str, Any]:
+    return {
+        "encoder": encoder.name,
+        "reference": str(question.reference),
+        "candidate": str(question.candidate),
+    }
+
+
+def _describe_sets(reference: _Folder | None, candidate: _Folder) -> dict[str, Any]:
+    """Size of either set, and how many files of one content are in both."""
+    seconds = {
+        name: round(float(folder.store.duration_s.sum()), 1)
+        for name, folder in (("reference", reference), ("candidate", candidate))
+        if folder is not None
+    }
+    shared = set() if reference is None else set(reference.store.digests)
+    return {
+        "clips_reference": None if reference is None else len(reference.store),
+        "clips_candidate": len(candidate.store),
+        "seconds": seconds,
+        "files_in_both": sum(digest in shared for digest in candidate.store.digests),
+    }
+
+
+def _describe(encoder: Encoder, source: str) -> dict[str, Any]:
+    return {
+        "name": encoder.name,
+        "source": source,
+        "origin": encoder.origin,
+        "fingerprint": encoder.fingerprint,
+        "sample_rate_hz": encoder.sample_rate_hz,
+    }
+
+
+def _file_scores(candidate: _Folder, first_layer: int) -> Iterator[dict[str, Any]]:
+    for utterance, scores in zip(
+        candidate.store.utterances, candidate.clip_set.scores, strict=True
+    ):
+        for index, score in enumerate(scores.tolist()):
+            yield {"path": utterance.path, "layer": first_layer + index, "score": score}
