@@ -15,6 +15,7 @@ from jaxemo.data.audio import standardise
 from jaxemo.data.clip_store import UnusableFiles
 from jaxemo.data.folder import read_folder
 from jaxemo.models.pretrained import load_encoder
+from jaxemo.models.windows import encode_windows
 from jaxemo.progress import Progress
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 
@@ -183,20 +184,18 @@ def test_clips_of_any_length_give_the_statistics_of_each_alone():
     )
 
 
-def test_long_clips_are_cut_into_equal_pieces_that_cover_them(monkeypatch):
-    monkeypatch.setattr(clip_sets, "MAX_PIECE_SECONDS", 1.0)
-    batches = list(clip_sets.plan_batches(np.array([2500, 1000, 401]), sample_rate_hz=1000))
-    pieces = sorted(piece for batch in batches for piece in batch.pieces)
-    assert [tuple(piece) for piece in pieces] == [
-        (0, 0, 833),
-        (0, 833, 833),
-        (0, 1666, 834),
-        (1, 0, 1000),
-        (2, 0, 401),
-    ]
-    for batch in batches:
-        assert len(batch.pieces) <= batch.size
-        assert all(batch.width / 1.5 < piece.num_samples <= batch.width for piece in batch.pieces)
+def test_frames_of_long_clips_are_those_of_their_windows(monkeypatch):
+    monkeypatch.setattr(clip_sets, "WINDOW_SECONDS", 1.0)
+    monkeypatch.setattr(clip_sets, "OVERLAP_SECONDS", 0.2)
+    encoder = load_encoder(ENCODER)
+    clip = standardise(np.random.default_rng(0).normal(size=40_000).astype(np.float32))
+    found = clip_sets.embed_clip_set(
+        encoder, lambda _: clip, num_samples=np.array([clip.size]), max_frames=10_000
+    )
+    pieces = encode_windows(encoder, clip, window_samples=16_000, overlap_samples=3200)
+    frames = np.concatenate([piece.hidden_states for piece in pieces], axis=1)
+    np.testing.assert_allclose(found.frames, frames, atol=BATCH_TOLERANCE)
+    np.testing.assert_allclose(found.statistics.mean, frames.mean(axis=1), atol=BATCH_TOLERANCE)
 
 
 def test_a_sample_of_frames_has_its_size_and_is_drawn_again_alike():

@@ -7,7 +7,6 @@ on, is in `analysis/embedding_files.py`.
 
 import dataclasses
 import enum
-import functools
 import hashlib
 import itertools
 import logging
@@ -22,14 +21,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxemo.analysis.embedding_files import EmbeddingWriter, Stage, find_stage, partial, start
-from jaxemo.analysis.embedding_passes import Pass, plan_passes
-from jaxemo.data.audio import LeftOut, standardise
+from jaxemo.analysis.embedding_passes import Pass, encode_passes, plan_passes
+from jaxemo.data.audio import LeftOut
 from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora import Utterance, manifest_hash
 from jaxemo.models.heads import pool_frames
-from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
-from jaxemo.models.windows import Clip, clip_moments, cut_windows
+from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.progress import Progress
 from jaxemo.studies.experiment import ACOUSTIC, open_corpus
 
@@ -245,27 +243,10 @@ def _forward(
     job: Job, settings: Settings, passes: Iterable[Pass]
 ) -> Iterator[tuple[Pass, Array, Array | None]]:
     """Pooled windows of each pass, and all its frames where they are kept; still on the device."""
-
-    num_frames, _ = _frame_rows(job)
-
-    @functools.lru_cache(maxsize=1)  # The windows of a clip follow each other.
-    def open_clip(row: int, *, in_windows: bool) -> Clip:
-        waveform = job.store.waveform(row)
-        if job.encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
-            waveform = standardise(waveform)
-        return Clip(waveform, clip_moments(job.encoder, waveform) if in_windows else None)
-
-    for step in passes:
-        sources = [
-            (open_clip(row, in_windows=bool(window.num_frames < num_frames[row])), window)
-            for row, window in step.rows
-        ]
-        batch = cut_windows(sources, width=step.width, batch_size=settings.batch_size)
-        hidden_states = job.encoder(*batch).hidden_states
-        given = np.zeros(hidden_states.shape[1:3], bool)
-        for place, row in enumerate(step.rows):
-            given[place, row.window.given] = True
-        keeps = Kept(settings.frames) is Kept.FRAMES
+    keeps = Kept(settings.frames) is Kept.FRAMES
+    for step, hidden_states, given in encode_passes(
+        job.encoder, passes, job.store.waveform, batch_size=settings.batch_size
+    ):
         yield step, _pool(hidden_states, jnp.asarray(given)), hidden_states if keeps else None
 
 
