@@ -1,6 +1,7 @@
 """Speed, measured: prints progress to stderr and one JSON object, last, to stdout.
 
     python tools/benchmark.py encoder  [--threads=2 --clips=8 --seconds=4 --repeats=7]
+    python tools/benchmark.py stem     [--threads=2 --clips=8 --seconds=4 --repeats=7]
     python tools/benchmark.py distance [--threads=2 --part=all --clips=100 --rows=2000 --repeats=5]
 
 Needs jax, flax and numpy alone. Where the peers are installed too (PyTorch and transformers; scipy and
@@ -17,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.distance import add_distance_command
 from benchmarks.encoder import add_encoder_command
+from benchmarks.stem import add_stem_command
 
 
 def main() -> None:
@@ -25,6 +27,7 @@ def main() -> None:
     )
     commands = parser.add_subparsers(required=True)
     add_encoder_command(commands)
+    add_stem_command(commands)
     add_distance_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))
