@@ -98,6 +98,8 @@ def line_chart(
     y = y_axis(start=bottom, end=top)
     parts = [_frame_x(x, bottom, height), *(_grid_y(y, tick, left, right) for tick in y.ticks)]
     parts += [_reference(r, y, left, right - 5 * i) for i, r in enumerate(references)]
+    if len(layers) == 1:
+        series = _side_by_side(series)
     parts += [_band(s, x, y) for s in series]
     spacing = math.ceil(len(layers) / 10) if len(series) > 3 and len(layers) > 14 else 1
     parts += [_curve(s, x, y, (i % spacing, spacing)) for i, s in enumerate(series)]
@@ -233,6 +235,21 @@ def _reference(reference: Reference, y: Axis, left: Number, right: Number) -> Ma
         ends = y.position(reference.low), y.position(reference.high)
         parts.append(line(right, ends[0], right, ends[1], f"whisker {reference.style}"))
     return tag("g", *parts)
+
+
+def _side_by_side(series: list[Series]) -> list[Series]:
+    """One layer's figures next to each other; bands without a marker lie behind them all."""
+    marked = [s for s in series if s.marker != "none"]
+    step = 1.2 / max(len(marked), 3)
+    offset = {id(s): step * (i - (len(marked) - 1) / 2) for i, s in enumerate(marked)}
+    moved = []
+    for s in series:
+        if s.marker == "none":
+            ends = [p._replace(x=p.x + side) for p in s.points for side in (-0.75, 0.75)]
+        else:
+            ends = [p._replace(x=p.x + offset[id(s)]) for p in s.points]
+        moved.append(s._replace(points=ends))
+    return moved
 
 
 def _band(series: Series, x: Axis, y: Axis) -> Markup:

@@ -19,7 +19,7 @@ from jaxemo.analysis.frechet import (
     frechet_distance,
     merge,
 )
-from jaxemo.analysis.small_samples import numerical_rank
+from jaxemo.analysis.small_samples import RANK_TOLERANCE, numerical_rank
 from jaxemo.data.corpora import DOMAINS
 from jaxemo.studies.emotion_bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.experiment import HALVES, Embedded, Experiment
@@ -187,9 +187,18 @@ def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[dict[st
                         d=pooled.shape[2],
                         num_rows=counts,
                         mean=float(frechet_distance(x, y)) if min(counts) > 1 else None,
+                        rank_a=_rank(x),
+                        rank_b=_rank(y),
                     )
                 )
     return rows
+
+
+def _rank(rows: Float[np.ndarray, "n D"]) -> int:
+    """Rank of the rows' covariance, by the tolerance of `numerical_rank`; 0 for no rows."""
+    if len(rows) < 2:
+        return 0
+    return int(np.linalg.matrix_rank(rows - rows.mean(axis=0), rtol=RANK_TOLERANCE))
 
 
 def _standardised(pooled: Float[np.ndarray, "n L D"]) -> Float[np.ndarray, "n L D"]:
