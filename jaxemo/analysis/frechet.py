@@ -18,13 +18,16 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
+from jaxemo.analysis.frechet_checks import (
+    check_moments,
+    check_rows,
+    check_statistics,
+    is_concrete,
+)
+
 AnyArray = Array | np.ndarray
 
-# Relative to the largest entry or eigenvalue: the rounding of a float32 covariance of a thousand
-# dimensions.
-MOMENT_TOLERANCE = 1e-5
-# On a CPU, XLA spreads the SVDs of a block over the cores, which LAPACK leaves idle within one; at 768
-# dimensions a block takes 225 MB.
+# Enough to fill an accelerator; at 768 dimensions a block takes 225 MB.
 PAIRS_AT_ONCE = 16
 
 
@@ -150,7 +153,7 @@ def frechet_distance(x: Float[AnyArray, "N D"], y: Float[AnyArray, "M D"]) -> Fl
       Dowson & Landau 1982, Journal of Multivariate Analysis 12(3):450-455 (of two Gaussians).
       Kilgour et al. 2019, Interspeech, arXiv 1812.08466 (Frechet Audio Distance).
     """
-    _check_rows(x, y)
+    check_rows(x, y)
     return _distance_of_rows(x, y)
 
 
@@ -162,9 +165,9 @@ def frechet_distance_from_statistics(
     Raises:
       ValueError: If the widths differ, a cell has fewer than two rows, or is not finite.
     """
-    _check_statistics(a, b)
+    check_statistics(a, b)
     for name, statistics in (("first", a), ("second", b)):
-        if _is_concrete(statistics.num_rows) and int(statistics.num_rows) < 2:
+        if is_concrete(statistics.num_rows) and int(statistics.num_rows) < 2:
             raise ValueError(
                 f"The {name} cell has {int(statistics.num_rows)} rows; a covariance needs 2 or "
                 "more. Leave the cell out, or use distance_grid, which marks it."
@@ -178,14 +181,20 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
     (layers, emotions) against (layers, emotions) pairs like with like; see `distance_matrix` for
     all pairs. Pairs run in blocks of `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a
     block. On a CPU set OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS
-    threads beneath XLA's fight for the cores and made the grid up to 10 times slower.
+    threads beneath XLA's fight for the cores and made the grid up to 10 times slower on a busy machine.
 
     Raises:
       ValueError: If the widths differ, the leading axes do not broadcast, or a cell is not finite.
     """
-    _check_statistics(a, b)
-    np.broadcast_shapes(a.num_rows.shape, b.num_rows.shape)
-    return _distance_grid(a, b)
+    check_statistics(a, b)
+    cells = np.broadcast_shapes(a.num_rows.shape, b.num_rows.shape)
+    # Index pairs instead of broadcast factors: 13 x 6 x 6 factors of 768 x 768 would take 2 GiB.
+    cell_a, cell_b = (
+        np.broadcast_to(np.arange(s.num_rows.size).reshape(s.num_rows.shape), cells).ravel()
+        for s in (a, b)
+    )
+    distances = _pair_distances(a, b, cell_a, cell_b)
+    return _in_grid(distances, *(jnp.broadcast_to(s.num_rows, cells) for s in (a, b)))
 
 
 def distance_matrix(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
@@ -210,7 +219,7 @@ def frechet_distance_from_moments(
         positive semi-definite.
     """
     for name, (mean, cov) in (("first", a), ("second", b)):
-        _check_moments(name, mean, cov)
+        check_moments(name, mean, cov)
     if a[0].shape != b[0].shape:
         raise ValueError(
             f"The means have {a[0].shape[0]} and {b[0].shape[0]} dimensions; they must agree."
@@ -300,28 +309,22 @@ def _mean_and_factor(rows):
 
 
 @_in_float64
-def _distance_grid(a, b):
-    cells = np.broadcast_shapes(a.num_rows.shape, b.num_rows.shape)
-    # Index pairs instead of broadcast factors: 13 x 6 x 6 factors of 768 x 768 would take 2 GiB.
-    cell_a, cell_b = (
-        np.broadcast_to(np.arange(s.num_rows.size).reshape(s.num_rows.shape), cells).ravel()
-        for s in (a, b)
-    )
+def _in_grid(distances, num_rows_a, num_rows_b):
+    defined = (num_rows_a > 1) & (num_rows_b > 1)
+    distance = jnp.where(defined, distances.reshape(defined.shape), jnp.nan)
+    return DistanceGrid(distance, num_rows_a, num_rows_b, defined)
+
+
+@_in_float64
+def _pair_distances(a, b, cell_a, cell_b):
+    """Distances of pairs of cells, by their positions among all cells of `a` and of `b`."""
     a, b = (_flat_cells(s) for s in (a, b))
-    defined = (a.num_rows[cell_a] > 1) & (b.num_rows[cell_b] > 1)
 
     def distance_of_pair(pair):
         i, j = pair
         return _gaussian_distance(a.mean[i], _scaled_factor(a, i), b.mean[j], _scaled_factor(b, j))
 
-    pairs = (jnp.asarray(cell_a), jnp.asarray(cell_b))
-    distance = lax.map(distance_of_pair, pairs, batch_size=PAIRS_AT_ONCE)
-    return DistanceGrid(
-        distance=jnp.where(defined, distance, jnp.nan).reshape(cells),
-        num_rows_a=a.num_rows[cell_a].reshape(cells),
-        num_rows_b=b.num_rows[cell_b].reshape(cells),
-        defined=defined.reshape(cells),
-    )
+    return lax.map(distance_of_pair, (cell_a, cell_b), batch_size=PAIRS_AT_ONCE)
 
 
 def _flat_cells(statistics):
@@ -350,76 +353,3 @@ def _distance_of_moments(mean_a, covariance_a, mean_b, covariance_b):
         mean_b.astype(jnp.float64),
         factor(covariance_b),
     )
-
-
-def _is_concrete(array: Any) -> bool:
-    return not isinstance(array, jax.core.Tracer)
-
-
-def _check_rows(x, y) -> None:
-    for name, rows in (("x", x), ("y", y)):
-        if rows.ndim != 2 or rows.shape[0] < 2:
-            raise ValueError(
-                f"{name} has shape {rows.shape}; expected (n, d) with n >= 2 rows of embeddings."
-            )
-    if x.shape[1] != y.shape[1]:
-        raise ValueError(
-            f"x has {x.shape[1]} dimensions and y {y.shape[1]}; use one encoder and layer for both."
-        )
-    for name, rows in (("x", x), ("y", y)):
-        if _is_concrete(rows):
-            bad = np.flatnonzero(~np.isfinite(np.asarray(rows, np.float64)).all(axis=1))
-            if bad.size:
-                raise ValueError(
-                    f"{name} has {bad.size} rows with NaN or infinity ({_listed(bad)}). Drop them."
-                )
-
-
-def _check_statistics(a: FrechetStatistics, b: FrechetStatistics) -> None:
-    if a.mean.shape[-1] != b.mean.shape[-1]:
-        raise ValueError(
-            f"The cells have {a.mean.shape[-1]} and {b.mean.shape[-1]} dimensions; "
-            "use one encoder and layer for both."
-        )
-    for name, statistics in (("first", a), ("second", b)):
-        if _is_concrete(statistics.factor) and _is_concrete(statistics.mean):
-            # Sums are enough to find a bad cell, and leave the factors on the accelerator.
-            finite = np.isfinite(_cell_sums(statistics))
-            if not finite.all():
-                bad = [tuple(map(int, cell)) for cell in np.argwhere(~finite)]
-                raise ValueError(
-                    f"The {name} statistics are not finite in {len(bad)} cells ({_listed(bad)}): "
-                    "a row with NaN or infinity was counted. Mask such rows in `update`."
-                )
-
-
-@_in_float64
-def _cell_sums(statistics):
-    return jnp.sum(jnp.abs(statistics.mean), axis=-1) + jnp.sum(
-        jnp.abs(statistics.factor), axis=(-1, -2)
-    )
-
-
-def _check_moments(name: str, mean, cov) -> None:
-    mean, cov = np.asarray(mean, np.float64), np.asarray(cov, np.float64)
-    if mean.ndim != 1 or cov.shape != (mean.size, mean.size):
-        raise ValueError(
-            f"The {name} mean and covariance have shapes {mean.shape} and {cov.shape}; "
-            "expected (d,) and (d, d)."
-        )
-    if not (np.isfinite(mean).all() and np.isfinite(cov).all()):
-        raise ValueError(f"The {name} mean or covariance holds NaN or infinity.")
-    tolerance = MOMENT_TOLERANCE * np.abs(cov).max(initial=0.0)
-    if np.abs(cov - cov.T).max(initial=0.0) > tolerance:
-        raise ValueError(
-            f"The {name} covariance is not symmetric to {MOMENT_TOLERANCE} of its largest entry."
-        )
-    smallest = np.linalg.eigvalsh(cov).min(initial=0.0)
-    if smallest < -tolerance * mean.size:
-        raise ValueError(
-            f"The {name} covariance has a negative eigenvalue, {smallest:.3g}: not a covariance."
-        )
-
-
-def _listed(items) -> str:
-    return ", ".join(str(item) for item in items[:8]) + (", ..." if len(items) > 8 else "")
