@@ -18,7 +18,7 @@ def sentences(results: dict) -> list[tuple[str, str]]:
     pairs = r.select(results.get("emotion_bias_tests"), test="encoders_disagree")
     said += [("Encoders", _encoders(pairs, labels))] if pairs else []
     found = agreements(results.get("similarity") or [])
-    return said + ([("FAD against KAD", _orders(found, labels))] if found else [])
+    return said + ([("FAD at infinite n against KAD", _orders(found, labels))] if found else [])
 
 
 def _bias(results: dict, encoder: str) -> str:
