@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Float32, Float64, Int
+from jaxtyping import Float32, Float64, Int
 
 from jaxemo.analysis.embedding_passes import Pass, Row, encode_passes, plan_passes
-from jaxemo.analysis.embeddings import Track, Waveforms, untracked
-from jaxemo.analysis.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.analysis.embeddings import Track, Waveforms, untracked, update_layers
+from jaxemo.analysis.frechet import FrechetStatistics
 from jaxemo.analysis.outliers import Reference, clip_scores
 from jaxemo.models.pretrained import Encoder
 
@@ -67,7 +67,7 @@ def embed_clip_set(
     tracked = track(passes, f"embedding with {encoder.name}", len(passes))
     encoded = encode_passes(encoder, tracked, waveforms, batch_size=BATCH_SIZE)
     for (step, hidden_states, given), places in zip(encoded, kept, strict=True):
-        statistics = _update(statistics, hidden_states, jnp.asarray(given))
+        statistics = update_layers(statistics, hidden_states, jnp.asarray(given))
         frames.append(np.asarray(hidden_states)[:, *places])
         if reference is not None:
             scored = hidden_states[-len(reference.mean) :]
@@ -109,15 +109,3 @@ def _joined(rows: list[Row], scores: Float64[np.ndarray, "R L"]) -> Float64[np.n
     total = np.zeros((clips.max() + 1, scores.shape[1]))
     np.add.at(total, clips, scores * num_frames[:, None])
     return total / np.bincount(clips, weights=num_frames)[:, None]
-
-
-def _update(
-    statistics: FrechetStatistics | None,
-    hidden_states: Float[Array, "L B T D"],
-    frame_mask: Bool[Array, "B T"],
-) -> FrechetStatistics:
-    num_layers, *_, width = hidden_states.shape
-    if statistics is None:
-        statistics = empty_statistics(width, cells=(num_layers,))
-    rows = hidden_states.reshape(num_layers, -1, width)
-    return update(statistics, rows, jnp.broadcast_to(frame_mask.reshape(-1), rows.shape[:2]))

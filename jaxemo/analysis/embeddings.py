@@ -132,7 +132,7 @@ def embed_corpus(
         clips = load_batch(waveforms, batch, encoder=encoder, **audio)
         passed = forward(encoder.params, clips.waveform, clips.num_samples)
         frame_mask = passed.stem.frame_mask & batch.valid[:, None]
-        cells[cell] = _update_layers(cells[cell], passed.hidden_states, frame_mask)
+        cells[cell] = update_layers(cells[cell], passed.hidden_states, frame_mask)
         sink.write(batch, passed)
     return Embedding(sink.pooled, _stack_cells(cells), sink.stem(), sink.frames)
 
@@ -279,11 +279,12 @@ def _batches_by_cell(
     ]
 
 
-def _update_layers(
+def update_layers(
     statistics: FrechetStatistics | None,
     hidden_states: Float[Array, "L B T D"],
     frame_mask: Bool[Array, "B T"],
 ) -> FrechetStatistics:
+    """Statistics of each layer with the batch's valid frames in them; None for none so far."""
     num_layers, *_, width = hidden_states.shape
     if statistics is None:
         statistics = empty_statistics(width, cells=(num_layers,))
