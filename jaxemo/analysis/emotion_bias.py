@@ -14,7 +14,13 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
-from jaxemo.analysis.resampling import Moments, draw_clips, moments_by_unit, pair_distances
+from jaxemo.analysis.resampling import (
+    Moments,
+    draw_clips,
+    influence_of,
+    moments_by_unit,
+    pair_distances,
+)
 
 NUM_DOMAINS = 2
 _HALVES = 2
@@ -96,9 +102,7 @@ def emotion_bias(
     with np.errstate(divide="ignore", invalid="ignore"):
         bias = np.log(cross) - np.log(null)
     bias = np.where(np.isfinite(bias).all(axis=1, keepdims=True), bias, np.nan)
-    left_out = bias[:, 1:]
-    centred = left_out.mean(axis=1, keepdims=True) - left_out
-    return EmotionBias(bias[:, 0], (design.num_speakers - 1) * centred)
+    return EmotionBias(bias[:, 0], influence_of(bias[:, 1:]))
 
 
 def emotions_differ(

@@ -129,8 +129,12 @@ def jackknife_distance(a: Moments, b: Moments) -> Jackknife:
     )
     place = np.arange(1 + len(members))
     distances = pair_distances(table, place, len(place) + place)
-    without = distances[1:]
-    return Jackknife(float(distances[0]), (len(members) - 1) * (without.mean() - without))
+    return Jackknife(float(distances[0]), influence_of(distances[1:]))
+
+
+def influence_of(left_out: Float[np.ndarray, "*any S"]) -> Float64[np.ndarray, "*any S"]:
+    """The influences of S speakers, from the S values that lack one of them each (see `Jackknife`)."""
+    return (left_out.shape[-1] - 1) * (left_out.mean(axis=-1, keepdims=True) - left_out)
 
 
 def jackknife_interval(

@@ -30,6 +30,7 @@ from jaxemo.analysis.resampling import (
     draw_clips,
     equal_clips_distance,
     infinite_clips_distance,
+    influence_of,
     jackknife_distance,
     jackknife_interval,
     moments_by_unit,
@@ -187,14 +188,14 @@ def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Itera
     row_of[mask] = np.arange(len(at.valid))
     kept = [_kernel_clips(sides, mask, cells, seed) for sides in zip(*cells.sides, strict=True)]
     most = max(int(mask[clips].sum()) for clips in kept)
+    pairs = {comparison: cells.pairs(comparison) for comparison in (CROSS_DOMAIN, *NULLS)}
     for emotion, clips in enumerate(kept):
         sums = _kernel_sums(at, row_of, cells, clips, (bandwidth, most))
-        for comparison in (CROSS_DOMAIN, *NULLS):
-            pair = cells.pairs(comparison)[emotion]
+        for comparison, of_emotion in pairs.items():
             yield result_row(
                 comparison,
                 (cells.emotions[emotion],) * 2,
-                pair,
+                of_emotion[emotion],
                 metric="KAD",
                 level="frame",
                 layer=at.number,
@@ -271,7 +272,7 @@ def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float]:
-    influence = (len(without) - 1) * (without.mean() - without)
-    interval = jackknife_interval(distance, influence)
-    error = Jackknife(float(distance), influence).standard_error
-    return {"low": interval.low, "high": interval.high, "standard_error": error}
+    jackknife = Jackknife(float(distance), influence_of(without))
+    interval = jackknife_interval(distance, jackknife.influence)
+    limits = {"low": interval.low, "high": interval.high}
+    return {**limits, "standard_error": jackknife.standard_error}
