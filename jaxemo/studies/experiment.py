@@ -192,7 +192,11 @@ def load_source(name: str) -> Source:
     if name == ACOUSTIC:
         version = hashlib.sha256(ACOUSTIC_NAME.encode()).hexdigest()
         return Source(ACOUSTIC_NAME, name, "hand-made", _ACOUSTIC_RATE_HZ, version, None)
-    encoder = load_encoder(name)
+    return source_of(load_encoder(name), name)
+
+
+def source_of(encoder: Encoder, name: str) -> Source:
+    """An encoder that was loaded from `name`."""
     return Source(
         encoder.name,
         name,
@@ -201,6 +205,18 @@ def load_source(name: str) -> Source:
         encoder.fingerprint,
         encoder,
     )
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """Provenance of one encoder."""
+    return {
+        "name": source.name,
+        "source": source.source,
+        "origin": source.origin,
+        "revision": "" if source.encoder is None else source.encoder.revision,
+        "fingerprint": source.fingerprint,
+        "sample_rate_hz": source.sample_rate_hz,
+    }
 
 
 def embed_sources(

@@ -31,6 +31,7 @@ from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open
 from jaxemo.data.folder import read_folder
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.progress import Progress
+from jaxemo.studies.experiment import describe_source, source_of
 
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
 # layers.
@@ -131,7 +132,7 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
             if folder is not None
             for item in folder.store.left_out
         ],
-        "provenance": {"encoders": [_describe(encoder, question.encoder)]},
+        "provenance": {"encoders": [describe_source(source_of(encoder, question.encoder))]},
     }
     return Comparison(results, list(_file_scores(candidate, first_layer)))
 
@@ -249,16 +250,6 @@ def _describe_sets(reference: _Folder | None, candidate: _Folder) -> dict[str, A
         "clips_candidate": len(candidate.store),
         "seconds": seconds,
         "files_in_both": sum(digest in shared for digest in candidate.store.digests),
-    }
-
-
-def _describe(encoder: Encoder, source: str) -> dict[str, Any]:
-    return {
-        "name": encoder.name,
-        "source": source,
-        "origin": encoder.origin,
-        "fingerprint": encoder.fingerprint,
-        "sample_rate_hz": encoder.sample_rate_hz,
     }
 
 

@@ -25,7 +25,7 @@ from jaxemo.studies.adaptation import (
     Run,
     make_classifier,
 )
-from jaxemo.studies.experiment import Experiment, Source, load_source
+from jaxemo.studies.experiment import Experiment, Source, describe_source, load_source
 from jaxemo.studies.layers import metric_values
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
 from jaxemo.training.classifier import Classifier, Frozen
@@ -73,13 +73,7 @@ def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) ->
     return {
         "format": RECORD_FORMAT,
         "jaxemo": __version__,
-        "encoder": {
-            "source": source.source,
-            "name": source.name,
-            "origin": source.origin,
-            "fingerprint": source.fingerprint,
-            "sample_rate_hz": source.sample_rate_hz,
-        },
+        "encoder": describe_source(source),
         "method": {"name": bench.method.name, "options": bench.method_options},
         "head": {
             "width": classifier.head_width,

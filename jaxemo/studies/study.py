@@ -14,8 +14,8 @@ from jaxemo.studies.emotion_bias import EncoderBias, bias_tests
 from jaxemo.studies.experiment import (
     Embedded,
     Experiment,
-    Source,
     default_mesh,
+    describe_source,
     embed_sources,
     load_source,
     prepare_experiment,
@@ -153,18 +153,6 @@ def _seconds(experiment: Experiment, row: dict[str, Any]) -> float:
         if all(getattr(utterance, key) == row[key] for key in ("corpus", "domain", "emotion"))
     ]
     return float(sum(chosen))
-
-
-def describe_source(source: Source) -> dict[str, Any]:
-    """Provenance of one encoder."""
-    return {
-        "name": source.name,
-        "source": source.source,
-        "origin": source.origin,
-        "revision": "" if source.encoder is None else source.encoder.revision,
-        "fingerprint": source.fingerprint,
-        "sample_rate_hz": source.sample_rate_hz,
-    }
 
 
 def check_config(config: Any) -> None:
