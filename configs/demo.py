@@ -8,7 +8,7 @@ Command: bash tools/demo.sh
 Result:  runs/demo/report.html
 """
 
-from jaxemo.studies.default_config import default_config
+from jaxemo.studies.config import default_config
 
 
 def get_config():

@@ -8,7 +8,7 @@ Command: jaxemo study --config=configs/ravdess.py --config.corpus.audio_dir=DIR 
 Result:  runs/ravdess/report.html
 """
 
-from jaxemo.studies.default_config import default_config
+from jaxemo.studies.config import default_config
 
 
 def get_config():

@@ -6,7 +6,7 @@ Command: jaxemo study --config=configs/ravdess_quick.py --config.corpus.audio_di
 Result:  runs/ravdess_quick/report.html
 """
 
-from jaxemo.studies.default_config import default_config
+from jaxemo.studies.config import default_config
 
 
 def get_config():

@@ -10,8 +10,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "EncoderOutput": "jaxemo.models.encoder",
-    "frechet_distance": "jaxemo.analysis.frechet",
-    "kernel_distance": "jaxemo.analysis.kernel_distance",
+    "frechet_distance": "jaxemo.distances.frechet",
+    "kernel_distance": "jaxemo.distances.kernel",
     "load_encoder": "jaxemo.models.pretrained",
 }
 

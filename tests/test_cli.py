@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxemo.cli import VERBS, main
+from jaxemo.cli.main import VERBS, main
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -54,7 +54,7 @@ def test_every_verb_says_what_it_reads_writes_and_needs(verb, capsys):
 
 def test_help_imports_nothing_heavy():
     code = (
-        "import sys, jaxemo.cli as c; c.main(['--help']); c.main(['study', '--help']);"
+        "import sys, jaxemo.cli.main as c; c.main(['--help']); c.main(['study', '--help']);"
         "heavy = {'jax', 'numpy', 'flax', 'datasets', 'transformers', 'librosa'} & set(sys.modules);"
         "sys.exit(str(heavy) if heavy else 0)"
     )
@@ -261,7 +261,7 @@ def test_evaluate_gives_exactly_the_figures_of_training_time(trained, cache, tmp
 
 def test_a_transfer_checkpoint_restores_in_a_new_process(study, cache, tmp_path):
     [checkpoint] = (study / "models").glob("untrained*/lora/speech-two_stage/fold1-seed0")
-    command = [sys.executable, "-m", "jaxemo.cli", "evaluate", f"--checkpoint={checkpoint}"]
+    command = [sys.executable, "-m", "jaxemo.cli.main", "evaluate", f"--checkpoint={checkpoint}"]
     subprocess.run([*command, CONFIG, cache, f"--workdir={tmp_path}"], check=True)
     found = json.loads((tmp_path / "results.json").read_text())["figures"]
     from jaxemo.training.checkpoint import read_record
@@ -312,7 +312,7 @@ def test_a_corpus_of_other_labels_is_refused(trained, cache, capsys):
 
 def manifest_of_copies(results, folder):
     """A manifest over copies of the tiny corpus; its rows are (path, domain, emotion, speaker)."""
-    from jaxemo.data.corpora import read_manifest
+    from jaxemo.data.corpora.manifest import read_manifest
 
     cache_dir = Path(results["provenance"]["config"]["cache_dir"])
     [source] = cache_dir.glob("synthetic-*/manifest.csv")

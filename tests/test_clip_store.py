@@ -17,7 +17,8 @@ from jaxemo.data.clip_store import (
     apply_policy,
     open_clip_store,
 )
-from jaxemo.data.corpora import Utterance, read_ravdess
+from jaxemo.data.corpora.corpus import Utterance
+from jaxemo.data.corpora.ravdess import read_ravdess
 from jaxemo.data.folds import audit, make_folds
 
 REAL_RAVDESS = os.environ.get("JAXEMO_RAVDESS")

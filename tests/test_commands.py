@@ -20,7 +20,7 @@ def count(event, **_):
     if name in counts:
         counts[name] += 1
 jax.monitoring.register_event_listener(count)
-from jaxemo.cli import main
+from jaxemo.cli.main import main
 assert main(sys.argv[1:]) == 0
 print(json.dumps(counts))
 """

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxemo.data.corpora import (
+from jaxemo.data.corpora.corpus import (
     DOMAINS,
     SHARED_EMOTIONS,
     SPEECH_EMOTIONS,
@@ -16,9 +16,9 @@ from jaxemo.data.corpora import (
     Utterance,
     corpus_summary,
     manifest_hash,
-    read_manifest,
-    read_ravdess,
 )
+from jaxemo.data.corpora.manifest import read_manifest
+from jaxemo.data.corpora.ravdess import read_ravdess
 
 REAL_RAVDESS = os.environ.get("JAXEMO_RAVDESS")
 

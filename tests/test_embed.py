@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxemo.analysis import embedding_files
-from jaxemo.analysis.embedding_passes import plan_passes
-from jaxemo.cli import main
+from jaxemo.cli.main import main
 from jaxemo.data.audio import read_waveform, standardise
 from jaxemo.data.buckets import MAX_BUCKETS
+from jaxemo.data.progress import Progress
+from jaxemo.embedding import files as embedding_files
+from jaxemo.embedding.passes import plan_passes
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
-from jaxemo.progress import Progress
 from jaxemo.studies import embed as embed_module
-from jaxemo.studies.default_config import default_config
+from jaxemo.studies.config import default_config
 from jaxemo.studies.embed import embed
 
 pytestmark = pytest.mark.xdist_group("embed")
@@ -277,7 +277,7 @@ def test_a_killed_process_leaves_a_folder_that_the_next_one_completes(
 ):
     config_file = tmp_path / "config.py"
     config_file.write_text(
-        "from jaxemo.studies.default_config import default_config\n"
+        "from jaxemo.studies.config import default_config\n"
         "def get_config():\n"
         "    config = default_config()\n"
         "    config.encoders = ('untrained/speech',)\n"
@@ -299,7 +299,7 @@ def test_a_killed_process_leaves_a_folder_that_the_next_one_completes(
         "    if len(calls) == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "    return pool(*inputs)\n"
         "e._pool = dying\n"
-        "from jaxemo.cli import main\n"
+        "from jaxemo.cli.main import main\n"
         f"main({arguments!r})\n"
     )
     killed = subprocess.run([sys.executable, "-c", kill], capture_output=True)

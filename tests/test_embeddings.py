@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxemo.analysis.embeddings import embed_acoustics, embed_corpus, stem_features
-from jaxemo.analysis.frame_sample import empty_sample, sample_frames
-from jaxemo.analysis.frechet import covariance
 from jaxemo.data.audio import centre_crop, standardise
+from jaxemo.distances.frechet import covariance
+from jaxemo.embedding.corpus_pass import embed_acoustics, embed_corpus, stem_features
+from jaxemo.embedding.frame_sample import empty_sample, sample_frames
 from jaxemo.models.pretrained import load_encoder
 
 RATE_HZ = 16_000
@@ -144,7 +144,7 @@ def test_sampled_frames_are_those_of_each_clip_alone(embedding, alone):
 def test_a_large_sample_lies_on_disk_and_a_small_one_in_memory(tmp_path, monkeypatch):
     path = tmp_path / "sample" / "frames.npy"
     assert not isinstance(empty_sample((2, 3, 4, 5), path=path).values, np.memmap)
-    monkeypatch.setattr("jaxemo.analysis.frame_sample._MAX_BYTES_IN_MEMORY", 100)
+    monkeypatch.setattr("jaxemo.embedding.frame_sample._MAX_BYTES_IN_MEMORY", 100)
     assert isinstance(empty_sample((2, 3, 4, 5), path=path).values, np.memmap)
     assert path.exists()
 

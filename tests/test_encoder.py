@@ -18,7 +18,8 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file
 
-from jaxemo.models import checkpoint_names, layers
+from jaxemo.models import layers
+from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, Remat, parameter_shapes
 from jaxemo.models.positional import StackedConvLayer

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxemo.data.corpora import Utterance
+from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.folds import RAVDESS_TEST_ACTORS
-from jaxemo.progress import Progress
-from jaxemo.studies.default_config import default_config
+from jaxemo.data.progress import Progress
+from jaxemo.studies.config import default_config
 from jaxemo.studies.experiment import cell_of_clip, prepare_experiment, speaker_halves
 
 ravdess = pytest.mark.skipif(

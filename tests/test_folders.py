@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxemo.analysis import clip_sets
-from jaxemo.analysis.frechet import covariance
-from jaxemo.cli import main
+from jaxemo.cli.main import main
 from jaxemo.data.audio import standardise
 from jaxemo.data.clip_store import UnusableFiles
-from jaxemo.data.folder import read_folder
+from jaxemo.data.corpora.folder import read_folder
+from jaxemo.data.progress import Progress
+from jaxemo.distances.frechet import covariance
+from jaxemo.embedding import clip_sets
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
-from jaxemo.progress import Progress
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 
 RATE_HZ = 16_000

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxemo.data.corpora import DOMAINS, SHARED_EMOTIONS, Utterance
+from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, Utterance
 from jaxemo.data.folds import (
     PARTS,
     RAVDESS_TEST_ACTORS,

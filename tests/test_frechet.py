@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import AxisType, PartitionSpec
 
-from jaxemo.analysis import frechet
+from jaxemo.distances import frechet
 
 # What the kernel promises against float64; it reaches about 1e-12, the reference itself about 1e-8.
 RELATIVE_TOLERANCE = 1e-5

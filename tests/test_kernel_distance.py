@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxemo.analysis import kernel_distance as kd
+from jaxemo.distances import kernel as kd
 
 # Ours reaches 1e-10 on distances of 1e-5, where the reference itself stops.
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-14}

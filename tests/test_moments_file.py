@@ -9,8 +9,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxemo.analysis import frechet, moments_file
-from jaxemo.analysis.moments_file import Moments
+from jaxemo.distances import frechet, moments_file
+from jaxemo.distances.moments_file import Moments
 
 # What the project promises against float64; the published statistics reach 1e-14 against Cholesky.
 RELATIVE_TOLERANCE = 1e-5

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxemo.analysis.outliers import RIDGE, clip_scores, make_reference
+from jaxemo.distances.outliers import RIDGE, clip_scores, make_reference
 
 NUM_LAYERS, WIDTH = 2, 5
 

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxemo.data.pipeline import num_batches, ordered_batches, shuffled_batches
+from jaxemo.data.batches import num_batches, ordered_batches, shuffled_batches
 
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 9))
 

@@ -13,7 +13,8 @@ import safetensors.numpy
 from flax import serialization, traverse_util
 from test_torch_pickle import write_checkpoint
 
-from jaxemo.models import checkpoint_names, hub_layout
+from jaxemo.models.checkpoints import hub_layout
+from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.pretrained import Encoder, fingerprint, load_encoder, save_pretrained
 
 GOLDENS = Path(__file__).parent / "goldens"

@@ -11,7 +11,7 @@ fadtk's FAD-infinity
     repeated frames are counted as if they were new ones. Ours draws both, without.
 fadtk's and kadtk's scores of single files
   - are distances of a few hundred frames, so they measure the file's length first of all;
-    kadtk's also has a bandwidth of its own for each file. See `jaxemo/analysis/outliers.py` for ours.
+    kadtk's also has a bandwidth of its own for each file. See `jaxemo/distances/outliers.py` for ours.
 kadtk's kernel distance
   - is ours times 100, with its bandwidth from the second set alone, the lower of two middle pairs as
     the median, float32, and sets that are not centred: a common shift of 1000 deviations costs all
@@ -23,8 +23,8 @@ import numpy as np
 import pytest
 from benchmarks.published import fadtk_distance, is_installed, load_functions
 
-from jaxemo.analysis.frechet import frechet_distance, frechet_distance_from_moments
-from jaxemo.analysis.kernel_distance import KADTK_SCALE, kernel_distance
+from jaxemo.distances.frechet import frechet_distance, frechet_distance_from_moments
+from jaxemo.distances.kernel import KADTK_SCALE, kernel_distance
 
 pytestmark = [
     pytest.mark.reference,
@@ -128,7 +128,7 @@ def test_drawing_one_set_alone_keeps_the_other_sets_bias(fadtk):
     """fadtk's FAD-infinity, its loop written out: of two samples of one Gaussian ours is near 0."""
     import jax
 
-    from jaxemo.analysis.small_samples import frechet_distance_infinity
+    from jaxemo.distances.extrapolation import frechet_distance_infinity
 
     x, y = sample(0, num_rows=400), sample(1, num_rows=400)
     random = np.random.default_rng(0)

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxemo.models import torch_pickle
-from jaxemo.models.hub_layout import WeightsFormat
+from jaxemo.models.checkpoints import torch_pickle
+from jaxemo.models.checkpoints.hub_layout import WeightsFormat
 from jaxemo.models.pretrained import load_encoder, save_pretrained
 
 REFERENCE = "needs the `reference` extra: PyTorch beside transformers"

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from jaxemo.analysis.frechet import frechet_distance
 from jaxemo.analysis.resampling import (
     ClipRows,
     draw_clips,
@@ -14,6 +13,7 @@ from jaxemo.analysis.resampling import (
     pair_distances,
     principal_rows,
 )
+from jaxemo.distances.frechet import frechet_distance
 
 # Squared moments and the diagonal added to them; worst where the covariance is rank-deficient.
 TOLERANCE = 1e-4

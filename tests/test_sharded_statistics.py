@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType
 
-from jaxemo.analysis.frechet import covariance, empty_statistics, merge_cells, update
-from jaxemo.analysis.sharded_statistics import empty_on_mesh, update_on_mesh
+from jaxemo.distances.frechet import covariance, empty_statistics, merge_cells, update
+from jaxemo.distances.sharded_statistics import empty_on_mesh, update_on_mesh
 
 NUM_CELLS, NUM_DIMENSIONS = 3, 6
 # What the project promises; float64 reaches about 1e-13.

@@ -6,13 +6,13 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxemo.analysis.emotion_bias import Design
-from jaxemo.analysis.frame_sample import FrameSample
-from jaxemo.analysis.frechet import frechet_distance
-from jaxemo.analysis.kernel_distance import kernel_distance, permutation_p_value
-from jaxemo.studies import similarity_samples
-from jaxemo.studies.emotion_bias import bias_rows, bias_tests, halvings_of, join_layers
-from jaxemo.studies.similarity_cells import Cells
-from jaxemo.studies.similarity_samples import interval_of, sample_layer
+from jaxemo.distances.frechet import frechet_distance
+from jaxemo.distances.kernel import kernel_distance, permutation_p_value
+from jaxemo.embedding.frame_sample import FrameSample
+from jaxemo.studies.similarity import samples as similarity_samples
+from jaxemo.studies.similarity.bias import bias_rows, bias_tests, halvings_of, join_layers
+from jaxemo.studies.similarity.cells import Cells
+from jaxemo.studies.similarity.samples import interval_of, sample_layer
 
 EMOTIONS = ("neutral", "happy", "sad")
 SPEAKERS, CLIPS, FRAMES, WIDTH = 6, 3, 4, 5

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxemo.analysis import frechet, small_samples
+from jaxemo.distances import extrapolation as small_samples
+from jaxemo.distances import frechet
 
 NUM_DIMENSIONS = 16
 

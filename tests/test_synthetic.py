@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxemo.data import synthetic
 from jaxemo.data.acoustics import SUMMARY_FEATURES, acoustic_features
-from jaxemo.data.corpora import DOMAINS, SHARED_EMOTIONS, read_manifest
-from jaxemo.data.synthetic import SyntheticClip, render_clip, write_synthetic_corpus
-from jaxemo.data.synthetic_expression import CUES, EMOTION_CUES
+from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS
+from jaxemo.data.corpora.manifest import read_manifest
+from jaxemo.data.synthetic import corpus as synthetic
+from jaxemo.data.synthetic.corpus import SyntheticClip, render_clip, write_synthetic_corpus
+from jaxemo.data.synthetic.expression import CUES, EMOTION_CUES
 
 SMALL = {"num_speakers": 2, "clips_per_cell": 1}
 

@@ -13,7 +13,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from jaxemo.models import torch_pickle
+from jaxemo.models.checkpoints import torch_pickle
 
 STORAGES = {
     "float32": "FloatStorage",

@@ -9,8 +9,8 @@ from jax.sharding import PartitionSpec
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import METHODS, Prefix, make_method
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
-from jaxemo.training.classifier import Batch, Classifier, Frozen
 from jaxemo.training.loop import Examples, Trainer, TrainingSettings
+from jaxemo.training.model import Batch, Classifier, Frozen
 from jaxemo.training.objectives import balanced_weights, cross_entropy
 from jaxemo.training.optim import make_optimiser, warmup_cosine
 from jaxemo.training.sharding import make_mesh, tree_shardings

@@ -16,9 +16,9 @@ from safetensors.numpy import load_file
 from test_encoder import GOLDENS, GRADIENT_TOLERANCE, assert_close
 from test_torch_pickle import Named, tensor, write_zip
 
-from jaxemo.models import checkpoint_names
+from jaxemo.models.checkpoints import names as checkpoint_names
+from jaxemo.models.checkpoints.hub_layout import WeightsFormat
 from jaxemo.models.config import EncoderConfig
-from jaxemo.models.hub_layout import WeightsFormat
 from jaxemo.models.log_mel import log_mel_frames, mel_filters
 from jaxemo.models.pretrained import load_encoder, save_pretrained
 

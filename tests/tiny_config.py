@@ -1,6 +1,6 @@
 """The whole instrument on as little as it can run on; see test_cli.py."""
 
-from jaxemo.studies.default_config import default_config
+from jaxemo.studies.config import default_config
 
 
 def get_config(argument="speech"):

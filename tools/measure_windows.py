@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from jaxemo.data.audio import read_waveform, standardise
-from jaxemo.data.corpora import AUDIO_EXTENSIONS
-from jaxemo.data.synthetic import write_synthetic_corpus
+from jaxemo.data.corpora.corpus import AUDIO_EXTENSIONS
+from jaxemo.data.synthetic.corpus import write_synthetic_corpus
 from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
 from jaxemo.models.windows import encode_windows, plan_windows
 

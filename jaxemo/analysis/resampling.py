@@ -16,7 +16,7 @@ from jax import lax
 from jaxtyping import Bool, Float, Float64, Int
 
 from jaxemo.analysis.scores import Interval, student_interval
-from jaxemo.analysis.small_samples import Extrapolation, inverse_sizes, line_over_inverse
+from jaxemo.distances.extrapolation import Extrapolation, inverse_sizes, line_over_inverse
 
 # Added to a covariance's diagonal as a share of the mean square row, so that Cholesky takes rank-deficient
 # ones: well above rounding, and a millionth in the distance.

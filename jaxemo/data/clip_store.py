@@ -24,7 +24,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from jaxemo.data.audio import LeftOut, UnusableAudio, read_content, read_waveform
-from jaxemo.data.corpora import Utterance
+from jaxemo.data.corpora.corpus import Utterance
 
 # Raise it whenever `read_waveform` returns other samples or finds other faults than before.
 DECODER_VERSION = 1

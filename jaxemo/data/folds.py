@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from jaxemo.data.corpora import DOMAINS, Utterance
+from jaxemo.data.corpora.corpus import DOMAINS, Utterance
 
 PARTS = ("train", "dev", "test")
 # Test actors of each fold. Reference: Ma et al. 2024, EmoBox, arXiv 2406.07162.

@@ -20,10 +20,11 @@ from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
-from jaxemo.models import checkpoint_names, hub_layout, torch_pickle
+from jaxemo.models.checkpoints import hub_layout, torch_pickle
+from jaxemo.models.checkpoints import names as checkpoint_names
+from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
-from jaxemo.models.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
 from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from jaxemo.models import hub_layout
+from jaxemo.models.checkpoints import hub_layout
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import parameter_shapes
 

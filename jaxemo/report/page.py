@@ -11,11 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from jaxemo.report import findings, rows, tables
-from jaxemo.report.confusion_figures import confusion_section
 from jaxemo.report.figures import Section, with_rows
-from jaxemo.report.layer_figures import layer_section
-from jaxemo.report.similarity_figures import similarity_section
-from jaxemo.report.transfer_figures import transfer_section
+from jaxemo.report.sections.confusions import confusion_section
+from jaxemo.report.sections.layers import layer_section
+from jaxemo.report.sections.similarity import similarity_section
+from jaxemo.report.sections.transfer import transfer_section
 
 TEMPLATES = Path(__file__).parent / "templates"
 

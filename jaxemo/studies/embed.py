@@ -2,7 +2,7 @@
 
 Whole clips, no crop. Clips are sorted by length and padded to a few bucket lengths; what is longer
 than the window goes through in overlapping windows. The folder's format, and how a killed run goes
-on, is in `analysis/embedding_files.py`.
+on, is in `embedding/files.py`.
 """
 
 import dataclasses
@@ -20,15 +20,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxemo.analysis.embedding_files import EmbeddingWriter, Stage, find_stage, partial, start
-from jaxemo.analysis.embedding_passes import Pass, encode_passes, plan_passes
 from jaxemo.data.audio import LeftOut
 from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.corpora import Utterance, manifest_hash
+from jaxemo.data.corpora.corpus import Utterance, manifest_hash
+from jaxemo.data.progress import Progress
+from jaxemo.embedding.files import EmbeddingWriter, Stage, find_stage, partial, start
+from jaxemo.embedding.passes import Pass, encode_passes, plan_passes
 from jaxemo.models.heads import pool_frames
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.progress import Progress
 from jaxemo.studies.experiment import ACOUSTIC, open_corpus
 
 logger = logging.getLogger("jaxemo")

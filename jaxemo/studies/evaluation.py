@@ -9,8 +9,8 @@ import numpy as np
 from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.audio import UnusableAudio, excerpt, read_waveform
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.corpora import DOMAINS, Corpus, Utterance
-from jaxemo.progress import Progress
+from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance
+from jaxemo.data.progress import Progress
 from jaxemo.studies.experiment import open_corpus
 from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
 

@@ -11,21 +11,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from jaxemo.analysis.embeddings import Embedding, embed_acoustics, embed_corpus
 from jaxemo.data.audio import LeftOut
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.corpora import (
-    DOMAINS,
-    CalmPolicy,
-    Corpus,
-    Utterance,
-    manifest_hash,
-    read_manifest,
-    read_ravdess,
-)
+from jaxemo.data.corpora.corpus import DOMAINS, CalmPolicy, Corpus, Utterance, manifest_hash
+from jaxemo.data.corpora.manifest import read_manifest
+from jaxemo.data.corpora.ravdess import read_ravdess
 from jaxemo.data.folds import EmptyCell, Fold, Split, audit, make_folds, split
+from jaxemo.data.progress import Progress
+from jaxemo.embedding.corpus_pass import Embedding, embed_acoustics, embed_corpus
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.progress import Progress
 from jaxemo.training.sharding import make_mesh
 
 HALVES = 2
@@ -132,7 +126,7 @@ def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
 
 
 def _synthetic_manifest(settings: Any, cache_dir: Path) -> Path:
-    from jaxemo.data.synthetic import write_synthetic_corpus
+    from jaxemo.data.synthetic.corpus import write_synthetic_corpus
 
     clips = settings.clips_per_cell
     directory = cache_dir / f"synthetic-{settings.seed}-{clips}"

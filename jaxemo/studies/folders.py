@@ -12,11 +12,14 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxemo.analysis.clip_sets import ClipSet, embed_clip_set
-from jaxemo.analysis.embeddings import crop_samples
-from jaxemo.analysis.frechet import distance_grid, frechet_distance_from_moments
-from jaxemo.analysis.kernel_distance import kernel_distance
-from jaxemo.analysis.moments_file import (
+from jaxemo.data.audio import centre_crop
+from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
+from jaxemo.data.corpora.folder import read_folder
+from jaxemo.data.progress import Progress
+from jaxemo.distances.extrapolation import frechet_distance_infinity, numerical_rank
+from jaxemo.distances.frechet import distance_grid, frechet_distance_from_moments
+from jaxemo.distances.kernel import kernel_distance
+from jaxemo.distances.moments_file import (
     Moments,
     layer_names,
     moments_of,
@@ -24,13 +27,10 @@ from jaxemo.analysis.moments_file import (
     read_layer_moments,
     write_layer_moments,
 )
-from jaxemo.analysis.outliers import make_reference
-from jaxemo.analysis.small_samples import frechet_distance_infinity, numerical_rank
-from jaxemo.data.audio import centre_crop
-from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.folder import read_folder
+from jaxemo.distances.outliers import make_reference
+from jaxemo.embedding.clip_sets import ClipSet, embed_clip_set
+from jaxemo.embedding.corpus_pass import crop_samples
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.progress import Progress
 from jaxemo.studies.experiment import describe_source, source_of
 
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13

@@ -14,7 +14,7 @@ from jaxemo.analysis.scores import (
     unweighted_accuracy,
     weighted_accuracy,
 )
-from jaxemo.data.corpora import DOMAINS
+from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.studies.experiment import Embedded, Experiment
 
 SUMMARY_METRICS = {

@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo import __version__
-from jaxemo.analysis.embeddings import (
+from jaxemo.embedding.corpus_pass import (
     Waveforms,
     embed_acoustics,
     embed_corpus,
@@ -20,16 +20,16 @@ from jaxemo.analysis.embeddings import (
 )
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Prefix, make_method
-from jaxemo.studies.adaptation import (
+from jaxemo.studies.experiment import Experiment, Source, describe_source, load_source
+from jaxemo.studies.layers import metric_values
+from jaxemo.studies.runs import (
     Bench,
     Run,
     make_classifier,
 )
-from jaxemo.studies.experiment import Experiment, Source, describe_source, load_source
-from jaxemo.studies.layers import metric_values
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
-from jaxemo.training.classifier import Classifier, Frozen
 from jaxemo.training.loop import Examples, Trainer, TrainingSettings
+from jaxemo.training.model import Classifier, Frozen
 from jaxemo.training.sharding import tree_shardings
 
 RECORD_FORMAT = 1

@@ -6,11 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxemo.data.corpora import DOMAINS, corpus_summary
+from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
+from jaxemo.data.progress import Progress
 from jaxemo.peft import METHODS
-from jaxemo.progress import Progress
-from jaxemo.studies.emotion_bias import EncoderBias, bias_tests
 from jaxemo.studies.experiment import (
     Embedded,
     Experiment,
@@ -21,7 +20,8 @@ from jaxemo.studies.experiment import (
     prepare_experiment,
 )
 from jaxemo.studies.layers import study_layers
-from jaxemo.studies.similarity import study_similarity
+from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
+from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.transfer import REGIMES, LogEpoch, needs_stem, study_transfer
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"

@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Any
 
-from jaxemo.data.corpora import DOMAINS
-from jaxemo.progress import Progress
-from jaxemo.studies.adaptation import held_out_confusions, make_bench, train_run
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.data.progress import Progress
 from jaxemo.studies.experiment import (
     default_mesh,
     embed_sources,
     load_source,
     prepare_experiment,
 )
+from jaxemo.studies.runs import held_out_confusions, make_bench, train_run
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.study import check_config
 from jaxemo.studies.transfer import LogEpoch, needs_stem

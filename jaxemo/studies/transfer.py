@@ -14,10 +14,12 @@ import jax
 import numpy as np
 
 from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
-from jaxemo.data.corpora import DOMAINS
+from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import Prefix, count_parameters, make_method
-from jaxemo.studies.adaptation import (
+from jaxemo.studies.experiment import Embedded, Experiment
+from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
+from jaxemo.studies.runs import (
     Bench,
     Run,
     held_out_confusions,
@@ -25,8 +27,6 @@ from jaxemo.studies.adaptation import (
     rows_in,
     train_run,
 )
-from jaxemo.studies.experiment import Embedded, Experiment
-from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
 from jaxemo.studies.saved_models import save_run
 from jaxemo.training.loop import EpochRecord
 

@@ -11,8 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int, PRNGKeyArray
 
-from jaxemo.data.pipeline import RowBatch, num_batches, ordered_batches, shuffled_batches
-from jaxemo.training.classifier import Batch, Classifier, Frozen
+from jaxemo.data.batches import RowBatch, num_batches, ordered_batches, shuffled_batches
+from jaxemo.training.model import Batch, Classifier, Frozen
 from jaxemo.training.objectives import balanced_weights
 from jaxemo.training.optim import make_optimiser, warmup_cosine
 from jaxemo.training.sharding import check_batch_size, tree_shardings

@@ -13,7 +13,7 @@ import optax
 from jax.sharding import Mesh
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from jaxemo.training.classifier import Batch, Classifier, Frozen
+from jaxemo.training.model import Batch, Classifier, Frozen
 from jaxemo.training.objectives import cross_entropy
 from jaxemo.training.sharding import batch_sharding, replicated, tree_shardings
 

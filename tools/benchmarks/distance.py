@@ -95,7 +95,7 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     import jax
     import numpy as np
 
-    from jaxemo.analysis.frechet import covariance, distance_grid
+    from jaxemo.distances.frechet import covariance, distance_grid
 
     a, b = (
         with_one_blas_thread(partial(grid_statistics, seed, arguments.rows))() for seed in (0, 1)
@@ -147,7 +147,7 @@ def grid_statistics(seed: int, num_rows: int) -> Any:
     import jax
     import numpy as np
 
-    from jaxemo.analysis.frechet import empty_statistics, update
+    from jaxemo.distances.frechet import empty_statistics, update
 
     random = np.random.default_rng(seed)
     deviations = 1 / np.sqrt(np.arange(1, WIDTH + 1, dtype=np.float32))
@@ -237,8 +237,8 @@ def our_pass(encoder: Any, waveform: Any) -> Callable[[], Any]:
     """Two sets, half the clips each: statistics of all layers in one pass, then the distances."""
     import numpy as np
 
-    from jaxemo.analysis.clip_sets import embed_clip_set
-    from jaxemo.analysis.frechet import distance_grid
+    from jaxemo.distances.frechet import distance_grid
+    from jaxemo.embedding.clip_sets import embed_clip_set
 
     def run():
         sets = [
@@ -261,7 +261,7 @@ def our_parts(encoder: Any, waveform: Any) -> dict[str, float]:
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxemo.analysis.frechet import distance_grid, empty_statistics, update
+    from jaxemo.distances.frechet import distance_grid, empty_statistics, update
 
     batch = waveform[:8]
     num_samples = np.full(len(batch), batch.shape[1])

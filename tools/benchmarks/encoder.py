@@ -86,9 +86,9 @@ def random_encoder(size: str, dtype: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
+    from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin
     from jaxemo.models.config import EncoderConfig, StemNorm
     from jaxemo.models.encoder import AudioEncoder
-    from jaxemo.models.hub_layout import Normalisation, Origin
     from jaxemo.models.pretrained import Encoder
 
     config = EncoderConfig()

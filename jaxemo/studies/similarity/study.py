@@ -11,7 +11,9 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from jaxemo.analysis.frechet import (
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
+from jaxemo.distances.frechet import (
     DistanceGrid,
     FrechetStatistics,
     distance_grid,
@@ -19,11 +21,9 @@ from jaxemo.analysis.frechet import (
     frechet_distance,
     merge,
 )
-from jaxemo.analysis.small_samples import RANK_TOLERANCE, numerical_rank
-from jaxemo.data.corpora import DOMAINS
-from jaxemo.studies.emotion_bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.experiment import HALVES, Embedded, Experiment
-from jaxemo.studies.similarity_cells import (
+from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
+from jaxemo.studies.similarity.cells import (
     CROSS_DOMAIN,
     NULLS,
     Cells,
@@ -31,7 +31,7 @@ from jaxemo.studies.similarity_cells import (
     make_cells,
     result_row,
 )
-from jaxemo.studies.similarity_samples import (
+from jaxemo.studies.similarity.samples import (
     LayerSample,
     interval_of,
     sample_layer,

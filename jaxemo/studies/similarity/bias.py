@@ -15,7 +15,7 @@ from jaxemo.analysis.emotion_bias import (
     kendall_tau,
 )
 from jaxemo.analysis.resampling import jackknife_interval
-from jaxemo.studies.similarity_cells import Cells, finite
+from jaxemo.studies.similarity.cells import Cells, finite
 
 _HALVINGS, _PERMUTATIONS = range(10, 12)
 

@@ -14,14 +14,6 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from jaxemo.analysis.emotion_bias import EmotionBias, Halving, emotion_bias
-from jaxemo.analysis.frame_sample import FrameSample
-from jaxemo.analysis.kernel_distance import (
-    KernelSums,
-    distances_of_unions,
-    exchange_test,
-    kernel_sums,
-    median_bandwidth,
-)
 from jaxemo.analysis.resampling import (
     ClipRows,
     Jackknife,
@@ -36,8 +28,16 @@ from jaxemo.analysis.resampling import (
     moments_by_unit,
     principal_rows,
 )
-from jaxemo.data.corpora import DOMAINS
-from jaxemo.studies.similarity_cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.distances.kernel import (
+    KernelSums,
+    distances_of_unions,
+    exchange_test,
+    kernel_sums,
+    median_bandwidth,
+)
+from jaxemo.embedding.frame_sample import FrameSample
+from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
 _EQUAL_DRAWS = 8

@@ -11,14 +11,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from jaxemo.analysis.embeddings import Embedding
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
-from jaxemo.data.corpora import DOMAINS
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.embedding.corpus_pass import Embedding
 from jaxemo.models.heads import LayerStatistics, layer_statistics
 from jaxemo.peft import Method, Prefix, make_method
 from jaxemo.studies.experiment import Embedded, Experiment, Source
-from jaxemo.training.classifier import Classifier, Frozen
 from jaxemo.training.loop import EpochRecord, Examples, FitResult, Trainer, TrainingSettings
+from jaxemo.training.model import Classifier, Frozen
 
 
 class Bench(NamedTuple):

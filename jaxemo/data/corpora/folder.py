@@ -6,7 +6,7 @@ Like `corpora.py`, files are found and named here and opened elsewhere.
 import os
 from pathlib import Path
 
-from jaxemo.data.corpora import AUDIO_EXTENSIONS, Utterance
+from jaxemo.data.corpora.corpus import AUDIO_EXTENSIONS, Utterance
 
 
 def read_folder(folder: str | os.PathLike[str]) -> tuple[Utterance, ...]:

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from jaxemo.models import checkpoint_names, torch_pickle
+from jaxemo.models.checkpoints import names as checkpoint_names
+from jaxemo.models.checkpoints import torch_pickle
 from jaxemo.models.config import EncoderConfig
 
 CONFIG = "config.json"

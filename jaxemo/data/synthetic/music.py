@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from jaxemo.data.synthetic_expression import Expression, Person
-from jaxemo.data.synthetic_sound import (
+from jaxemo.data.synthetic.expression import Expression, Person
+from jaxemo.data.synthetic.sound import (
     SAMPLE_RATE_HZ,
     at_level,
     periodic_source,

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64
 
-from jaxemo.analysis.frechet import FrechetStatistics, covariance
+from jaxemo.distances.frechet import FrechetStatistics, covariance
 
 # A covariance of this width takes 512 MiB; encoders in use have at most 1280 dimensions.
 MAX_DIMENSIONS = 8192

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.analysis.embeddings import Waveforms
 from jaxemo.data.audio import standardise
 from jaxemo.data.buckets import MAX_BUCKETS, assign_buckets, choose_buckets
+from jaxemo.embedding.corpus_pass import Waveforms
 from jaxemo.models.pretrained import Encoder, Normalisation
 from jaxemo.models.windows import (
     Clip,

@@ -136,13 +136,13 @@ def main(argv: list[str] | None = None) -> int:
     # XLA spreads LAPACK's work over the cores itself; OpenBLAS's own threads, made when numpy is
     # imported, would fight with it for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from jaxemo.arguments import ArgumentFault, parse
+    from jaxemo.cli.arguments import ArgumentFault, parse
 
     try:
         parsed = parse(verb, rest)
     except ArgumentFault as fault:
         return _complain(f"{verb}: {fault}")
-    from jaxemo.commands import BadInput, run
+    from jaxemo.cli.handlers import BadInput, run
 
     try:
         run(verb, parsed)

@@ -7,9 +7,9 @@ from markupsafe import Markup
 from jaxemo.report import charts, similarity_tables, tables
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
-from jaxemo.report.bias_figures import bias_figure
 from jaxemo.report.charts import Cell, Point, Series
 from jaxemo.report.figures import Figure, Key, Panel, Section
+from jaxemo.report.sections.bias import bias_figure
 from jaxemo.report.svg import linear_axis, log_axis
 
 EMOTION_MARKERS = ("circle", "square", "triangle", "wedge", "diamond", "plus", "dash", "post")

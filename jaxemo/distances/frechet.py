@@ -18,7 +18,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
-from jaxemo.analysis.frechet_checks import (
+from jaxemo.distances.checks import (
     check_moments,
     check_rows,
     check_statistics,

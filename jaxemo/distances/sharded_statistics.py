@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float
 
-from jaxemo.analysis.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
 
 AnyArray = Array | np.ndarray
 

@@ -4,23 +4,12 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+
+from jaxemo.data.progress import Progress
 
 logger = logging.getLogger("jaxemo")
 
 _SECONDS_BETWEEN_LINES = 15.0
-
-
-class Progress(NamedTuple):
-    """How work in hand is shown.
-
-    Attributes:
-      track: (items, description, total) -> the same items.
-      count: (description) -> a function told (done, total).
-    """
-
-    track: Callable[[Iterable, str, int], Iterable]
-    count: Callable[[str], Callable[[int, int], None]]
 
 
 def console() -> Progress:

@@ -17,16 +17,16 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
-from jaxemo.data.corpora import DOMAINS, SHARED_EMOTIONS
-from jaxemo.data.synthetic_expression import (
+from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS
+from jaxemo.data.synthetic.expression import (
     Person,
     draw_expression,
     draw_high_voice,
     draw_low_voice,
 )
-from jaxemo.data.synthetic_music import perform
-from jaxemo.data.synthetic_sound import SAMPLE_RATE_HZ
-from jaxemo.data.synthetic_speech import STATEMENTS, speak
+from jaxemo.data.synthetic.music import perform
+from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ
+from jaxemo.data.synthetic.speech import STATEMENTS, speak
 
 # Raised whenever a change here or in the rooms below changes a sample.
 GENERATOR_VERSION = 1

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxemo.arguments import Arguments
-from jaxemo.data.corpora import DOMAINS
-from jaxemo.progress import console
-from jaxemo.provenance import environment, user_cache_dir
+from jaxemo.cli.arguments import Arguments
+from jaxemo.cli.progress import console
+from jaxemo.cli.provenance import environment, user_cache_dir
+from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
-from jaxemo.report.results_file import write_csv, write_results
+from jaxemo.results.file import write_csv, write_results
 from jaxemo.studies.embed import embed
 from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxemo.analysis.emotion_bias import Design
-from jaxemo.data.corpora import DOMAINS
+from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.studies.experiment import HALVES, Experiment, speaker_halves
 
 CROSS_DOMAIN = "cross_domain"

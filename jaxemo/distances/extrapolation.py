@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int, PRNGKeyArray
 
-from jaxemo.analysis.frechet import (
+from jaxemo.distances.frechet import (
     FrechetStatistics,
     distance_grid,
     empty_statistics,

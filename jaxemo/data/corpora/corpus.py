@@ -1,0 +1,144 @@
+"""A labelled corpus on disk as rows of `Utterance`.
+
+Rows come in an order that depends on labels and names alone, never on where the files lie. Files
+are found and named in this folder, not opened: whether their audio is usable is `clip_store.py`'s
+question, who is held out when is `folds.py`'s.
+"""
+
+import enum
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from jaxemo.data.audio import LeftOut
+
+DOMAINS = ("speech", "music")
+# What RAVDESS actors both say and sing. This order is the class order everywhere.
+SHARED_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful")
+# RAVDESS speech has two more than its songs.
+SPEECH_EMOTIONS = (*SHARED_EMOTIONS, "disgust", "surprised")
+AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One clip and its labels.
+
+    Attributes:
+      path: Where the audio lies.
+      corpus: Name of the corpus, for example "ravdess".
+      domain: "speech" or "music".
+      emotion: Class label.
+      speaker: Speaker or performer, unique over all corpora, for example "ravdess/01".
+      intensity: Free text, "" where the corpus has none; as are the next two.
+      statement: What is said or sung.
+      repetition: Which take.
+    """
+
+    path: str
+    corpus: str
+    domain: str
+    emotion: str
+    speaker: str
+    intensity: str = ""
+    statement: str = ""
+    repetition: str = ""
+
+
+class Corpus(NamedTuple):
+    """A corpus as read.
+
+    Attributes:
+      name: Name of the corpus.
+      utterances: The clips, in an order that does not depend on the folder layout.
+      emotions: The classes in class order; each has at least one clip.
+      left_out: Files that look as if they belonged to the corpus and take no part, with reasons.
+      other_emotions: Number of clips per emotion that the corpus has and that was not asked for.
+    """
+
+    name: str
+    utterances: tuple[Utterance, ...]
+    emotions: tuple[str, ...]
+    left_out: tuple[LeftOut, ...]
+    other_emotions: dict[str, int]
+
+
+class CalmPolicy(enum.Enum):
+    """What becomes of "calm", which listeners hardly tell from "neutral"."""
+
+    KEEP_APART = "keep_apart"
+    MERGE_INTO_NEUTRAL = "merge_into_neutral"
+    DROP = "drop"
+
+
+def corpus_summary(utterances: Sequence[Utterance]) -> list[dict[str, str | int]]:
+    """Clips and speakers of every corpus, domain and emotion that occurs: one flat row each."""
+    speakers: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for row in utterances:
+        speakers[row.corpus, row.domain, row.emotion].append(row.speaker)
+    return [
+        {
+            "corpus": corpus,
+            "domain": domain,
+            "emotion": emotion,
+            "clips": len(names),
+            "speakers": len(set(names)),
+        }
+        for (corpus, domain, emotion), names in speakers.items()
+    ]
+
+
+def manifest_hash(utterances: Sequence[Utterance], digests: Sequence[str]) -> str:
+    """SHA-256 over the labels and the content digest of every clip.
+
+    Paths and order do not enter: two machines that hold the same labelled audio get the same hash.
+
+    Args:
+      utterances: The clips.
+      digests: `ClipStore.digests` of the same clips.
+    """
+    rows = zip(utterances, digests, strict=True)
+    lines = sorted(json.dumps([digest, *astuple(row)[1:]]) for row, digest in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def check_names(kind: str, asked: Sequence[str], *, known: Sequence[str] | None) -> None:
+    if isinstance(asked, str) or not asked:
+        raise ValueError(f"{kind}s is {asked!r}; expected a list of at least one {kind}.")
+    if twice := [name for name, count in Counter(asked).items() if count > 1]:
+        raise ValueError(f"{kind} {', '.join(twice)} is asked for more than once.")
+    if known and (unknown := [name for name in asked if name not in known]):
+        raise ValueError(f"unknown {kind} {', '.join(unknown)}; expected of {', '.join(known)}.")
+
+
+def choose_emotions(
+    found: Sequence[Utterance], *, emotions: Sequence[str], calm: CalmPolicy
+) -> tuple[tuple[Utterance, ...], tuple[str, ...], dict[str, int]]:
+    """The clips of the classes asked for, the classes, and how many clips others have."""
+    classes = tuple(emotions)
+    if calm is not CalmPolicy.KEEP_APART:
+        classes = tuple(emotion for emotion in classes if emotion != "calm")
+    if calm is CalmPolicy.MERGE_INTO_NEUTRAL:
+        found = [replace(row, emotion="neutral") if row.emotion == "calm" else row for row in found]
+    others = Counter(row.emotion for row in found if row.emotion not in classes)
+    return tuple(row for row in found if row.emotion in classes), classes, dict(others)
+
+
+def check_present(
+    utterances: Sequence[Utterance],
+    *,
+    emotions: Sequence[str],
+    domains: Sequence[str],
+    where: Path,
+) -> None:
+    present = {row.emotion for row in utterances} | {row.domain for row in utterances}
+    absent = [f"emotion {name!r}" for name in emotions if name not in present]
+    absent += [f"domain {name!r}" for name in domains if name not in present]
+    if absent:
+        raise ValueError(
+            f"{where} has no clip of {', '.join(absent)}. Add the files or ask for fewer."
+        )
