@@ -13,7 +13,9 @@ from jaxemo.studies.config import default_config
 
 def get_config():
     config = default_config()
-    config.audio.crop_seconds = 1.2
+    config.audio.excerpt = "middle"
+    config.audio.crop_seconds = config.similarity.crop_seconds = 1.2
+    config.audio.trim_silence_db = config.similarity.trim_silence_db
     config.layers.num_seeds = 2
     config.transfer.num_folds = 3
     config.similarity.halvings = 8

@@ -14,9 +14,10 @@ from jaxemo.data.audio import (
     MIN_DURATION_S,
     RECEPTIVE_FIELD,
     SILENCE_PEAK,
+    Excerpt,
+    Extent,
     UnusableAudio,
     centre_crop,
-    excerpt,
     pad_batch,
     read_waveform,
     standardise,
@@ -297,7 +298,26 @@ def test_no_threshold_cuts_nothing_and_a_negative_one_is_refused():
 
 def test_an_excerpt_is_the_middle_of_the_trimmed_clip():
     clip = _clip_between_quiet()
-    options = {"crop_seconds": 0.5, "sample_rate_hz": 16_000}
+    middle = Excerpt(Extent.MIDDLE, crop_seconds=0.5, trim_silence_db=40.0)
     trimmed = trim_silence(clip, threshold_db=40.0, sample_rate_hz=16_000)
     expected = centre_crop(trimmed, num_samples=8000)
-    assert np.array_equal(excerpt(clip, trim_silence_db=40.0, **options), expected)
+    assert np.array_equal(middle.cut(clip, sample_rate_hz=16_000), expected)
+
+
+@pytest.mark.parametrize("extent", (Extent.WHOLE, Extent.RANDOM))
+def test_a_whole_excerpt_is_the_trimmed_clip_whatever_the_crop(extent):
+    clip = _clip_between_quiet()
+    trimmed = trim_silence(clip, threshold_db=40.0, sample_rate_hz=16_000)
+    whole = Excerpt(extent, crop_seconds=0.5, trim_silence_db=40.0)
+    assert np.array_equal(whole.cut(clip, sample_rate_hz=16_000), trimmed)
+    assert whole.longest_samples(16_000) is None
+
+
+def test_the_identity_of_an_excerpt_is_what_decides_its_samples():
+    middle, longer = (Excerpt(Extent.MIDDLE, seconds, 40.0).identity() for seconds in (2.0, 3.0))
+    assert middle != longer
+    whole, drawn = (
+        Excerpt(extent, seconds, 40.0).identity()
+        for extent, seconds in ((Extent.WHOLE, 2.0), (Extent.RANDOM, 3.0))
+    )
+    assert whole == drawn

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from jaxemo.data import clip_store
-from jaxemo.data.audio import LeftOut, UnusableAudio, read_waveform
+from jaxemo.data import clip_shards, clip_store
+from jaxemo.data.audio import LeftOut, UnusableAudio, decode, read_waveform
 from jaxemo.data.clip_store import (
     CorruptCacheError,
     UnusableFiles,
@@ -60,11 +60,11 @@ def decoded(monkeypatch) -> list[str]:
     """Names of the files that were decoded, as it happens."""
     names = []
 
-    def counting(path, *, sample_rate_hz):
+    def counting(content, path):
         names.append(Path(path).name)
-        return read_waveform(path, sample_rate_hz=sample_rate_hz)
+        return decode(content, path)
 
-    monkeypatch.setattr(clip_store, "read_waveform", counting)
+    monkeypatch.setattr(clip_store, "decode", counting)
     return names
 
 
@@ -178,13 +178,13 @@ def test_equal_files_are_decoded_once_and_are_both_there(clips, tmp_path, decode
 
 
 def test_more_clips_than_a_shard_holds_go_into_several(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(clip_store, "SHARD_CLIPS", 2)
+    monkeypatch.setattr(clip_shards, "SHARD_CLIPS", 2)
     assert_right(open_at(clips, tmp_path))
     assert len(shards(tmp_path)) == 3
 
 
 def test_long_clips_fill_a_shard_by_their_bytes(clips, tmp_path, monkeypatch):
-    monkeypatch.setattr(clip_store, "SHARD_BYTES", 4 * 801)
+    monkeypatch.setattr(clip_shards, "SHARD_BYTES", 4 * 801)
     assert_right(open_at(clips, tmp_path))
     assert len(shards(tmp_path)) == 4  # clip 0 is one sample short of a shard
 
@@ -198,7 +198,7 @@ def test_progress_counts_the_files_to_decode(clips, tmp_path):
 
 
 def test_an_interrupted_run_loses_no_finished_shard(clips, tmp_path, decoded, monkeypatch):
-    monkeypatch.setattr(clip_store, "SHARD_CLIPS", 2)
+    monkeypatch.setattr(clip_shards, "SHARD_CLIPS", 2)
 
     def interrupt(done, total):
         if done == 5:

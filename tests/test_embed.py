@@ -16,7 +16,7 @@ from jaxemo.data.audio import read_waveform, standardise
 from jaxemo.data.buckets import MAX_BUCKETS
 from jaxemo.data.progress import Progress
 from jaxemo.embedding import files as embedding_files
-from jaxemo.embedding.passes import plan_passes
+from jaxemo.embedding.plan import WindowPlan, plan_passes
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies import embed as embed_module
@@ -169,7 +169,7 @@ def test_about_json_says_by_what_and_how_it_was_made(finished, encoder):
 def test_the_outcome_counts_what_was_done(finished):
     _, outcome = finished
     assert outcome.num_clips == len(SECONDS)
-    assert outcome.audio_seconds == pytest.approx(sum(SECONDS), abs=1e-3)
+    assert outcome.timing.audio_seconds == pytest.approx(sum(SECONDS), abs=1e-3)
     assert 1 <= outcome.num_shapes <= MAX_BUCKETS and 0 < outcome.padding < 0.5
 
 
@@ -291,14 +291,14 @@ def test_a_killed_process_leaves_a_folder_that_the_next_one_completes(
     )
     arguments = ["embed", f"--config={config_file}", f"--workdir={tmp_path / 'w'}"]
     kill = (
-        "import os, signal, sys, jaxemo.studies.embed as e\n"
+        "import os, signal, jaxemo.studies.embed as e\n"
         "e.SECONDS_BETWEEN_COMMITS = 0.0\n"
-        "pool, calls = e._pool, []\n"
+        "reduce, calls = e.FolderFiles.reduce, []\n"
         "def dying(*inputs):\n"
         "    calls.append(1)\n"
         "    if len(calls) == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
-        "    return pool(*inputs)\n"
-        "e._pool = dying\n"
+        "    return reduce(*inputs)\n"
+        "e.FolderFiles.reduce = dying\n"
         "from jaxemo.cli.main import main\n"
         f"main({arguments!r})\n"
     )
@@ -317,7 +317,7 @@ def test_a_finished_folder_is_not_computed_again(finished, config, cache_dir):
         raise AssertionError("computed again")
 
     [outcome] = run(config, folder.parent, cache_dir, track=fail)
-    assert outcome.audio_seconds == 0
+    assert outcome.timing.audio_seconds == 0
     assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
 
 
@@ -426,9 +426,7 @@ def test_passes_cover_every_frame_in_few_shapes_with_one_batch_to_fill(encoder, 
     passes = plan_passes(
         encoder.config,
         num_samples,
-        window_samples=32_001,
-        overlap_samples=6_400,
-        batch_size=batch_size,
+        WindowPlan(window_samples=32_001, overlap_samples=6_400, batch_size=batch_size),
     )
     frames = np.zeros(len(num_samples), int)
     open_clips = set()

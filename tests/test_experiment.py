@@ -38,7 +38,7 @@ def experiment(tmp_path_factory):
     config.corpus.audio_dir = os.environ["JAXEMO_RAVDESS"]
     return prepare_experiment(
         config,
-        sample_rate_hz=16_000,
+        sample_rates_hz=(16_000,),
         num_seeds=2,
         cache_dir=tmp_path_factory.mktemp("cache"),
         progress=SILENT,
@@ -82,7 +82,7 @@ def test_the_corpus_hash_does_not_depend_on_where_the_files_lie(experiment, tmp_
     config.corpus.audio_dir = str(elsewhere)
     again = prepare_experiment(
         config,
-        sample_rate_hz=16_000,
+        sample_rates_hz=(16_000,),
         num_seeds=1,
         cache_dir=experiment.cache_dir,
         progress=SILENT,

@@ -14,7 +14,8 @@ from jaxemo.data.clip_store import UnusableFiles
 from jaxemo.data.corpora.folder import read_folder
 from jaxemo.data.progress import Progress
 from jaxemo.distances.frechet import covariance
-from jaxemo.embedding import clip_sets
+from jaxemo.embedding.sets import embed_clip_set
+from jaxemo.embedding.stream import Settings
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies.folders import FolderQuestion, compare_folders
@@ -166,7 +167,7 @@ def test_clips_of_any_length_give_the_statistics_of_each_alone():
     encoder = load_encoder(ENCODER)
     random = np.random.default_rng(0)
     clips = [random.normal(size=n).astype(np.float32) for n in (9000, 700, 8999, 400, 4000)]
-    found = clip_sets.embed_clip_set(
+    found = embed_clip_set(
         encoder, clips.__getitem__, num_samples=np.array([c.size for c in clips]), max_frames=10_000
     )
     alone = [
@@ -184,13 +185,15 @@ def test_clips_of_any_length_give_the_statistics_of_each_alone():
     )
 
 
-def test_frames_of_long_clips_are_those_of_their_windows(monkeypatch):
-    monkeypatch.setattr(clip_sets, "WINDOW_SECONDS", 1.0)
-    monkeypatch.setattr(clip_sets, "OVERLAP_SECONDS", 0.2)
+def test_frames_of_long_clips_are_those_of_their_windows():
     encoder = load_encoder(ENCODER)
     clip = standardise(np.random.default_rng(0).normal(size=40_000).astype(np.float32))
-    found = clip_sets.embed_clip_set(
-        encoder, lambda _: clip, num_samples=np.array([clip.size]), max_frames=10_000
+    found = embed_clip_set(
+        encoder,
+        lambda _: clip,
+        num_samples=np.array([clip.size]),
+        max_frames=10_000,
+        settings=Settings(batch_size=8, window_seconds=1.0, overlap_seconds=0.2),
     )
     pieces = encode_windows(encoder, clip, window_samples=16_000, overlap_samples=3200)
     frames = np.concatenate([piece.hidden_states for piece in pieces], axis=1)
@@ -202,9 +205,7 @@ def test_a_sample_of_frames_has_its_size_and_is_drawn_again_alike():
     encoder = load_encoder(ENCODER)
     clips = np.random.default_rng(0).normal(size=(3, 8000)).astype(np.float32)
     found = [
-        clip_sets.embed_clip_set(
-            encoder, clips.__getitem__, num_samples=np.full(3, 8000), max_frames=20
-        )
+        embed_clip_set(encoder, clips.__getitem__, num_samples=np.full(3, 8000), max_frames=20)
         for _ in range(2)
     ]
     assert found[0].frames.shape == (4, 20, encoder.config.hidden_size)

@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from jaxemo.analysis.emotion_bias import Design
 from jaxemo.distances.frechet import frechet_distance
 from jaxemo.distances.kernel import kernel_distance, permutation_p_value
-from jaxemo.embedding.frame_sample import FrameSample
+from jaxemo.embedding.frames import FrameSample
 from jaxemo.studies.similarity import samples as similarity_samples
 from jaxemo.studies.similarity.bias import bias_rows, bias_tests, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import Cells
@@ -43,11 +43,14 @@ def frames(cells):
     values += (design.domain * (1 + design.emotion))[:, None, None] * [1.0, 0, 0, 0, 0]
     mask = np.ones(values.shape[1:3], bool)
     mask[::4, -1] = False
-    return FrameSample(values.astype(np.float32), mask)
+    clips = values.astype(np.float32).transpose(1, 2, 0, 3)  # n K L D
+    return FrameSample(
+        [clip[kept] for clip, kept in zip(clips, mask, strict=True)], per_clip=FRAMES
+    )
 
 
 def rows_of(frames, clips, layer=0):
-    return frames.values[layer][clips][frames.mask[clips]]
+    return frames.layer(layer)[clips][frames.mask[clips]]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +68,7 @@ def one(found, **wanted):
 
 
 def test_kernel_rows_are_kernel_distances_under_one_bandwidth(found, cells, frames):
-    everything = frames.values[0][frames.mask]
+    everything = frames.layer(0)[frames.mask]
     key = jax.random.fold_in(jax.random.key(0), similarity_samples._KERNEL)
     bandwidth = similarity_samples.median_bandwidth(key, everything, max_rows=500)
     for comparison in ("cross_domain", "null_speech", "null_music"):

@@ -7,7 +7,9 @@ def get_config(argument="speech"):
     config = default_config()
     config.encoders = ("acoustic", f"untrained/{argument}")
     config.corpus.clips_per_cell = 1
-    config.audio.crop_seconds = 0.6
+    config.audio.excerpt = "middle"
+    config.audio.crop_seconds = config.similarity.crop_seconds = 0.6
+    config.audio.trim_silence_db = config.similarity.trim_silence_db
     config.folds.num_folds = 3
     config.layers.num_seeds = 2
     config.transfer.methods = ("weighted_sum", "lora")

@@ -19,6 +19,7 @@ from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
+from jaxemo.studies.sources import in_words
 from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
 from jaxemo.studies.train import train_model
 from jaxemo.training.logs import CurveLog
@@ -110,7 +111,7 @@ def _prepare(arguments: Arguments) -> None:
     workdir = _make_workdir(arguments)
     experiment = prepare_experiment(
         arguments.config,
-        sample_rate_hz=16_000,
+        sample_rates_hz=(16_000,),
         num_seeds=1,
         cache_dir=_cache_dir(arguments),
         progress=console(),
@@ -182,10 +183,9 @@ def _embed(arguments: Arguments) -> None:
         provenance=environment(arguments.config),
     )
     for outcome in outcomes:
-        speed = outcome.audio_seconds / outcome.wall_seconds
+        timing = None if outcome.timing.num_clips == 0 else outcome.timing
         print(
-            f"{outcome.encoder}: {outcome.num_clips} clips, {outcome.audio_seconds:.1f} s of audio in "
-            f"{outcome.wall_seconds:.1f} s ({speed:.1f} a second), {outcome.num_shapes} shapes, "
+            f"{outcome.encoder}: {in_words(timing, outcome.num_clips)}, {outcome.num_shapes} shapes, "
             f"{100 * outcome.padding:.1f} % padding"
         )
         for path in sorted(outcome.folder.iterdir()):

@@ -5,6 +5,7 @@ clip that an encoder can take or raises `UnusableAudio` with the reason; it neve
 NaN or half a file. Whether such a file stops a run or is left out is decided in `clip_store.py`.
 """
 
+import enum
 import io
 import os
 from collections.abc import Sequence
@@ -57,6 +58,14 @@ class UnusableAudio(ValueError):
         return type(self), (self.path, self.reason)
 
 
+class Recording(NamedTuple):
+    """A decoded file: its samples, channels averaged, at its own rate."""
+
+    path: str
+    samples: Float32[np.ndarray, " N"]
+    sample_rate_hz: int
+
+
 class PaddedBatch(NamedTuple):
     """Clips of different length in one array; row b is zero from sample num_samples[b] on."""
 
@@ -93,18 +102,39 @@ def read_waveform(path: str | os.PathLike, *, sample_rate_hz: int) -> Float32[np
         silent (peak deviation from its mean below `SILENCE_PEAK`).
       ValueError: `sample_rate_hz` is not positive.
     """
+    return resampled(decode(read_content(path), path), sample_rate_hz=sample_rate_hz)
+
+
+def decode(content: bytes, path: str | os.PathLike) -> Recording:
+    """The bytes of a wav, flac, mp3 or ogg file as mono samples at the file's own rate.
+
+    Raises:
+      UnusableAudio: They are corrupt, truncated, hold no samples, or NaN or infinite ones.
+    """
+    try:
+        mono, rate_hz = _decode(content)
+        _check_finite(mono)
+    except _Fault as fault:
+        raise UnusableAudio(os.fspath(path), str(fault)) from fault.__cause__
+    return Recording(os.fspath(path), mono, rate_hz)
+
+
+def resampled(recording: Recording, *, sample_rate_hz: int) -> Float32[np.ndarray, " N"]:
+    """The recording at another rate, if an encoder can take it; see `read_waveform`.
+
+    Raises:
+      UnusableAudio: It is too short, silent, or overflows.
+      ValueError: `sample_rate_hz` is not positive.
+    """
     if sample_rate_hz <= 0:
         raise ValueError(f"sample_rate_hz is {sample_rate_hz}; expected a rate such as 16000.")
-    content = read_content(path)
     try:
-        mono, source_rate_hz = _decode(content)
-        _check_finite(mono)
-        waveform = _resample(mono, source_rate_hz, sample_rate_hz)
+        waveform = _resample(recording.samples, recording.sample_rate_hz, sample_rate_hz)
         _check_finite(waveform)  # Samples near the float32 limit overflow in the filter.
         _check_length(waveform.size, sample_rate_hz)
         _check_audible(waveform)
     except _Fault as fault:
-        raise UnusableAudio(os.fspath(path), str(fault)) from fault.__cause__
+        raise UnusableAudio(recording.path, str(fault)) from fault.__cause__
     return waveform
 
 
@@ -171,21 +201,51 @@ def trim_silence(
     return waveform[first:last]
 
 
-def excerpt(
-    waveform: Float32[np.ndarray, " N"],
-    *,
-    crop_seconds: float,
-    trim_silence_db: float,
-    sample_rate_hz: int,
-) -> Float32[np.ndarray, " M"]:
-    """What of a clip is looked at: the middle `crop_seconds` of what `trim_silence` leaves."""
-    trimmed = trim_silence(waveform, threshold_db=trim_silence_db, sample_rate_hz=sample_rate_hz)
-    return centre_crop(trimmed, num_samples=crop_samples(crop_seconds, sample_rate_hz))
+class Extent(enum.Enum):
+    """How much of a clip is looked at.
+
+    RANDOM is the whole clip, of which training draws a stretch anew in every step.
+    """
+
+    WHOLE = "whole"
+    MIDDLE = "middle"
+    RANDOM = "random"
 
 
-def crop_samples(crop_seconds: float, sample_rate_hz: int) -> int:
-    """Length of a crop in samples."""
-    return round(crop_seconds * sample_rate_hz)
+class Excerpt(NamedTuple):
+    """What of a clip is looked at: its middle, or all of it, once its quiet edges are gone.
+
+    Attributes:
+      extent: Whole clips, their middle, or whole clips with random crops in training.
+      crop_seconds: Length of a crop; of no account for whole clips.
+      trim_silence_db: Edges this far below the clip's loudest 20 ms are cut first; 0 cuts nothing.
+    """
+
+    extent: Extent
+    crop_seconds: float = 0.0
+    trim_silence_db: float = 0.0
+
+    def cut(
+        self, waveform: Float32[np.ndarray, " N"], *, sample_rate_hz: int
+    ) -> Float32[np.ndarray, " M"]:
+        """The part of the clip that an encoder is given."""
+        kept = trim_silence(
+            waveform, threshold_db=self.trim_silence_db, sample_rate_hz=sample_rate_hz
+        )
+        longest = self.longest_samples(sample_rate_hz)
+        return kept if longest is None else centre_crop(kept, num_samples=longest)
+
+    def longest_samples(self, sample_rate_hz: int) -> int | None:
+        """Most samples that an excerpt has; None where clips are whole."""
+        if self.extent is not Extent.MIDDLE:
+            return None
+        return round(self.crop_seconds * sample_rate_hz)
+
+    def identity(self) -> dict[str, str | float]:
+        """What decides which samples an encoder is given, for keys and descriptions."""
+        cropped = {"crop_seconds": self.crop_seconds} if self.extent is Extent.MIDDLE else {}
+        extent = Extent.WHOLE if self.extent is Extent.RANDOM else self.extent
+        return {"extent": extent.value, **cropped, "trim_silence_db": self.trim_silence_db}
 
 
 def pad_batch(

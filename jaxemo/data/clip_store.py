@@ -7,35 +7,45 @@ then renamed: a run that is killed loses at most one shard, and runs at the same
 """
 
 import enum
+import functools
 import hashlib
-import logging
 import os
-import time
-import uuid
-import zlib
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
-from jaxemo.data.audio import LeftOut, UnusableAudio, read_content, read_waveform
+from jaxemo.data.audio import (
+    LeftOut,
+    Recording,
+    UnusableAudio,
+    decode,
+    read_content,
+    resampled,
+)
+from jaxemo.data.clip_shards import (
+    CachedClip,
+    DecodedClip,
+    checksum,
+    fills_a_shard,
+    read_shard,
+    read_shards,
+    remove_stale_files,
+    write_shard,
+)
 from jaxemo.data.corpora.corpus import Utterance
+from jaxemo.data.files import DigestIndex, FileState, file_state
 
 # Raise it whenever `read_waveform` returns other samples or finds other faults than before.
 DECODER_VERSION = 1
-# A shard is written when it has either; the second bounds memory where clips are long.
-SHARD_CLIPS = 256
-SHARD_BYTES = 128 << 20
 # libsndfile, soxr and hashlib work outside the interpreter lock, so threads are enough.
 _NUM_THREADS = min(8, os.cpu_count() or 1)
-_STALE_AFTER_S = 24 * 3600
-
-_log = logging.getLogger(__name__)
 
 
 class UnusablePolicy(enum.Enum):
@@ -62,17 +72,6 @@ class CorruptCacheError(RuntimeError):
     """A cached clip is not what was written."""
 
 
-class _Clip(NamedTuple):
-    """One row of a shard; `waveforms[row]` stays on disk until it is asked for."""
-
-    waveforms: Any  # pyarrow.ChunkedArray; pyarrow is imported late
-    row: int
-    num_samples: int
-    reason: str
-    checksum: int
-    shard: Path
-
-
 @dataclass(frozen=True, eq=False)
 class ClipStore:
     """The audio of a list of clips, at one rate.
@@ -94,7 +93,7 @@ class ClipStore:
     left_out: tuple[LeftOut, ...]
     num_decoded: int
     num_cached: int
-    _clips: dict[str, _Clip]
+    _clips: dict[str, CachedClip]
     _verified: set[str]
 
     def __len__(self) -> int:
@@ -124,7 +123,7 @@ class ClipStore:
         clip = self._clips[digest]
         waveform = clip.waveforms[clip.row].values.to_numpy(zero_copy_only=True)
         if digest not in self._verified:
-            if _checksum(digest, clip.reason, waveform) != clip.checksum:
+            if checksum(digest, clip.reason, waveform) != clip.checksum:
                 raise CorruptCacheError(
                     f"{clip.shard} is damaged (found at {self.utterances[index].path}). "
                     "Delete it; the next run decodes its clips again."
@@ -149,31 +148,69 @@ def open_clip_store(
     cache_dir: str | os.PathLike,
     progress: Callable[[int, int], None] | None = None,
 ) -> ClipStore:
-    """Decodes what the cache lacks and opens the store of all clips, unusable ones included.
+    """`open_clip_stores` at a single rate."""
+    stores = open_clip_stores(
+        utterances, sample_rates_hz=(sample_rate_hz,), cache_dir=cache_dir, progress=progress
+    )
+    return stores[sample_rate_hz]
+
+
+def open_clip_stores(
+    utterances: Sequence[Utterance],
+    *,
+    sample_rates_hz: Sequence[int],
+    cache_dir: str | os.PathLike,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[int, ClipStore]:
+    """Decodes what the cache lacks and opens the stores of all clips, unusable ones included.
+
+    A file is read once for all rates, and not at all where its size, time of change and inode are
+    those of the last time and its content is in the cache at every rate.
 
     Args:
       utterances: The clips.
-      sample_rate_hz: Rate to resample to; each rate has a cache folder of its own.
+      sample_rates_hz: Rates to resample to; each has a cache folder of its own.
       cache_dir: Folder for caches, made if need be. Shards that are found damaged are replaced.
-      progress: Called with (decoded, to decode) after each file; not at all if none is decoded.
+      progress: Called with (read, to read) after each file; not at all if none is read.
 
     Returns:
-      A store with one entry a clip, of which `usable` have a waveform; see `apply_policy`.
+      For each rate a store with one entry per clip, of which `usable` have a waveform; see
+      `apply_policy`.
     """
-    if sample_rate_hz <= 0:
-        raise ValueError(f"sample_rate_hz is {sample_rate_hz}; expected a rate such as 16000.")
-    folder = Path(cache_dir).expanduser() / f"clips-v{DECODER_VERSION}-{sample_rate_hz}hz"
-    folder.mkdir(parents=True, exist_ok=True)
-    _remove_stale_files(folder)
-    digests, unreadable = _digest_files([row.path for row in utterances])
-    clips = _read_shards(folder)
-    path_of = {digest: row.path for row, digest in zip(utterances, digests, strict=True) if digest}
-    missing = [(digest, path) for digest, path in path_of.items() if digest not in clips]
-    for shard in _write_shards(
-        folder, _decode_files(missing, sample_rate_hz=sample_rate_hz, progress=progress)
-    ):
-        clips |= _read_shard(shard)
+    if wrong := [rate for rate in sample_rates_hz if rate <= 0]:
+        raise ValueError(f"sample_rate_hz is {wrong[0]}; expected a rate such as 16000.")
+    cache_dir = Path(cache_dir).expanduser()
+    caches = {rate: _open_cache(cache_dir, rate) for rate in sample_rates_hz}
+    index = DigestIndex(cache_dir / "files.sqlite")
+    paths = list(dict.fromkeys(row.path for row in utterances))
+    digest_of = index.lookup(paths)
+    cached = {rate: set(cache.clips) for rate, cache in caches.items()}
+    to_read = [
+        path
+        for path in paths
+        if any(digest_of.get(path, "") not in digests for digests in cached.values())
+    ]
+    unreadable: dict[str, str] = {}
+    for files in _read_files(to_read, caches, progress=progress):
+        digest_of |= {file.path: file.digest for file in files}
+        unreadable |= {file.path: file.reason for file in files if file.reason}
+        index.record((file.path, file.state, file.digest) for file in files if file.state)
+    digests = tuple(digest_of[row.path] for row in utterances)
+    return {
+        rate: _store(utterances, digests, unreadable, cache, cached=cached[rate])
+        for rate, cache in caches.items()
+    }
 
+
+def _store(
+    utterances: Sequence[Utterance],
+    digests: tuple[str, ...],
+    unreadable: dict[str, str],
+    cache: "_Cache",
+    *,
+    cached: set[str],
+) -> ClipStore:
+    clips = {digest: cache.clips[digest] for digest in digests if digest}
     found = [clips.get(digest) for digest in digests]
     reasons = {
         row.path: unreadable[row.path] if clip is None else clip.reason
@@ -181,13 +218,13 @@ def open_clip_store(
     }
     return ClipStore(
         utterances=tuple(utterances),
-        sample_rate_hz=sample_rate_hz,
+        sample_rate_hz=cache.sample_rate_hz,
         digests=digests,
         num_samples=np.array([clip.num_samples if clip else 0 for clip in found], np.int64),
         left_out=tuple(LeftOut(path, reason) for path, reason in reasons.items() if reason),
-        num_decoded=len(missing),
-        num_cached=len(path_of) - len(missing),
-        _clips={digest: clips[digest] for digest in path_of},
+        num_decoded=len(clips.keys() - cached),
+        num_cached=len(clips.keys() & cached),
+        _clips=clips,
         _verified=set(),
     )
 
@@ -204,50 +241,101 @@ def apply_policy(store: ClipStore, *, policy: UnusablePolicy) -> ClipStore:
     return store.select(usable)
 
 
-# Decoding ------------------------------------------------------------------------------------
+# Reading and decoding ------------------------------------------------------------------------
 
 
-class _Decoded(NamedTuple):
+class _File(NamedTuple):
+    """A file that was read; `state` is None where it may have changed while it was."""
+
+    path: str
+    state: FileState | None
     digest: str
     reason: str
-    waveform: Float32[np.ndarray, " N"]
+    decoded: dict[int, DecodedClip]
 
 
-def _digest_files(paths: Sequence[str]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """SHA-256 of each file, "" if unreadable; and the reasons of the unreadable, by path."""
+@dataclass(frozen=True, eq=False)
+class _Cache:
+    """The cached clips at one rate, and those that this process is about to add."""
 
-    def digest(path: str) -> tuple[str, str]:
-        try:
-            return hashlib.sha256(read_content(path)).hexdigest(), ""
-        except UnusableAudio as fault:
-            return "", fault.reason
+    folder: Path
+    sample_rate_hz: int
+    clips: dict[str, CachedClip]
+    claimed: set[str]
+    lock: threading.Lock
 
-    with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        results = list(_in_order(pool, digest, paths))
-    unreadable = {path: reason for path, (_, reason) in zip(paths, results, strict=True) if reason}
-    return tuple(digest for digest, _ in results), unreadable
+    def claim(self, digest: str) -> bool:
+        """Whether the caller is the first to decode this content."""
+        with self.lock:
+            first = digest not in self.clips and digest not in self.claimed
+            self.claimed.add(digest)
+        return first
 
 
-def _decode_files(
-    missing: Sequence[tuple[str, str]],
+def _open_cache(cache_dir: Path, sample_rate_hz: int) -> _Cache:
+    folder = cache_dir / f"clips-v{DECODER_VERSION}-{sample_rate_hz}hz"
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_stale_files(folder)
+    return _Cache(folder, sample_rate_hz, read_shards(folder), set(), threading.Lock())
+
+
+def _read_files(
+    paths: Sequence[str],
+    caches: dict[int, _Cache],
     *,
-    sample_rate_hz: int,
     progress: Callable[[int, int], None] | None,
-) -> Iterator[_Decoded]:
-    """Decodes (digest, path) pairs in order; a fault gives its reason and no samples."""
-
-    def decode(item: tuple[str, str]) -> _Decoded:
-        digest, path = item
-        try:
-            return _Decoded(digest, "", read_waveform(path, sample_rate_hz=sample_rate_hz))
-        except UnusableAudio as fault:
-            return _Decoded(digest, fault.reason, np.zeros(0, np.float32))
-
+) -> Iterator[list[_File]]:
+    """Reads files in order; gives them in groups whose contents are in the caches by then."""
+    waiting: list[_File] = []
+    rows: dict[int, list[DecodedClip]] = {rate: [] for rate in caches}
     with ThreadPoolExecutor(_NUM_THREADS) as pool:
-        for done, decoded in enumerate(_in_order(pool, decode, missing), start=1):
+        files = _in_order(pool, functools.partial(_read_file, caches=caches), paths)
+        for done, file in enumerate(files, start=1):
             if progress:
-                progress(done, len(missing))
-            yield decoded
+                progress(done, len(paths))
+            waiting.append(file)
+            for rate, decoded in file.decoded.items():
+                rows[rate].append(decoded)
+            if any(map(fills_a_shard, rows.values())):
+                _write_rows(rows, caches)
+                yield waiting
+                waiting = []
+    _write_rows(rows, caches)
+    yield waiting
+
+
+def _read_file(path: str, caches: dict[int, _Cache]) -> _File:
+    """Digest of a file, and its waveform at the rates whose cache lacks it; read once for all."""
+    before = file_state(path)
+    try:
+        content = read_content(path)
+    except UnusableAudio as fault:
+        return _File(path, None, "", fault.reason, {})
+    digest = hashlib.sha256(content).hexdigest()
+    wanted = [rate for rate, cache in caches.items() if cache.claim(digest)]
+    state = before if before == file_state(path) else None
+    return _File(path, state, digest, "", _decode_at(content, path, digest, wanted))
+
+
+def _decode_at(
+    content: bytes, path: str, digest: str, sample_rates_hz: Sequence[int]
+) -> dict[int, DecodedClip]:
+    """The content at each rate; a fault gives its reason and no samples."""
+    if not sample_rates_hz:
+        return {}
+    nothing = np.zeros(0, np.float32)
+    try:
+        recording = decode(content, path)
+    except UnusableAudio as fault:
+        return {rate: DecodedClip(digest, fault.reason, nothing) for rate in sample_rates_hz}
+    return {rate: _decoded_at(recording, digest, rate) for rate in sample_rates_hz}
+
+
+def _decoded_at(recording: Recording, digest: str, sample_rate_hz: int) -> DecodedClip:
+    try:
+        return DecodedClip(digest, "", resampled(recording, sample_rate_hz=sample_rate_hz))
+    except UnusableAudio as fault:
+        return DecodedClip(digest, fault.reason, np.zeros(0, np.float32))
 
 
 def _in_order(pool: Executor, function: Callable, items: Iterable) -> Iterator:
@@ -261,96 +349,10 @@ def _in_order(pool: Executor, function: Callable, items: Iterable) -> Iterator:
         yield pending.popleft().result()
 
 
-# Shards --------------------------------------------------------------------------------------
-
-
-def _write_shards(folder: Path, clips: Iterable[_Decoded]) -> Iterator[Path]:
-    rows: list[_Decoded] = []
-    for clip in clips:
-        rows.append(clip)
-        if len(rows) >= SHARD_CLIPS or sum(row.waveform.nbytes for row in rows) >= SHARD_BYTES:
-            yield _write_shard(folder, rows)
-            rows = []
-    if rows:
-        yield _write_shard(folder, rows)
-
-
-def _write_shard(folder: Path, rows: Sequence[_Decoded]) -> Path:
-    """Writes one shard, named after the clips in it, whole or not at all."""
-    import datasets
-    import pyarrow
-
-    features = datasets.Features(
-        digest=datasets.Value("string"),
-        reason=datasets.Value("string"),
-        # 64-bit offsets: 32 bits end at 25 hours of 24 kHz audio.
-        waveform=datasets.LargeList(datasets.Value("float32")),
-        checksum=datasets.Value("uint32"),
-    )
-    columns = {
-        "digest": [row.digest for row in rows],
-        "reason": [row.reason for row in rows],
-        "waveform": pyarrow.LargeListArray.from_arrays(
-            np.cumsum([0, *(row.waveform.size for row in rows)]),
-            np.concatenate([row.waveform for row in rows]),
-        ),
-        "checksum": [_checksum(*row) for row in rows],
-    }
-    name = hashlib.sha256("".join(row.digest for row in rows).encode()).hexdigest()[:16]
-    shard = folder / f"{name}.arrow"
-    unfinished = folder / f"{name}.{uuid.uuid4().hex}.tmp"
-    try:
-        table = pyarrow.table(columns, schema=features.arrow_schema)
-        with (
-            pyarrow.OSFile(str(unfinished), "wb") as file,
-            pyarrow.ipc.new_stream(file, table.schema) as writer,
-        ):
-            writer.write_table(table)
-        os.replace(unfinished, shard)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    return shard
-
-
-def _read_shards(folder: Path) -> dict[str, _Clip]:
-    """Everything in the cache by digest. Damaged shards are deleted, to be made again."""
-    clips: dict[str, _Clip] = {}
-    for shard in sorted(folder.glob("*.arrow")):
-        try:
-            clips |= _read_shard(shard)
-        except Exception as error:
-            # Bytes out of place in the header make pyarrow and datasets raise errors of any type.
-            _log.warning("cache shard %s is damaged and will be made again: %s", shard, error)
-            shard.unlink(missing_ok=True)
-    return clips
-
-
-def _read_shard(shard: Path) -> dict[str, _Clip]:
-    """The rows of a memory-mapped shard; its samples are not read."""
-    import datasets
-
-    table = datasets.Dataset.from_file(str(shard)).data.table
-    # Wrong offsets would otherwise point outside the file. This reads no samples.
-    table.validate(full=True)
-    waveforms = table["waveform"]
-    lengths = [n for chunk in waveforms.chunks for n in chunk.value_lengths().to_pylist()]
-    digests, reasons, checksums = (
-        table[name].to_pylist() for name in ("digest", "reason", "checksum")
-    )
-    if any((length == 0) != bool(reason) for length, reason in zip(lengths, reasons, strict=True)):
-        raise ValueError("rows must have either samples or a reason for having none")
-    return {
-        digest: _Clip(waveforms, row, lengths[row], reasons[row], checksums[row], shard)
-        for row, digest in enumerate(digests)
-    }
-
-
-def _checksum(digest: str, reason: str, waveform: Float32[np.ndarray, " N"]) -> int:
-    return zlib.crc32(waveform, zlib.crc32(f"{digest} {reason}".encode()))
-
-
-def _remove_stale_files(folder: Path) -> None:
-    # What a killed run was writing. Younger ones may belong to a run that is going on.
-    for unfinished in folder.glob("*.tmp"):
-        if time.time() - unfinished.stat().st_mtime > _STALE_AFTER_S:
-            unfinished.unlink(missing_ok=True)
+def _write_rows(rows: dict[int, list[DecodedClip]], caches: dict[int, _Cache]) -> None:
+    """Moves what was decoded into the caches."""
+    for rate, decoded in rows.items():
+        if decoded:
+            shard = write_shard(caches[rate].folder, decoded)
+            caches[rate].clips.update(read_shard(shard))
+            decoded.clear()

@@ -56,7 +56,7 @@ def clip_scores(
     reference: Reference,
     hidden_states: Float[Array, "L B T D"],
     frame_mask: Bool[AnyArray, "B T"],
-) -> Float64[np.ndarray, "B L"]:
+) -> Float64[Array, "B L"]:
     """Mean over a clip's valid frames of the frames' scores: a squared Mahalanobis distance.
 
     score = sum_t (x_t - mean)^T (C + r I)^-1 (x_t - mean) / (T e),   r and e as in `make_reference`
@@ -67,7 +67,7 @@ def clip_scores(
       for finding what does not belong).
     """
     with jax.enable_x64(True):
-        return np.asarray(_clip_scores(reference, hidden_states, frame_mask))
+        return _clip_scores(reference, hidden_states, frame_mask)
 
 
 @jax.jit

@@ -26,7 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxemo.data.files import written_whole
+from jaxemo.embedding.collectors import pooled_windows
+from jaxemo.embedding.passes import Encoded
+from jaxemo.embedding.plan import Pass
 
 POOLED, FRAMES = "pooled.npy", "frames.npy"
 CLIPS, ABOUT, PROGRESS = "clips.parquet", "about.json", "progress.json"
@@ -129,6 +134,57 @@ class EmbeddingWriter:
     def _close(self) -> None:
         for file in self._files.values():
             file.close()
+
+
+class FolderFiles:
+    """The collector that fills a folder: every pass is kept, clips may be open between two.
+
+    A clip's pooled row is the mean over all its windows.
+    """
+
+    def __init__(
+        self,
+        writer: EmbeddingWriter,
+        *,
+        first_frame: Int[np.ndarray, " n"],
+        with_frames: bool,
+        passes_done: int,
+    ) -> None:
+        """Args:
+        writer: Of the folder.
+        first_frame: The row of `frames.npy` that each clip's first frame has.
+        with_frames: Whether frames are kept beside their means.
+        passes_done: Passes that were committed before.
+        """
+        self._writer = writer
+        self._first_frame = first_frame
+        self._with_frames = with_frames
+        self._passes_done = passes_done
+        self._totals: dict[int, np.ndarray] = {}
+
+    def missing(self) -> Bool[np.ndarray, " n"]:
+        """All clips: what is done already is known by pass."""
+        return np.ones(len(self._first_frame), bool)
+
+    def reduce(self, encoded: Encoded) -> tuple[Array, Array | None]:
+        return pooled_windows(encoded), encoded.hidden_states if self._with_frames else None
+
+    def add(self, step: Pass, reduced: tuple[np.ndarray, np.ndarray | None]) -> None:
+        means, hidden_states = np.asarray(reduced[0], np.float64), reduced[1]
+        for place, (clip, window) in enumerate(step.rows):
+            total = self._totals.pop(clip, 0.0) + means[place] * window.num_frames
+            if hidden_states is not None:
+                frames = np.asarray(hidden_states)[:, place, window.given].transpose(1, 0, 2)
+                self._writer.write_frames(int(self._first_frame[clip]) + window.first_frame, frames)
+            if window.first_frame + window.num_frames == step.clip_frames[place]:
+                self._writer.write_pooled(clip, total / step.clip_frames[place])
+            else:
+                self._totals[clip] = total
+        self._passes_done += 1
+
+    def commit(self) -> None:
+        """Flushes the rows, then notes how many passes are done."""
+        self._writer.commit(self._passes_done)
 
 
 def start(folder: Path, about: dict[str, Any]) -> None:
@@ -236,10 +292,5 @@ def _write_clips(folder: Path, columns: dict[str, Any]) -> None:
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(content, file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    with written_whole(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")

@@ -1,159 +1,287 @@
-"""Which clips go through an encoder together: few shapes, little padding, no clip cut short.
+"""The one place where audio meets an encoder outside training.
 
-Every clip becomes one or more windows; every pass is one batch of windows of one width. The order is
-fixed by the clips' lengths, so that a run which was stopped finds its place again.
+Passes (`plan.py`) are loaded ahead in threads, run over the devices of a mesh, and handed to
+collectors (`collectors.py`, `files.py`), which reduce a batch on the device and take the result to
+the host while the next batch is computed.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Float32
 
 from jaxemo.data.audio import standardise
-from jaxemo.data.buckets import MAX_BUCKETS, assign_buckets, choose_buckets
-from jaxemo.embedding.corpus_pass import Waveforms
+from jaxemo.embedding.plan import Pass
+from jaxemo.models.encoder import StemOutput
+from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.pretrained import Encoder, Normalisation
-from jaxemo.models.windows import (
-    Clip,
-    FrameGrid,
-    Window,
-    clip_moments,
-    cut_windows,
-    plan_windows,
-)
+from jaxemo.models.windows import Clip, WindowBatch, clip_moments, cut_windows
 
-# Windows of long clips fill batches across clips; every so many batches no clip is left open.
-_BATCHES_A_GROUP = 4
+Waveforms = Callable[[int], Float32[np.ndarray, " N"]]
+Track = Callable[[Iterable, str, int], Iterable]
+
+# What a killed run loses at most, beside the passes that it was in.
+SECONDS_BETWEEN_COMMITS = 5.0
+_LOADING_THREADS = 2
+_PASSES_AHEAD = 2
 
 
-class Row(NamedTuple):
-    """One row of a forward pass: a window of a clip, or a whole clip as its only window."""
+def untracked(items: Iterable, description: str, total: int) -> Iterable:
+    """The `Track` that reports nothing."""
+    del description, total
+    return items
 
-    clip: int
-    window: Window
 
-
-class Pass(NamedTuple):
-    """One forward pass.
+class Network(NamedTuple):
+    """What clips are put through: an encoder as it is, or adapted.
 
     Attributes:
-      width: Samples that every row is padded to.
-      rows: At most a batch.
-      closes_clips: No clip of it goes on in the next pass.
-      in_windows: Its clips are longer than a window.
+      encoder: Its sizes, rate and normalisation; its parameters may be among `params`.
+      params: First argument of `forward`.
+      forward: (params, waveform, num_samples, moments) -> (stem, hidden states).
     """
 
-    width: int
-    rows: tuple[Row, ...]
-    closes_clips: bool = True
-    in_windows: bool = False
+    encoder: Encoder
+    params: Any
+    forward: Callable[..., tuple[StemOutput, Float[Array, "M B T D"]]]
 
 
 class Encoded(NamedTuple):
-    """What a pass gives; `given` is True on the frames that its windows give, each clip's once in all."""
+    """One batch, still on the devices.
+
+    Attributes:
+      step: The pass that it is of.
+      stem: Of every row, rows that only fill the batch included.
+      hidden_states: Likewise.
+      given: True on the frames that the pass's windows give, each clip's once in all passes.
+    """
 
     step: Pass
+    stem: StemOutput
     hidden_states: Float[Array, "M B T D"]
     given: Bool[np.ndarray, "B T"]
 
 
-def plan_passes(
-    config: FrameGrid,
-    num_samples: Int[np.ndarray, " n"],
+@runtime_checkable
+class Collector(Protocol):
+    """Makes something of a stream of encoded batches."""
+
+    def missing(self) -> Bool[np.ndarray, " n"]:
+        """The clips that it has to see."""
+        ...
+
+    def reduce(self, encoded: Encoded) -> Any:
+        """What it wants of a batch, as device arrays; dispatched, not waited for."""
+        ...
+
+    def add(self, step: Pass, reduced: Any) -> None:
+        """Takes what `reduce` gave, on the host by now, in the order of the passes."""
+        ...
+
+    def commit(self) -> None:
+        """Makes safe what was added; no clip is open."""
+        ...
+
+
+class Timing(NamedTuple):
+    """How a stream went.
+
+    Attributes:
+      num_clips: That went through the network.
+      audio_seconds: Their length, without padding.
+      wall_seconds: Compilation included.
+      device_wait: Share of the time from the first batch on in which the devices had nothing to do.
+    """
+
+    num_clips: int
+    audio_seconds: float
+    wall_seconds: float
+    device_wait: float
+
+
+def row_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """A mesh of one axis, over which the rows of a batch lie; this process's devices where None."""
+    devices = jax.local_devices() if devices is None else devices
+    # Auto axes: under Explicit ones (jax's default since 0.7) contracting a sharded axis raises.
+    return jax.make_mesh(
+        (len(devices),), ("data",), axis_types=(AxisType.Auto,), devices=list(devices)
+    )
+
+
+# The jitted function holds the module alone, so an encoder's weights go when it does.
+_forwards: weakref.WeakKeyDictionary[Encoder, Callable] = weakref.WeakKeyDictionary()
+
+
+def plain_network(encoder: Encoder) -> Network:
+    """The encoder as it was loaded; compiled once for each width, however often it is asked for."""
+    if encoder not in _forwards:
+        _forwards[encoder] = jax.jit(functools.partial(_forward, encoder.module))
+    return Network(encoder, encoder.params, _forwards[encoder])
+
+
+def _forward(module, params, waveform, num_samples, moments):
+    variables = {"params": params}
+    stem = module.apply(variables, waveform, num_samples, moments, method="stem")
+    return stem, module.apply(variables, *stem, method="contextualise")
+
+
+def run_passes(
+    network: Network,
+    passes: Sequence[Pass],
+    waveforms: Waveforms,
+    collectors: Sequence[Collector],
     *,
-    window_samples: int,
-    overlap_samples: int,
+    mesh: Mesh,
     batch_size: int,
-) -> list[Pass]:
-    """The forward passes over a corpus, in at most `MAX_BUCKETS` shapes.
-
-    Short clips are taken in order of length, so that only one batch, that of the shortest, needs
-    filling up; each batch gets the smallest bucket that holds its longest clip.
-
-    Args:
-      config: The encoder's.
-      num_samples: Length of each clip.
-      window_samples: Clips that are longer go through in windows of this length.
-      overlap_samples: Least overlap of those windows.
-      batch_size: Rows of every pass.
-
-    Raises:
-      ValueError: As `plan_windows`.
-    """
-    windows = [
-        plan_windows(
-            config, int(length), window_samples=window_samples, overlap_samples=overlap_samples
-        )
-        for length in num_samples
-    ]
-    order = np.argsort(num_samples, kind="stable").tolist()
-    short = [Row(clip, windows[clip][0]) for clip in order if len(windows[clip]) == 1]
-    long = [clip for clip in order if len(windows[clip]) > 1]
-    passes = []
-    if short:
-        remainder = len(short) % batch_size
-        batches = [short[:remainder]] if remainder else []
-        batches += _chunks(short[remainder:], batch_size)
-        longest = np.array([batch[-1].window.num_samples for batch in batches])
-        buckets = choose_buckets(
-            longest, max_buckets=MAX_BUCKETS - bool(long), step=config.hop_samples
-        )
-        widths = np.minimum(buckets, window_samples)[assign_buckets(longest, buckets)]
-        passes = [
-            Pass(int(width), tuple(batch)) for width, batch in zip(widths, batches, strict=True)
-        ]
-    for group in _groups(long, windows, least=_BATCHES_A_GROUP * batch_size):
-        batches = _chunks(group, batch_size)
-        passes += [
-            Pass(window_samples, tuple(rows), closes_clips=rows is batches[-1], in_windows=True)
-            for rows in batches
-        ]
-    return passes
-
-
-def encode_passes(
-    encoder: Encoder, passes: Iterable[Pass], waveforms: Waveforms, *, batch_size: int
-) -> Iterator[Encoded]:
-    """The hidden states of each pass, still on the device.
+    track: Track = untracked,
+    seconds_between_commits: float = SECONDS_BETWEEN_COMMITS,
+) -> Timing:
+    """Runs every pass once and gives it to every collector.
 
     Args:
-      waveforms: Clip number -> the whole mono waveform at the encoder's rate; normalised here, over all
-        its samples, as the encoder asks.
-      batch_size: As in `plan_passes`.
+      network: What clips are put through.
+      passes: As planned for this encoder, at most `batch_size` rows each.
+      waveforms: Clip number -> what of the clip is looked at, mono at the encoder's rate; it is
+        normalised here as the encoder asks.
+      collectors: Each sees every pass, in order.
+      mesh: Rows lie on all its devices; batches are filled up to a multiple of them.
+      track: Wraps the loop over passes, for progress.
+      seconds_between_commits: Collectors commit when so much time has passed and no clip is open.
     """
+    started = time.monotonic()
+    num_rows = -(-batch_size // mesh.size) * mesh.size
+    load = functools.partial(_load, _clip_reader(network.encoder, waveforms), num_rows)
+    params = jax.device_put(network.params, NamedSharding(mesh, PartitionSpec()))
+    over_devices = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
+    clock = DeviceClock()
+    committed = started
+    loaded = _in_order(passes, load)
+    tracked = track(loaded, f"embedding with {network.encoder.name}", len(passes))
+    for step, reduced in _one_behind(
+        _dispatched(network._replace(params=params), tracked, collectors, over_devices, clock)
+    ):
+        for collector, part in zip(collectors, jax.device_get(reduced), strict=True):
+            collector.add(step, part)
+        if step.closes_clips and time.monotonic() - committed >= seconds_between_commits:
+            _commit(collectors)
+            committed = time.monotonic()
+    _commit(collectors)
+    lengths = {row.clip: row.window for step in passes for row in step.rows}
+    samples = sum(window.start_sample + window.num_samples for window in lengths.values())
+    seconds = samples / network.encoder.sample_rate_hz
+    return Timing(len(lengths), seconds, time.monotonic() - started, clock.stop())
 
-    @functools.lru_cache(maxsize=1)  # The windows of a clip follow each other.
+
+def _commit(collectors: Sequence[Collector]) -> None:
+    for collector in collectors:
+        collector.commit()
+
+
+def _dispatched(
+    network: Network,
+    loaded: Iterable[tuple[Pass, WindowBatch]],
+    collectors: Sequence[Collector],
+    sharding: NamedSharding,
+    clock: "DeviceClock",
+) -> Iterator[tuple[Pass, list[Any]]]:
+    """Starts each batch and what every collector wants of it."""
+    for step, batch in loaded:
+        begun = time.monotonic()
+        batch = jax.tree.map(lambda leaf: jax.device_put(leaf, sharding), batch)
+        stem, hidden_states = network.forward(network.params, *batch)
+        given = np.zeros(hidden_states.shape[1:3], bool)
+        for place, row in enumerate(step.rows):
+            given[place, row.window.given] = True
+        encoded = Encoded(step, stem, hidden_states, given)
+        reduced = [collector.reduce(encoded) for collector in collectors]
+        clock.watch(begun, reduced)
+        yield step, reduced
+
+
+def _one_behind(items: Iterable) -> Iterator:
+    """The same items, each given when the next has been started: the device never waits for a disk."""
+    held: list = []
+    for item in items:
+        held.append(item)
+        if len(held) > 1:
+            yield held.pop(0)
+    yield from held
+
+
+def _in_order(passes: Sequence[Pass], load: Callable) -> Iterator[tuple[Pass, WindowBatch]]:
+    """Loads a few passes ahead of the reader, in threads."""
+    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
+        pending: deque[Future] = deque()
+        for step in passes:
+            pending.append(pool.submit(load, step))
+            if len(pending) > _PASSES_AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+
+
+def _load(open_clip: Callable, num_rows: int, step: Pass) -> tuple[Pass, WindowBatch]:
+    sources = [(open_clip(row.clip, in_windows=step.in_windows), row.window) for row in step.rows]
+    return step, cut_windows(sources, width=step.width, batch_size=num_rows)
+
+
+def _clip_reader(encoder: Encoder, waveforms: Waveforms) -> Callable[..., Clip]:
+    # The windows of a clip follow each other, and each thread may be at another clip.
+    @functools.lru_cache(maxsize=_LOADING_THREADS)
     def open_clip(number: int, *, in_windows: bool) -> Clip:
         waveform = waveforms(number)
         if encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
             waveform = standardise(waveform)
-        return Clip(waveform, clip_moments(encoder, waveform) if in_windows else None)
+        moments: ChannelMoments | None = None
+        if in_windows:
+            moments = clip_moments(encoder, waveform)
+        return Clip(waveform, moments)
 
-    for step in passes:
-        sources = [
-            (open_clip(row.clip, in_windows=step.in_windows), row.window) for row in step.rows
-        ]
-        batch = cut_windows(sources, width=step.width, batch_size=batch_size)
-        hidden_states = encoder(*batch).hidden_states
-        given = np.zeros(hidden_states.shape[1:3], bool)
-        for place, row in enumerate(step.rows):
-            given[place, row.window.given] = True
-        yield Encoded(step, hidden_states, given)
+    return open_clip
 
 
-def _groups(clips: list[int], windows: list[list[Window]], *, least: int) -> Iterator[list[Row]]:
-    """All windows of consecutive clips, so many clips together that there are `least` windows."""
-    rows: list[Row] = []
-    for clip in clips:
-        rows += [Row(clip, window) for window in windows[clip]]
-        if len(rows) >= least:
-            yield rows
-            rows = []
-    if rows:
-        yield rows
+class DeviceClock:
+    """Tells how long the devices waited, from when batches were begun and when they were done.
 
+    wait = sum_i max(0, begun_i - done_{i-1}) / (done_last - begun_first)
+    """
 
-def _chunks(items: list, size: int) -> list[list]:
-    return [items[first : first + size] for first in range(0, len(items), size)]
+    def __init__(self) -> None:
+        self._batches: SimpleQueue = SimpleQueue()
+        self._first: float | None = None
+        self._done = 0.0
+        self._waited = 0.0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def watch(self, begun: float, arrays: Any) -> None:
+        """Notes when the arrays of a batch that was begun then are ready."""
+        self._batches.put((begun, arrays))
+
+    def stop(self) -> float:
+        """The share of waiting; 0 where there was no batch."""
+        self._batches.put(None)
+        self._thread.join()
+        if self._first is None or self._done <= self._first:
+            return 0.0
+        return self._waited / (self._done - self._first)
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            begun, arrays = batch
+            jax.block_until_ready(arrays)
+            if self._first is None:
+                self._first = begun
+            else:
+                self._waited += max(0.0, begun - self._done)
+            self._done = time.monotonic()

@@ -15,9 +15,9 @@ def default_config() -> ConfigDict:
     config.encoders = ("acoustic", "untrained/speech", "untrained/music")
 
     config.corpus = corpus = ConfigDict()
-    corpus.name = "synthetic"  # 'synthetic', 'ravdess' or 'manifest'
+    corpus.name = "synthetic"  # 'synthetic', 'ravdess', 'manifest' or 'embeddings'
     corpus.audio_dir = ""  # ravdess: any folder above the files
-    corpus.manifest = ""  # manifest: a CSV file
+    corpus.manifest = ""  # manifest: a CSV file; embeddings: a folder that `jaxemo embed` wrote
     corpus.domains = ("speech", "music")  # ravdess: what must be there
     corpus.emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful")
     corpus.calm = "keep_apart"  # 'keep_apart', 'merge_into_neutral' or 'drop'
@@ -29,9 +29,13 @@ def default_config() -> ConfigDict:
     config.embed = _embed()
 
     config.audio = audio = ConfigDict()
-    # Edges this far below a clip's loudest 20 ms go first (0: none): RAVDESS speech has more than song.
-    audio.trim_silence_db = 40.0
-    audio.crop_seconds = 3.0  # then the middle of each clip, the same length in both domains
+    # What studies 1 and 2 look at: 'whole' clips, their 'middle', or whole clips of which training
+    # draws a 'random' stretch in every step.
+    audio.excerpt = "whole"
+    audio.crop_seconds = 3.0  # of the middle or of a random stretch
+    audio.trim_silence_db = 0.0  # edges this far below a clip's loudest 20 ms go first; 0: none
+    audio.window_seconds = 30.0  # longer clips go through in overlapping windows
+    audio.overlap_seconds = 4.0
     audio.batch_size = 16
 
     config.layers = layers = ConfigDict()
@@ -95,6 +99,10 @@ def _embed() -> ConfigDict:
 
 def _similarity() -> ConfigDict:
     similarity = ConfigDict()
+    # Where domains are compared, every clip gives the middle of what is left once its quiet edges are
+    # gone: RAVDESS's songs are longer than its speech, which has more quiet.
+    similarity.crop_seconds = 3.0
+    similarity.trim_silence_db = 40.0
     # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
     similarity.matrix_depth = 0.5
     similarity.frames_per_clip = 8  # kept for everything that is resampled

@@ -8,33 +8,40 @@ on, is in `embedding/files.py`.
 import dataclasses
 import enum
 import hashlib
-import itertools
 import logging
-import time
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Int
 
-from jaxemo.data.audio import LeftOut
 from jaxemo.data.buckets import padding_share
-from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
+from jaxemo.data.clip_store import ClipStore
 from jaxemo.data.corpora.corpus import Utterance, manifest_hash
 from jaxemo.data.progress import Progress
-from jaxemo.embedding.files import EmbeddingWriter, Stage, find_stage, partial, start
-from jaxemo.embedding.passes import Pass, encode_passes, plan_passes
-from jaxemo.models.heads import pool_frames
+from jaxemo.embedding.files import (
+    EmbeddingWriter,
+    FolderFiles,
+    Stage,
+    find_stage,
+    partial,
+    start,
+)
+from jaxemo.embedding.passes import (
+    SECONDS_BETWEEN_COMMITS,
+    Timing,
+    plain_network,
+    row_mesh,
+    run_passes,
+)
+from jaxemo.embedding.plan import Pass, WindowPlan, plan_passes
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.studies.experiment import ACOUSTIC, open_corpus
+from jaxemo.studies.experiment import open_corpus, usable_stores
+from jaxemo.studies.sources import ACOUSTIC, check_long_enough
 
 logger = logging.getLogger("jaxemo")
-
-# What a killed run loses at most, beside the pass that it was in.
-SECONDS_BETWEEN_COMMITS = 5.0
 
 
 class Kept(enum.Enum):
@@ -70,8 +77,7 @@ class Outcome(NamedTuple):
 
     Attributes:
       num_clips: In the folder.
-      audio_seconds: Embedded in this run; 0 if the folder was complete.
-      wall_seconds: What that took, compilation included.
+      timing: Of what was embedded in this run; all zero if the folder was complete.
       num_shapes: Shapes of the forward pass.
       padding: Share of the computed samples that is padding.
     """
@@ -79,8 +85,7 @@ class Outcome(NamedTuple):
     encoder: str
     folder: Path
     num_clips: int
-    audio_seconds: float
-    wall_seconds: float
+    timing: Timing
     num_shapes: int
     padding: float
 
@@ -110,10 +115,13 @@ def embed(
     encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]
     folders = _folders(workdir, encoders)
     corpus = open_corpus(config.corpus, cache_dir)
-    stores = {
-        rate_hz: _open_store(config, corpus.utterances, rate_hz, cache_dir, progress)
-        for rate_hz in sorted({encoder.sample_rate_hz for encoder in encoders})
-    }
+    stores = usable_stores(
+        corpus.utterances,
+        [encoder.sample_rate_hz for encoder in encoders],
+        unusable=config.corpus.unusable,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
     jobs = [
         prepare_job(encoder, stores[encoder.sample_rate_hz], folder=folder, settings=settings)
         for encoder, folder in zip(encoders, folders, strict=True)
@@ -164,14 +172,14 @@ def check_settings(block: Any) -> Settings:
 
 def prepare_job(encoder: Encoder, store: ClipStore, *, folder: Path, settings: Settings) -> Job:
     """Plans the passes and finds out what the folder holds already."""
-    _check_long_enough(encoder, store)
-    passes = plan_passes(
-        encoder.config,
-        store.num_samples,
-        window_samples=round(settings.window_seconds * encoder.sample_rate_hz),
-        overlap_samples=round(settings.overlap_seconds * encoder.sample_rate_hz),
-        batch_size=settings.batch_size,
+    check_long_enough(encoder, store)
+    rate = encoder.sample_rate_hz
+    plan = WindowPlan(
+        round(settings.window_seconds * rate),
+        round(settings.overlap_seconds * rate),
+        settings.batch_size,
     )
+    passes = plan_passes(encoder.config, store.num_samples, plan)
     stage = find_stage(folder, _identity(encoder, store, settings))
     return Job(encoder, store, passes, folder, stage)
 
@@ -183,7 +191,7 @@ def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str
       about: Further entries of about.json.
     """
     done = len(job.passes)
-    started = time.monotonic()
+    timing = Timing(0, 0.0, 0.0, 0.0)
     if job.stage is Stage.COMPLETE:
         logger.info("%s is complete; nothing is computed", job.folder)
     else:
@@ -195,68 +203,42 @@ def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str
                 logger.info(
                     "%s goes on at pass %d of %d", partial(job.folder), done, len(job.passes)
                 )
-            _write_all(job, settings, writer, progress)
+            timing = _write_passes(job, settings, writer, progress)
             writer.finish(_columns(job))
-    embedded = [row.clip for step in job.passes[done:] for row in step.rows]
-    seconds = job.store.duration_s[np.unique(embedded).astype(int)].sum()
     widths = np.repeat([step.width for step in job.passes], settings.batch_size)
     lengths = [row.window.num_samples for step in job.passes for row in step.rows]
     return Outcome(
         encoder=job.encoder.name,
         folder=job.folder,
         num_clips=len(job.store),
-        audio_seconds=float(seconds),
-        wall_seconds=time.monotonic() - started,
+        timing=timing,
         num_shapes=np.unique(widths).size,
         padding=padding_share(np.array(lengths), widths),
     )
 
 
-def _write_all(job: Job, settings: Settings, writer: EmbeddingWriter, progress: Progress) -> None:
-    """Runs the passes that are not committed; a clip's pooled row is the mean over all its windows."""
-    num_frames, first_frame = _frame_rows(job)
-    totals: dict[int, Float[np.ndarray, "M D"]] = {}
+def _write_passes(
+    job: Job, settings: Settings, writer: EmbeddingWriter, progress: Progress
+) -> Timing:
+    """Runs the passes that are not committed."""
     done = writer.num_committed
-    todo = job.passes[done:]
-    tracked = progress.track(todo, f"embedding with {job.encoder.name}", len(todo))
-    committed = time.monotonic()
-    for step, pooled, hidden_states in _one_ahead(_forward(job, settings, tracked)):
-        done += 1
-        pooled = np.asarray(pooled, np.float64)
-        frames = None if hidden_states is None else np.asarray(hidden_states)
-        for place, (clip, window) in enumerate(step.rows):
-            total = totals.pop(clip, 0.0) + pooled[place] * window.num_frames
-            if frames is not None:
-                given = frames[:, place, window.given].transpose(1, 0, 2)  # T L+1 D
-                writer.write_frames(int(first_frame[clip]) + window.first_frame, given)
-            if window.first_frame + window.num_frames == num_frames[clip]:
-                writer.write_pooled(clip, total / num_frames[clip])
-            else:
-                totals[clip] = total
-        if step.closes_clips and time.monotonic() - committed >= SECONDS_BETWEEN_COMMITS:
-            writer.commit(done)
-            committed = time.monotonic()
-    writer.commit(done)
-
-
-def _forward(
-    job: Job, settings: Settings, passes: Iterable[Pass]
-) -> Iterator[tuple[Pass, Array, Array | None]]:
-    """Pooled windows of each pass, and all its frames where they are kept; still on the device."""
-    keeps = Kept(settings.frames) is Kept.FRAMES
-    for step, hidden_states, given in encode_passes(
-        job.encoder, passes, job.store.waveform, batch_size=settings.batch_size
-    ):
-        yield step, _pool(hidden_states, jnp.asarray(given)), hidden_states if keeps else None
-
-
-_pool = jax.jit(pool_frames)
-
-
-def _one_ahead(items: Iterable) -> Iterator:
-    """The same items, each given when the next has been started: the device never waits for a disk."""
-    for item, _ in itertools.pairwise(itertools.chain(items, [None])):
-        yield item
+    _, first_frame = _frame_rows(job)
+    files = FolderFiles(
+        writer,
+        first_frame=first_frame,
+        with_frames=Kept(settings.frames) is Kept.FRAMES,
+        passes_done=done,
+    )
+    return run_passes(
+        plain_network(job.encoder),
+        job.passes[done:],
+        job.store.waveform,
+        [files],
+        mesh=row_mesh(),
+        batch_size=settings.batch_size,
+        track=progress.track,
+        seconds_between_commits=SECONDS_BETWEEN_COMMITS,
+    )
 
 
 # The folder ----------------------------------------------------------------------------------
@@ -334,34 +316,3 @@ def _layers_and_width(encoder: Encoder) -> tuple[int, int]:
     )
     num_layers, _, _, width = output.hidden_states.shape
     return num_layers, width
-
-
-def _open_store(
-    config: Any,
-    utterances: tuple[Utterance, ...],
-    sample_rate_hz: int,
-    cache_dir: Path,
-    progress: Progress,
-) -> ClipStore:
-    store = open_clip_store(
-        utterances,
-        sample_rate_hz=sample_rate_hz,
-        cache_dir=cache_dir,
-        progress=progress.count(f"decoding to {sample_rate_hz} Hz"),
-    )
-    return apply_policy(store, policy=UnusablePolicy(config.corpus.unusable))
-
-
-def _check_long_enough(encoder: Encoder, store: ClipStore) -> None:
-    shortest = encoder.config.shortest_clip_samples
-    short = [
-        LeftOut(row.path, f"{length} samples")
-        for row, length in zip(store.utterances, store.num_samples, strict=True)
-        if length < shortest
-    ]
-    if short:
-        lines = "\n".join(f"  {path}: {reason}" for path, reason in short)
-        raise ValueError(
-            f"{len(short)} clips are shorter than one frame of {encoder.name} ({shortest} samples at "
-            f"{encoder.sample_rate_hz} Hz); drop them from the corpus:\n{lines}"
-        )

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from jaxemo.analysis.scores import confusion_matrix
-from jaxemo.data.audio import UnusableAudio, excerpt, read_waveform
+from jaxemo.data.audio import UnusableAudio, read_waveform
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance
 from jaxemo.data.progress import Progress
+from jaxemo.embedding.passes import Waveforms
+from jaxemo.embedding.stream import Clips
 from jaxemo.studies.experiment import open_corpus
 from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
+from jaxemo.studies.sources import recognised_excerpt
 
 
 def evaluate(
@@ -42,8 +46,9 @@ def evaluate(
             f"All {len(store)} usable clips come from speakers (or are copies of clips) that the "
             "checkpoint was trained or selected on; scoring them would say nothing. Pass another corpus."
         )
+    chosen = store.select(np.array(rows))
     probabilities = class_probabilities(
-        model, lambda i: store.waveform(rows[i]), num_clips=len(rows)
+        model, _clips(chosen.digests, chosen.waveform, chosen.num_samples, model)
     )
     scored = [store.utterances[row] for row in rows]
     return {
@@ -63,16 +68,25 @@ def predict_files(model: SavedModel, paths: Sequence[str]) -> Iterator[dict[str,
     waveforms = _read_all(paths, model.source.sample_rate_hz)
     emotions = model.record["emotions"]
     rate = model.source.sample_rate_hz
-    audio = {key: model.record["audio"][key] for key in ("crop_seconds", "trim_silence_db")}
-    probabilities = class_probabilities(model, waveforms.__getitem__, num_clips=len(waveforms))
-    for path, waveform, row in zip(paths, waveforms, probabilities, strict=True):
+    lengths = np.array([waveform.size for waveform in waveforms])
+    clips = _clips(tuple(paths), waveforms.__getitem__, lengths, model)
+    probabilities = class_probabilities(model, clips)
+    for clip, (path, waveform, row) in enumerate(zip(paths, waveforms, probabilities, strict=True)):
         yield {
             "path": path,
             "emotion": emotions[int(row.argmax())],
             "probabilities": dict(zip(emotions, (round(float(p), 6) for p in row), strict=True)),
             "duration_s": round(len(waveform) / rate, 3),
-            "analysed_s": round(len(excerpt(waveform, sample_rate_hz=rate, **audio)) / rate, 3),
+            "analysed_s": round(clips.cut(clip).size / rate, 3),
         }
+
+
+def _clips(
+    digests: tuple[str, ...], waveforms: Waveforms, num_samples: np.ndarray, model: SavedModel
+) -> Clips:
+    """The clips as the model looks at them."""
+    excerpt = recognised_excerpt(ConfigDict(model.record["audio"]))
+    return Clips(digests, waveforms, num_samples, model.source.sample_rate_hz, excerpt)
 
 
 def _read_all(paths: Sequence[str], sample_rate_hz: int) -> list[np.ndarray]:

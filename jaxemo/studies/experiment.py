@@ -3,8 +3,9 @@
 Bad input stops here, before any compute: unknown encoders, unusable files (by policy), speaker leaks.
 """
 
-import hashlib
-from collections.abc import Iterator
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,21 +13,28 @@ import numpy as np
 from jaxtyping import Int
 
 from jaxemo.data.audio import LeftOut
-from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.corpora.corpus import DOMAINS, CalmPolicy, Corpus, Utterance, manifest_hash
+from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_stores
+from jaxemo.data.corpora.corpus import (
+    DOMAINS,
+    CalmPolicy,
+    Corpus,
+    Utterance,
+    check_present,
+    choose_emotions,
+    manifest_hash,
+)
 from jaxemo.data.corpora.manifest import read_manifest
 from jaxemo.data.corpora.ravdess import read_ravdess
 from jaxemo.data.folds import EmptyCell, Fold, Split, audit, make_folds, split
 from jaxemo.data.progress import Progress
-from jaxemo.embedding.corpus_pass import Embedding, embed_acoustics, embed_corpus
-from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.training.sharding import make_mesh
+from jaxemo.embedding.folder import EmbeddingFolder
+
+logger = logging.getLogger("jaxemo")
 
 HALVES = 2
 
-ACOUSTIC = "acoustic"
-ACOUSTIC_NAME = "acoustic baseline (librosa)"
-_ACOUSTIC_RATE_HZ = 16_000
+# Of a corpus whose sources need no audio: it decides which files are usable.
+_DEFAULT_RATE_HZ = 16_000
 
 
 class Experiment(NamedTuple):
@@ -40,7 +48,8 @@ class Experiment(NamedTuple):
       folds: Speaker-disjoint folds; the fold number is its position within one seed.
       empty_cells: Emotions that a part of a fold has no clip of.
       left_out: Files that were found and not used, with reasons.
-      cache_dir: Where decoded audio lives.
+      stores: The clips' audio by sample rate; none where embeddings alone are at hand.
+      cache_dir: Where decoded audio and embeddings live.
       progress: How long work is shown.
     """
 
@@ -51,6 +60,7 @@ class Experiment(NamedTuple):
     folds: tuple[tuple[Fold, ...], ...]
     empty_cells: tuple[EmptyCell, ...]
     left_out: tuple[LeftOut, ...]
+    stores: dict[int, ClipStore]
     cache_dir: Path
     progress: Progress
 
@@ -74,33 +84,6 @@ class Experiment(NamedTuple):
         """Digest of labels and audio content; the same wherever the files lie."""
         return manifest_hash(self.utterances, self.digests)
 
-    def open_store(self, sample_rate_hz: int) -> ClipStore:
-        """The corpus decoded at one rate."""
-        return open_clip_store(
-            self.utterances,
-            sample_rate_hz=sample_rate_hz,
-            cache_dir=self.cache_dir,
-            progress=self.progress.count(f"decoding to {sample_rate_hz} Hz"),
-        )
-
-
-class Source(NamedTuple):
-    """One row of every chart: an encoder, or the hand-made baseline (`encoder` is None)."""
-
-    name: str
-    source: str
-    origin: str
-    sample_rate_hz: int
-    fingerprint: str
-    encoder: Encoder | None
-
-
-class Embedded(NamedTuple):
-    """A source and what it says of the corpus."""
-
-    source: Source
-    embedding: Embedding
-
 
 def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
     """The corpus that a config's `corpus` block names.
@@ -121,7 +104,8 @@ def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
             manifest = _synthetic_manifest(settings, cache_dir)
             return read_manifest(manifest, emotions=emotions, calm=calm)
     raise ValueError(
-        f"config.corpus.name is {settings.name!r}; expected 'ravdess', 'manifest' or 'synthetic'."
+        f"config.corpus.name is {settings.name!r}; expected 'ravdess', 'manifest', 'synthetic' or "
+        "'embeddings'."
     )
 
 
@@ -134,28 +118,28 @@ def _synthetic_manifest(settings: Any, cache_dir: Path) -> Path:
 
 
 def prepare_experiment(
-    config: Any, *, sample_rate_hz: int, num_seeds: int, cache_dir: Path, progress: Progress
+    config: Any,
+    *,
+    sample_rates_hz: Sequence[int],
+    num_seeds: int,
+    cache_dir: Path,
+    progress: Progress,
 ) -> Experiment:
     """Reads, decodes, folds and audits the config's corpus.
 
     Args:
-      sample_rate_hz: Rate to decode at first; it decides which files are usable.
+      sample_rates_hz: Rates to decode at; a clip takes part if it is usable at all of them. Without
+        any, the corpus must be a folder of embeddings.
       num_seeds: How many choices of dev speakers are wanted.
 
     Raises:
       ValueError: For anything wrong with the corpus (LeakageError and UnusableFiles are such).
     """
-    corpus = open_corpus(config.corpus, cache_dir)
-    store = open_clip_store(
-        corpus.utterances,
-        sample_rate_hz=sample_rate_hz,
-        cache_dir=cache_dir,
-        progress=progress.count(f"decoding to {sample_rate_hz} Hz"),
-    )
-    store = apply_policy(store, policy=UnusablePolicy(config.corpus.unusable))
+    read = _read_corpus(config.corpus, sample_rates_hz, cache_dir=cache_dir, progress=progress)
+    utterances, digests = read.corpus.utterances, read.digests
     folds = tuple(
         make_folds(
-            store.utterances,
+            utterances,
             num_folds=config.folds.num_folds,
             seed=config.seed,
             rotation=config.seed + index,
@@ -163,107 +147,110 @@ def prepare_experiment(
         for index in range(num_seeds)
     )
     empty_cells = [
-        cell
-        for one_seed in folds
-        for cell in audit(store.utterances, one_seed, digests=store.digests)
+        cell for one_seed in folds for cell in audit(utterances, one_seed, digests=digests)
     ]
-    emotions = corpus.emotions
+    emotions = read.corpus.emotions
     return Experiment(
-        corpus=corpus._replace(utterances=store.utterances),
-        labels=np.array([emotions.index(row.emotion) for row in store.utterances], np.int64),
-        digests=store.digests,
-        duration_s=store.duration_s,
+        corpus=read.corpus,
+        labels=np.array([emotions.index(row.emotion) for row in utterances], np.int64),
+        digests=digests,
+        duration_s=read.duration_s,
         folds=folds,
         empty_cells=tuple(empty_cells),
-        left_out=(*corpus.left_out, *store.left_out),
+        left_out=read.left_out,
+        stores=read.stores,
         cache_dir=cache_dir,
         progress=progress,
     )
 
 
-def load_source(name: str) -> Source:
-    """An encoder by hub id, folder or own name, or the acoustic baseline by `acoustic`."""
-    if name == ACOUSTIC:
-        version = hashlib.sha256(ACOUSTIC_NAME.encode()).hexdigest()
-        return Source(ACOUSTIC_NAME, name, "hand-made", _ACOUSTIC_RATE_HZ, version, None)
-    return source_of(load_encoder(name), name)
+class _ReadCorpus(NamedTuple):
+    """The usable clips of a corpus."""
+
+    corpus: Corpus
+    digests: tuple[str, ...]
+    duration_s: np.ndarray
+    left_out: tuple[LeftOut, ...]
+    stores: dict[int, ClipStore]
 
 
-def source_of(encoder: Encoder, name: str) -> Source:
-    """An encoder that was loaded from `name`."""
-    return Source(
-        encoder.name,
-        name,
-        encoder.origin,
-        encoder.sample_rate_hz,
-        encoder.fingerprint,
-        encoder,
+def _read_corpus(
+    settings: Any, sample_rates_hz: Sequence[int], *, cache_dir: Path, progress: Progress
+) -> _ReadCorpus:
+    if settings.name == "embeddings":
+        if sample_rates_hz:
+            raise ValueError(
+                "config.corpus.name is 'embeddings', which holds no audio; name folders that "
+                "`jaxemo embed` wrote in config.encoders, or give a corpus with audio."
+            )
+        return _embedded_corpus(settings)
+    corpus = open_corpus(settings, cache_dir)
+    stores = usable_stores(
+        corpus.utterances,
+        sample_rates_hz or (_DEFAULT_RATE_HZ,),
+        unusable=settings.unusable,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    first = next(iter(stores.values()))
+    return _ReadCorpus(
+        corpus._replace(utterances=first.utterances),
+        first.digests,
+        first.duration_s,
+        (*corpus.left_out, *first.left_out),
+        stores,
     )
 
 
-def describe_source(source: Source) -> dict[str, Any]:
-    """Provenance of one encoder."""
-    return {
-        "name": source.name,
-        "source": source.source,
-        "origin": source.origin,
-        "revision": "" if source.encoder is None else source.encoder.revision,
-        "fingerprint": source.fingerprint,
-        "sample_rate_hz": source.sample_rate_hz,
-    }
+def _embedded_corpus(settings: Any) -> _ReadCorpus:
+    """The corpus that a folder of embeddings describes."""
+    folder = EmbeddingFolder(Path(settings.manifest).expanduser())
+    wanted = tuple(settings.emotions)
+    found, classes, others = choose_emotions(
+        folder.utterances, emotions=wanted, calm=CalmPolicy(settings.calm)
+    )
+    check_present(found, emotions=classes, domains=(), where=folder.path)
+    row_of = {row.path: index for index, row in enumerate(folder.utterances)}
+    rows = np.array([row_of[row.path] for row in found])
+    name = "+".join(sorted({row.corpus for row in found}))
+    return _ReadCorpus(
+        Corpus(name, found, classes, (), others),
+        tuple(folder.digests[row] for row in rows),
+        folder.duration_s[rows],
+        (),
+        {},
+    )
 
 
-def embed_sources(
-    experiment: Experiment,
-    config: Any,
+def usable_stores(
+    utterances: Sequence[Utterance],
+    sample_rates_hz: Sequence[int],
     *,
-    sources: list[Source],
-    stem_dir: Path | None,
-    frames_dir: Path | None = None,
-) -> Iterator[Embedded]:
-    """Embeds the corpus with one source after the other.
+    unusable: str,
+    cache_dir: Path,
+    progress: Progress,
+) -> dict[int, ClipStore]:
+    """The clips at each rate: those that are usable at all of them.
 
-    Args:
-      stem_dir: Where to keep the encoders' stem features; None when nothing fine-tunes them.
-      frames_dir: Where a large sample of frames lies until the next source is asked for; None when
-        nothing needs a sample.
+    Raises:
+      UnusableFiles: There are unusable files and the policy is to stop, or none is left.
     """
-    for source in sources:
-        name = f"{source.fingerprint[:16]}.npy"
-        frames_path = None if frames_dir is None else frames_dir / name
-        stem_path = None if stem_dir is None else stem_dir / name
-        try:
-            yield Embedded(source, _embed(experiment, config, source, stem_path, frames_path))
-        finally:
-            if frames_path is not None:
-                frames_path.unlink(missing_ok=True)
-
-
-def _embed(
-    experiment: Experiment,
-    config: Any,
-    source: Source,
-    stem_path: Path | None,
-    frames_path: Path | None,
-) -> Embedding:
-    common = {
-        "waveforms": experiment.open_store(source.sample_rate_hz).waveform,
-        "cell_of_clip": cell_of_clip(experiment),
-        "num_cells": num_cells(experiment),
-        "crop_seconds": config.audio.crop_seconds,
-        "trim_silence_db": config.audio.trim_silence_db,
-        "frames_per_clip": 0 if frames_path is None else config.similarity.frames_per_clip,
-        "track": experiment.progress.track,
-    }
-    if source.encoder is None:
-        return embed_acoustics(sample_rate_hz=source.sample_rate_hz, **common)
-    return embed_corpus(
-        source.encoder,
-        batch_size=config.audio.batch_size,
-        stem_path=stem_path,
-        frames_path=frames_path,
-        **common,
+    rates = sorted(set(sample_rates_hz))
+    stores = open_clip_stores(
+        utterances,
+        sample_rates_hz=rates,
+        cache_dir=cache_dir,
+        progress=progress.count(f"reading and decoding to {' and '.join(map(str, rates))} Hz"),
     )
+    usable = np.all([store.num_samples > 0 for store in stores.values()], axis=0)
+    faults = {item.path: item for store in stores.values() for item in store.left_out}
+    left_out = tuple(faults[row.path] for row in utterances if row.path in faults)
+    merged = {
+        rate: replace(store, num_samples=np.where(usable, store.num_samples, 0), left_out=left_out)
+        for rate, store in stores.items()
+    }
+    policy = UnusablePolicy(unusable)
+    return {rate: apply_policy(store, policy=policy) for rate, store in merged.items()}
 
 
 def num_cells(experiment: Experiment) -> int:
@@ -288,8 +275,3 @@ def speaker_halves(utterances: tuple[Utterance, ...]) -> dict[str, int]:
     """
     speakers = sorted({utterance.speaker for utterance in utterances})
     return {speaker: (position // 2) % HALVES for position, speaker in enumerate(speakers)}
-
-
-def default_mesh(settings: Any):
-    """The mesh over all devices that a config's `mesh` block describes."""
-    return make_mesh(data=settings.data, fsdp=settings.fsdp, tensor=settings.tensor)

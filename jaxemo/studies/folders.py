@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxemo.data.audio import centre_crop
+from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora.folder import read_folder
 from jaxemo.data.progress import Progress
@@ -28,10 +28,9 @@ from jaxemo.distances.moments_file import (
     write_layer_moments,
 )
 from jaxemo.distances.outliers import make_reference
-from jaxemo.embedding.clip_sets import ClipSet, embed_clip_set
-from jaxemo.embedding.corpus_pass import crop_samples
+from jaxemo.embedding.sets import ClipSet, embed_clip_set
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.studies.experiment import describe_source, source_of
+from jaxemo.studies.sources import describe_source, encoder_source
 
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
 # layers.
@@ -132,7 +131,7 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
             if folder is not None
             for item in folder.store.left_out
         ],
-        "provenance": {"encoders": [describe_source(source_of(encoder, question.encoder))]},
+        "provenance": {"encoders": [describe_source(encoder_source(encoder, question.encoder))]},
     }
     return Comparison(results, list(_file_scores(candidate, first_layer)))
 
@@ -169,13 +168,17 @@ def _embed(
     progress: Progress,
     scored_by: Moments | None,
 ) -> ClipSet:
-    longest = int(store.num_samples.max())
+    excerpt = Excerpt(Extent.WHOLE)
     if question.crop_seconds is not None:
-        longest = crop_samples(question.crop_seconds, sample_rate_hz=encoder.sample_rate_hz)
+        excerpt = Excerpt(Extent.MIDDLE, question.crop_seconds)
+    rate = encoder.sample_rate_hz
+    longest = excerpt.longest_samples(rate)
+    num_samples = store.num_samples
     return embed_clip_set(
         encoder,
-        lambda clip: centre_crop(store.waveform(clip), num_samples=longest),
-        num_samples=np.minimum(store.num_samples, longest),
+        lambda clip: excerpt.cut(store.waveform(clip), sample_rate_hz=rate),
+        num_samples=num_samples if longest is None else np.minimum(num_samples, longest),
+        longest_samples=longest,
         max_frames=MAX_FRAMES,
         reference=None if scored_by is None else make_reference(*scored_by),
         track=progress.track,

@@ -15,7 +15,8 @@ from jaxemo.analysis.scores import (
     weighted_accuracy,
 )
 from jaxemo.data.corpora.corpus import DOMAINS
-from jaxemo.studies.experiment import Embedded, Experiment
+from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.sources import Embedded
 
 SUMMARY_METRICS = {
     "UA": unweighted_accuracy,

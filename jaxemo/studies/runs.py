@@ -13,10 +13,11 @@ from jaxtyping import Float, Int
 
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
-from jaxemo.embedding.corpus_pass import Embedding
+from jaxemo.embedding.stream import Embedding
 from jaxemo.models.heads import LayerStatistics, layer_statistics
 from jaxemo.peft import Method, Prefix, make_method
-from jaxemo.studies.experiment import Embedded, Experiment, Source
+from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.sources import Embedded, Source
 from jaxemo.training.loop import EpochRecord, Examples, FitResult, Trainer, TrainingSettings
 from jaxemo.training.model import Classifier, Frozen
 
@@ -86,7 +87,9 @@ def make_bench(
 
 def prefix_of(embedding: Embedding, prefix: Prefix) -> Any:
     """The cached arrays that a method's training reads."""
-    return embedding.pooled if prefix is Prefix.LAYERS else embedding.stem
+    if prefix is Prefix.LAYERS:
+        return embedding.pooled
+    return embedding.stem.take(np.arange(len(embedding.pooled)), draw=None)
 
 
 def training_settings(settings: Any, recipe: dict[str, Any]) -> TrainingSettings:

@@ -12,21 +12,19 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo import __version__
-from jaxemo.embedding.corpus_pass import (
-    Waveforms,
-    embed_acoustics,
-    embed_corpus,
-    stem_features,
-)
+from jaxemo.embedding.acoustic import embed_acoustics
+from jaxemo.embedding.passes import row_mesh
+from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Prefix, make_method
-from jaxemo.studies.experiment import Experiment, Source, describe_source, load_source
+from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
 from jaxemo.studies.runs import (
     Bench,
     Run,
     make_classifier,
 )
+from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
 from jaxemo.training.loop import Examples, Trainer, TrainingSettings
 from jaxemo.training.model import Classifier, Frozen
@@ -161,33 +159,26 @@ def _restore(directory, classifier: Classifier, base: Any, record: dict, mesh: M
     return restore_state(directory, like=like, shardings=tree_shardings(like, mesh))
 
 
-def class_probabilities(
-    model: SavedModel, waveforms: Waveforms, *, num_clips: int
-) -> Float[np.ndarray, "n C"]:
-    """Class probabilities of `num_clips` clips, from their waveforms at the model's sample rate."""
-    examples = Examples(_prefix_inputs(model, waveforms, num_clips), np.zeros(num_clips, np.int64))
+def class_probabilities(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n C"]:
+    """Class probabilities of clips at the model's sample rate."""
+    num_clips = len(clips.digests)
+    examples = Examples(_prefix_inputs(model, clips), np.zeros(num_clips, np.int64))
     return model.trainer.predict(model.trainable, model.frozen, examples, rows=np.arange(num_clips))
 
 
-def _prefix_inputs(model: SavedModel, waveforms: Waveforms, num_clips: int) -> Any:
-    audio = model.record["audio"]
-    if model.trainer.classifier.method.prefix is Prefix.STEM:
-        return stem_features(
-            model.source.encoder,
-            waveforms,
-            num_clips=num_clips,
-            crop_seconds=audio["crop_seconds"],
-            trim_silence_db=audio["trim_silence_db"],
-            batch_size=audio["batch_size"],
-        )
-    one_cell = {
-        "waveforms": waveforms,
-        "cell_of_clip": np.zeros(num_clips, np.int64),
-        "num_cells": 1,
-        "crop_seconds": audio["crop_seconds"],
-        "trim_silence_db": audio["trim_silence_db"],
-    }
+def _prefix_inputs(model: SavedModel, clips: Clips) -> Any:
     if model.source.encoder is None:
-        rate = model.source.sample_rate_hz
-        return embed_acoustics(sample_rate_hz=rate, **one_cell).pooled
-    return embed_corpus(model.source.encoder, batch_size=audio["batch_size"], **one_cell).pooled
+        return embed_acoustics(clips, Wanted(), cache_dir=None).pooled
+    audio = model.record["audio"]
+    stem = model.trainer.classifier.method.prefix is Prefix.STEM
+    embedding = embed_clips(
+        model.source.encoder,
+        clips,
+        Wanted(stem=stem),
+        Settings(audio["batch_size"], audio["window_seconds"], audio["overlap_seconds"]),
+        cache_dir=None,
+        mesh=row_mesh(),
+    )
+    if not stem:
+        return embedding.pooled
+    return embedding.stem.take(np.arange(len(clips.digests)), draw=None)

@@ -10,19 +10,13 @@ from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.peft import METHODS
-from jaxemo.studies.experiment import (
-    Embedded,
-    Experiment,
-    default_mesh,
-    describe_source,
-    embed_sources,
-    load_source,
-    prepare_experiment,
-)
+from jaxemo.studies.experiment import Experiment, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
+from jaxemo.studies.sources import Embedded, Needs, describe_source, embed_sources, load_sources
 from jaxemo.studies.transfer import REGIMES, LogEpoch, needs_stem, study_transfer
+from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
@@ -51,10 +45,10 @@ def run_studies(
       ValueError: For a config or corpus that cannot be used, before any training.
     """
     check_config(config)
-    sources = [load_source(name) for name in config.encoders]
+    sources = load_sources(config.encoders)
     experiment = prepare_experiment(
         config,
-        sample_rate_hz=sources[0].sample_rate_hz,
+        sample_rates_hz=[source.sample_rate_hz for source in sources if source.needs_audio],
         num_seeds=_num_seeds(config, studies),
         cache_dir=cache_dir,
         progress=progress,
@@ -69,16 +63,16 @@ def run_studies(
         "wall_seconds": seconds,
         "notes": _notes(config),
     }
-    keeps_stem = TRANSFER in studies and needs_stem(config.transfer.methods)
-    stem_dir = workdir / "stem_features" if keeps_stem else None
-    frames_dir = workdir / "frames" if SIMILARITY in studies else None
+    needs = Needs(
+        recognition=bool({LAYERS, TRANSFER} & set(studies)),
+        stem=TRANSFER in studies and needs_stem(config.transfer.methods),
+        similarity=SIMILARITY in studies,
+    )
     if SIMILARITY in studies:
         results |= {"emotion_bias": [], "emotion_bias_tests": []}
     biases: list[EncoderBias] = []
     started = time.monotonic()
-    for embedded in embed_sources(
-        experiment, config, sources=sources, stem_dir=stem_dir, frames_dir=frames_dir
-    ):
+    for embedded in embed_sources(experiment, config, sources=sources, needs=needs):
         started = _stop_watch(seconds, "embedding", started)
         for study in studies:
             if study == SIMILARITY:
@@ -108,7 +102,7 @@ def _run_one(
             experiment,
             embedded,
             config,
-            mesh=default_mesh(config.mesh),
+            mesh=make_mesh(**config.mesh),
             models_dir=workdir / "models",
             log_epoch=log_epoch,
         )
@@ -169,6 +163,7 @@ def check_config(config: Any) -> None:
     for key in (
         "folds.num_folds",
         "audio.crop_seconds",
+        "similarity.crop_seconds",
         "audio.batch_size",
         "layers.num_seeds",
         "transfer.num_folds",
@@ -184,7 +179,11 @@ def check_config(config: Any) -> None:
         if config[block][name] <= 0:
             faults.append(f"config.{key} is {config[block][name]}; expected more than 0")
     # Two frames give a clip a spread.
-    for key, least in (("audio.trim_silence_db", 0), ("similarity.frames_per_clip", 2)):
+    for key, least in (
+        ("audio.trim_silence_db", 0),
+        ("similarity.trim_silence_db", 0),
+        ("similarity.frames_per_clip", 2),
+    ):
         block, name = key.split(".")
         if config[block][name] < least:
             faults.append(f"config.{key} is {config[block][name]}; expected {least} or more")

@@ -5,16 +5,13 @@ from typing import Any
 
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.data.progress import Progress
-from jaxemo.studies.experiment import (
-    default_mesh,
-    embed_sources,
-    load_source,
-    prepare_experiment,
-)
+from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.runs import held_out_confusions, make_bench, train_run
 from jaxemo.studies.saved_models import save_run
+from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.study import check_config
 from jaxemo.studies.transfer import LogEpoch, needs_stem
+from jaxemo.training.sharding import make_mesh
 
 
 def train_model(
@@ -30,20 +27,20 @@ def train_model(
     source = load_source(settings.encoder)
     experiment = prepare_experiment(
         config,
-        sample_rate_hz=source.sample_rate_hz,
+        sample_rates_hz=(source.sample_rate_hz,),
         num_seeds=1,
         cache_dir=cache_dir,
         progress=progress,
     )
     _check_place(settings, num_folds=len(experiment.folds[0]))
-    stem_dir = workdir / "stem_features" if needs_stem((settings.method,)) else None
-    [embedded] = embed_sources(experiment, config, sources=[source], stem_dir=stem_dir)
+    needs = Needs(stem=needs_stem((settings.method,)))
+    [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     bench = make_bench(
         experiment,
         embedded,
         config,
         method_name=settings.method,
-        mesh=default_mesh(config.mesh),
+        mesh=make_mesh(**config.mesh),
     )
     run = train_run(
         experiment,

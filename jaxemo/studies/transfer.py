@@ -17,7 +17,7 @@ from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import Prefix, count_parameters, make_method
-from jaxemo.studies.experiment import Embedded, Experiment
+from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
 from jaxemo.studies.runs import (
     Bench,
@@ -28,6 +28,7 @@ from jaxemo.studies.runs import (
     train_run,
 )
 from jaxemo.studies.saved_models import save_run
+from jaxemo.studies.sources import Embedded
 from jaxemo.training.loop import EpochRecord
 
 TARGET_ONLY, TWO_STAGE, JOINT = "target_only", "two_stage", "joint"

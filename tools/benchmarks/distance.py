@@ -238,7 +238,7 @@ def our_pass(encoder: Any, waveform: Any) -> Callable[[], Any]:
     import numpy as np
 
     from jaxemo.distances.frechet import distance_grid
-    from jaxemo.embedding.clip_sets import embed_clip_set
+    from jaxemo.embedding.sets import embed_clip_set
 
     def run():
         sets = [

@@ -36,7 +36,7 @@ from jaxemo.distances.kernel import (
     kernel_sums,
     median_bandwidth,
 )
-from jaxemo.embedding.frame_sample import FrameSample
+from jaxemo.embedding.frames import FrameSample
 from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
@@ -81,7 +81,7 @@ def sample_layer(
 ) -> LayerSample:
     """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
     settings = config.similarity
-    valid = np.asarray(frames.values[layer])[frames.mask]
+    valid = frames.layer(layer)[frames.mask]
     found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
     at = _Layer(layer, valid, _by_clip(found, frames.mask), found.variance_kept)
     jackknives = _jackknives(at, frames.mask, cells)

@@ -21,7 +21,7 @@ from jaxemo.distances.frechet import (
     frechet_distance,
     merge,
 )
-from jaxemo.studies.experiment import HALVES, Embedded, Experiment
+from jaxemo.studies.experiment import HALVES, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
     CROSS_DOMAIN,
@@ -36,6 +36,7 @@ from jaxemo.studies.similarity.samples import (
     interval_of,
     sample_layer,
 )
+from jaxemo.studies.sources import Embedded
 
 
 class SimilarityResults(NamedTuple):
@@ -56,18 +57,20 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     against the other (`null_speech`, `null_music`): what distance there is without a change of domain.
     At one layer every speech emotion against every music emotion (`cross_emotion`).
     """
-    source, frames = embedded.source, embedded.embedding.frames
+    source, compared = embedded.source, embedded.compared
     cells = make_cells(experiment)
     halvings = halvings_of(cells, config)
     layers = [
-        sample_layer(frames, layer, cells, halvings=halvings, config=config)
+        sample_layer(compared.frames, layer, cells, halvings=halvings, config=config)
         for layer in experiment.progress.track(
-            range(len(frames.values)), f"similarity: {source.name}", len(frames.values)
+            range(compared.frames.num_layers),
+            f"similarity: {source.name}",
+            compared.frames.num_layers,
         )
     ]
-    rows = _frame_rows(embedded.embedding.statistics, cells, layers, config)
-    pooled = embedded.embedding.pooled
-    rows += _clip_rows(_standardised(pooled) if source.encoder is None else pooled, cells)
+    rows = _frame_rows(compared.statistics, cells, layers, config)
+    pooled = compared.pooled
+    rows += _clip_rows(_standardised(pooled) if source.origin == "hand-made" else pooled, cells)
     rows += [row for layer in layers for row in layer.rows]
     identity = {"encoder": source.name, "origin": source.origin}
     rows = [{**identity, **row} for row in rows]

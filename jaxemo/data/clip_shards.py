@@ -1,0 +1,122 @@
+"""Shards of the decoded-audio cache: Arrow files of clips, written whole and checked when read.
+
+A shard is a file that `datasets.Dataset.from_file` opens; its samples stay on disk, memory-mapped.
+"""
+
+import hashlib
+import logging
+import time
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float32
+
+from jaxemo.data.files import written_whole
+
+# A shard is written when it has either; the second bounds memory where clips are long.
+SHARD_CLIPS = 256
+SHARD_BYTES = 128 << 20
+_STALE_AFTER_S = 24 * 3600
+
+logger = logging.getLogger("jaxemo")
+
+
+class CachedClip(NamedTuple):
+    """One row of a shard; `waveforms[row]` stays on disk until it is asked for."""
+
+    waveforms: Any  # pyarrow.ChunkedArray; pyarrow is imported late
+    row: int
+    num_samples: int
+    reason: str
+    checksum: int
+    shard: Path
+
+
+class DecodedClip(NamedTuple):
+    digest: str
+    reason: str
+    waveform: Float32[np.ndarray, " N"]
+
+
+def fills_a_shard(rows: list[DecodedClip]) -> bool:
+    return len(rows) >= SHARD_CLIPS or sum(row.waveform.nbytes for row in rows) >= SHARD_BYTES
+
+
+def write_shard(folder: Path, rows: Sequence[DecodedClip]) -> Path:
+    """Writes one shard, named after the clips in it, whole or not at all."""
+    import datasets
+    import pyarrow
+
+    features = datasets.Features(
+        digest=datasets.Value("string"),
+        reason=datasets.Value("string"),
+        # 64-bit offsets: 32 bits end at 25 hours of 24 kHz audio.
+        waveform=datasets.LargeList(datasets.Value("float32")),
+        checksum=datasets.Value("uint32"),
+    )
+    columns = {
+        "digest": [row.digest for row in rows],
+        "reason": [row.reason for row in rows],
+        "waveform": pyarrow.LargeListArray.from_arrays(
+            np.cumsum([0, *(row.waveform.size for row in rows)]),
+            np.concatenate([row.waveform for row in rows]),
+        ),
+        "checksum": [checksum(*row) for row in rows],
+    }
+    name = hashlib.sha256("".join(row.digest for row in rows).encode()).hexdigest()[:16]
+    shard = folder / f"{name}.arrow"
+    table = pyarrow.table(columns, schema=features.arrow_schema)
+    with (
+        written_whole(shard) as unfinished,
+        pyarrow.OSFile(str(unfinished), "wb") as file,
+        pyarrow.ipc.new_stream(file, table.schema) as writer,
+    ):
+        writer.write_table(table)
+    return shard
+
+
+def read_shards(folder: Path) -> dict[str, CachedClip]:
+    """Everything in the cache by digest. Damaged shards are deleted, to be made again."""
+    clips: dict[str, CachedClip] = {}
+    for shard in sorted(folder.glob("*.arrow")):
+        try:
+            clips |= read_shard(shard)
+        except Exception as error:
+            # Bytes out of place in the header make pyarrow and datasets raise errors of any type.
+            logger.warning("cache shard %s is damaged and will be made again: %s", shard, error)
+            shard.unlink(missing_ok=True)
+    return clips
+
+
+def read_shard(shard: Path) -> dict[str, CachedClip]:
+    """The rows of a memory-mapped shard; its samples are not read."""
+    import datasets
+
+    table = datasets.Dataset.from_file(str(shard)).data.table
+    # Wrong offsets would otherwise point outside the file. This reads no samples.
+    table.validate(full=True)
+    waveforms = table["waveform"]
+    lengths = [n for chunk in waveforms.chunks for n in chunk.value_lengths().to_pylist()]
+    digests, reasons, checksums = (
+        table[name].to_pylist() for name in ("digest", "reason", "checksum")
+    )
+    if any((length == 0) != bool(reason) for length, reason in zip(lengths, reasons, strict=True)):
+        raise ValueError("rows must have either samples or a reason for having none")
+    return {
+        digest: CachedClip(waveforms, row, lengths[row], reasons[row], checksums[row], shard)
+        for row, digest in enumerate(digests)
+    }
+
+
+def checksum(digest: str, reason: str, waveform: Float32[np.ndarray, " N"]) -> int:
+    return zlib.crc32(waveform, zlib.crc32(f"{digest} {reason}".encode()))
+
+
+def remove_stale_files(folder: Path) -> None:
+    # What a killed run was writing. Younger ones may belong to a run that is going on.
+    for unfinished in folder.glob("*.tmp"):
+        if time.time() - unfinished.stat().st_mtime > _STALE_AFTER_S:
+            unfinished.unlink(missing_ok=True)

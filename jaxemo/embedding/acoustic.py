@@ -1,0 +1,134 @@
+"""The hand-made baseline in an encoder's place: one "layer" of librosa features, kept in the store.
+
+Clip summaries stand where pooled layers stand. Frame features have units as different as dB and Hz, so
+they are standardised over the whole corpus before they enter Frechet statistics and frame samples.
+"""
+
+import hashlib
+import importlib.metadata
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from jaxemo.data import acoustics
+from jaxemo.data.acoustics import FRAME_FEATURES, AcousticFeatures, acoustic_features
+from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.embedding.collectors import Rows
+from jaxemo.embedding.frames import FrameSample, rows_of, sampled_positions
+from jaxemo.embedding.passes import Timing, Track, untracked
+from jaxemo.embedding.store import RowStore, held, stream_folder
+from jaxemo.embedding.stream import Cells, Clips, Embedding, Wanted, stream_name
+
+ACOUSTIC_NAME = "acoustic baseline (librosa)"
+# Clips between two writes to the store.
+_CLIPS_PER_COMMIT = 64
+
+
+def acoustic_fingerprint() -> str:
+    """SHA-256 of what decides the features: their own code, and the version of librosa."""
+    librosa = importlib.metadata.version("librosa")
+    return hashlib.sha256(f"{librosa}\n{inspect.getsource(acoustics)}".encode()).hexdigest()
+
+
+def embed_acoustics(
+    clips: Clips, wanted: Wanted, *, cache_dir: Path | None, track: Track = untracked
+) -> Embedding:
+    """What `embed_clips` gives, of hand-made features; it has no stem.
+
+    Args:
+      clips: The corpus.
+      wanted: What is needed of it; `stem` is of no account.
+      cache_dir: Folder of the store; None to keep everything in memory.
+      track: Wraps the loop over clips, for progress.
+    """
+    summaries: Rows = {}
+    frames: Rows = {}
+    if cache_dir is not None:
+        identity = {
+            "fingerprint": acoustic_fingerprint(),
+            "sample_rate_hz": clips.sample_rate_hz,
+            **clips.excerpt.identity(),
+        }
+        name = stream_name(ACOUSTIC_NAME, clips.excerpt)
+        folder = stream_folder(cache_dir, identity, name=name)
+        summaries, frames = RowStore(folder, "summaries"), RowStore(folder, "frames")
+    timing = _compute(clips, summaries, frames, track)
+    standardised = _standardised(rows_of(frames, clips.digests))
+    statistics, sample = None, None
+    if wanted.cells is not None:
+        statistics = _frame_statistics(standardised, wanted.cells)
+    if wanted.frames_per_clip:
+        sample = _sample(standardised, per_clip=wanted.frames_per_clip)
+    return Embedding(
+        pooled=np.stack(rows_of(summaries, clips.digests)),
+        stem=None,
+        statistics=statistics,
+        frames=sample,
+        timing=timing,
+    )
+
+
+def _compute(clips: Clips, summaries: Rows, frames: Rows, track: Track) -> Timing | None:
+    """Fills in what is not known yet."""
+    known = held(summaries, clips.digests) & held(frames, clips.digests)
+    missing = np.flatnonzero(~known).tolist()
+    if not missing:
+        return None
+    started = time.monotonic()
+    num_samples = 0
+    fresh: dict[str, AcousticFeatures] = {}
+    for clip in track(missing, "acoustic baseline", len(missing)):
+        excerpt = clips.cut(clip)
+        num_samples += excerpt.size
+        fresh[clips.digests[clip]] = acoustic_features(excerpt, sample_rate_hz=clips.sample_rate_hz)
+        if len(fresh) == _CLIPS_PER_COMMIT:
+            _keep(fresh, summaries, frames)
+    _keep(fresh, summaries, frames)
+    seconds = time.monotonic() - started
+    return Timing(len(missing), num_samples / clips.sample_rate_hz, seconds, 0.0)
+
+
+def _keep(fresh: dict[str, AcousticFeatures], summaries: Rows, frames: Rows) -> None:
+    frames.update({digest: features.frames for digest, features in fresh.items()})
+    summaries.update({digest: features.summary[None] for digest, features in fresh.items()})
+    fresh.clear()
+
+
+def _standardised(
+    frames: Sequence[Float32[np.ndarray, "_ F"]],
+) -> list[Float32[np.ndarray, "_ F"]]:
+    """Frame features in units of their standard deviation over all the clips."""
+    everything = np.concatenate(frames)
+    mean, std = everything.mean(axis=0), np.maximum(everything.std(axis=0), 1e-6)
+    return [((clip - mean) / std).astype(np.float32) for clip in frames]
+
+
+def _frame_statistics(
+    frames: Sequence[Float32[np.ndarray, "_ F"]], cells: Cells
+) -> FrechetStatistics:
+    """Leading axes (1, cell); a cell without clips is empty."""
+    statistics = [
+        _statistics_of([frames[clip] for clip in np.flatnonzero(cells.cell_of_clip == cell)])
+        for cell in range(cells.num_cells)
+    ]
+    # numpy: jax would cut the float64 statistics down to float32 outside their own context.
+    leaves = zip(*statistics, strict=True)
+    return FrechetStatistics(*(np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in leaves))
+
+
+def _statistics_of(clips: Sequence[Float32[np.ndarray, "_ F"]]) -> FrechetStatistics:
+    statistics = empty_statistics(len(FRAME_FEATURES), cells=(1,))
+    if not clips:
+        return statistics
+    rows = np.concatenate(clips)[None]
+    return update(statistics, rows, np.ones(rows.shape[:2], bool))
+
+
+def _sample(frames: Sequence[Float32[np.ndarray, "_ F"]], *, per_clip: int) -> FrameSample:
+    """At most `per_clip` evenly spaced frames of each clip."""
+    rows = [clip[sampled_positions(len(clip), per_clip=per_clip)][:, None] for clip in frames]
+    return FrameSample(rows, per_clip=per_clip)

@@ -1,0 +1,290 @@
+"""A corpus through one encoder, as far as the store does not know the answer yet."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float32, Int
+
+from jaxemo.data.audio import Excerpt, Extent
+from jaxemo.data.buckets import MAX_BUCKETS
+from jaxemo.distances.frechet import FrechetStatistics
+from jaxemo.embedding.collectors import (
+    CellStatistics,
+    PooledLayers,
+    Rows,
+    SampledFrames,
+    StemFeatures,
+)
+from jaxemo.embedding.frames import FrameSample, StemFrames, rows_of
+from jaxemo.embedding.passes import (
+    Collector,
+    Timing,
+    Track,
+    Waveforms,
+    plain_network,
+    run_passes,
+    untracked,
+)
+from jaxemo.embedding.plan import WindowPlan, plan_passes
+from jaxemo.embedding.store import RowStore, StatisticsStore, stream_folder
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.pretrained import Encoder
+
+# Kinds of rows in the store.
+POOLED, STEM = "pooled", "stem"
+
+
+class Clips(NamedTuple):
+    """The clips of a corpus at one encoder's rate.
+
+    Attributes:
+      digests: Content digest of each clip's file.
+      waveforms: Clip number -> whole waveform.
+      num_samples: Length of each.
+      sample_rate_hz: Of the waveforms.
+      excerpt: What of each clip is looked at.
+    """
+
+    digests: tuple[str, ...]
+    waveforms: Waveforms
+    num_samples: Int[np.ndarray, " n"]
+    sample_rate_hz: int
+    excerpt: Excerpt
+
+    def cut(self, clip: int) -> Float32[np.ndarray, " N"]:
+        """The excerpt of one clip."""
+        return self.excerpt.cut(self.waveforms(clip), sample_rate_hz=self.sample_rate_hz)
+
+    def excerpt_samples(self, clips: Int[np.ndarray, " m"]) -> Int[np.ndarray, " n"]:
+        """Length of each clip's excerpt; those that are not among `clips` are not looked at."""
+        longest = self.excerpt.longest_samples(self.sample_rate_hz)
+        lengths = np.array(self.num_samples, np.int64)
+        if self.excerpt.trim_silence_db:
+            lengths[clips] = [self.cut(int(clip)).size for clip in clips]
+        return lengths if longest is None else np.minimum(lengths, longest)
+
+
+class Cells(NamedTuple):
+    """Which cell each clip's frames count in, such as (domain, emotion, half of the speakers)."""
+
+    cell_of_clip: Int[np.ndarray, " n"]
+    num_cells: int
+
+
+class Wanted(NamedTuple):
+    """What a study needs of a corpus beside the means of its layers.
+
+    Attributes:
+      stem: Stem features, for training inside the encoder.
+      cells: Frechet statistics of all frames of these cells; None for none.
+      frames_per_clip: Frames of each clip to sample; 0 for none.
+    """
+
+    stem: bool = False
+    cells: Cells | None = None
+    frames_per_clip: int = 0
+
+
+class Embedding(NamedTuple):
+    """What one encoder says of a corpus of n clips; None where it was not asked for.
+
+    Attributes:
+      pooled: Mean over the valid frames of each clip and layer.
+      stem: Stem features of each clip.
+      statistics: Frechet statistics with leading axes (layer, cell).
+      frames: A few frames of each clip.
+      timing: What had to be computed; None where all of it was known.
+    """
+
+    pooled: Float32[np.ndarray, "n L D"]
+    stem: StemFrames | None
+    statistics: FrechetStatistics | None
+    frames: FrameSample | None
+    timing: Timing | None
+
+
+class Settings(NamedTuple):
+    """How clips are put through an encoder.
+
+    Attributes:
+      batch_size: Clips or windows per forward pass, over all devices.
+      window_seconds: Longer excerpts go through in overlapping windows.
+      overlap_seconds: Least overlap of those.
+    """
+
+    batch_size: int
+    window_seconds: float = 30.0
+    overlap_seconds: float = 4.0
+
+
+def embed_clips(
+    encoder: Encoder,
+    clips: Clips,
+    wanted: Wanted,
+    settings: Settings,
+    *,
+    cache_dir: Path | None,
+    mesh: Mesh,
+    track: Track = untracked,
+) -> Embedding:
+    """Runs the encoder over the clips that the store does not know.
+
+    Args:
+      encoder: As loaded.
+      clips: The corpus.
+      wanted: What is needed of it.
+      settings: How clips go through.
+      cache_dir: Folder of the store; None to keep everything in memory.
+      mesh: Of one axis; rows of a batch lie on all its devices.
+      track: Wraps the loop over passes, for progress.
+
+    Raises:
+      ValueError: Clips are too short for the encoder; all are named by their number.
+    """
+    folder = None
+    if cache_dir is not None:
+        identity = _identity(encoder, clips.excerpt, settings)
+        folder = stream_folder(cache_dir, identity, name=stream_name(encoder.name, clips.excerpt))
+    digests = clips.digests
+    rows = {kind: _rows(folder, kind) for kind in _kinds(wanted)}
+    collectors: dict[str, Collector] = {POOLED: PooledLayers(digests, rows[POOLED])}
+    if wanted.stem:
+        collectors[STEM] = StemFeatures(digests, rows[STEM])
+    if per_clip := wanted.frames_per_clip:
+        kind = _sample_kind(per_clip)
+        collectors[kind] = SampledFrames(digests, rows[kind], per_clip=per_clip)
+    statistics = None
+    if wanted.cells is not None:
+        store = None if folder is None else StatisticsStore(folder)
+        statistics = CellStatistics(
+            digests,
+            wanted.cells.cell_of_clip,
+            num_cells=wanted.cells.num_cells,
+            mesh=mesh,
+            store=store,
+        )
+        collectors["statistics"] = statistics
+    timing = _run(
+        encoder,
+        clips,
+        list(collectors.values()),
+        settings,
+        cells=wanted.cells,
+        mesh=mesh,
+        track=track,
+    )
+    frames, stem = None, None
+    if per_clip:
+        frames = FrameSample(rows_of(rows[_sample_kind(per_clip)], digests), per_clip=per_clip)
+    if wanted.stem:
+        stem = StemFrames(rows_of(rows[STEM], digests), crop_frames=_crop_frames(encoder, clips))
+    return Embedding(
+        pooled=np.stack(rows_of(rows[POOLED], digests)),
+        stem=stem,
+        statistics=None if statistics is None else statistics.result(),
+        frames=frames,
+        timing=timing,
+    )
+
+
+def window_plan(
+    config: EncoderConfig, settings: Settings, *, sample_rate_hz: int, longest_samples: int | None
+) -> WindowPlan:
+    """How excerpts of at most `longest_samples` (None: of any length) are cut and batched."""
+    window = round(settings.window_seconds * sample_rate_hz)
+    if config.longest_clip_samples is not None:
+        window = min(window, config.longest_clip_samples)
+    max_widths = MAX_BUCKETS
+    if longest_samples is not None and longest_samples <= window:
+        # Crops are nearly all of one length: one program, not eight.
+        window, max_widths = longest_samples, 1
+    overlap = min(round(settings.overlap_seconds * sample_rate_hz), window // 2)
+    return WindowPlan(window, overlap, settings.batch_size, max_widths)
+
+
+def _run(
+    encoder: Encoder,
+    clips: Clips,
+    collectors: Sequence[Collector],
+    settings: Settings,
+    *,
+    cells: Cells | None,
+    mesh: Mesh,
+    track: Track,
+) -> Timing | None:
+    """One pass over the clips that any collector misses."""
+    missing = np.flatnonzero(np.any([collector.missing() for collector in collectors], axis=0))
+    if not missing.size:
+        return None
+    num_samples = clips.excerpt_samples(missing)
+    passes = plan_passes(
+        encoder.config,
+        num_samples,
+        window_plan(
+            encoder.config,
+            settings,
+            sample_rate_hz=clips.sample_rate_hz,
+            longest_samples=clips.excerpt.longest_samples(clips.sample_rate_hz),
+        ),
+        clips=missing,
+        group_of_clip=None if cells is None else cells.cell_of_clip,
+    )
+    return run_passes(
+        plain_network(encoder),
+        passes,
+        clips.cut,
+        collectors,
+        mesh=mesh,
+        batch_size=settings.batch_size,
+        track=track,
+    )
+
+
+def stream_name(encoder: str, excerpt: Excerpt) -> str:
+    """What a stream is called in the cache, such as `wav2vec2-base, middle 3.0 s, trimmed 40 dB`."""
+    words = [encoder]
+    identity = excerpt.identity()
+    cropped = f" {identity['crop_seconds']} s" if "crop_seconds" in identity else ""
+    words.append(f"{identity['extent']}{cropped}")
+    if excerpt.trim_silence_db:
+        words.append(f"trimmed {excerpt.trim_silence_db:g} dB")
+    return ", ".join(words)
+
+
+def _identity(encoder: Encoder, excerpt: Excerpt, settings: Settings) -> dict[str, Any]:
+    return {
+        "fingerprint": encoder.fingerprint,
+        "normalisation": encoder.normalisation.value,
+        "sample_rate_hz": encoder.sample_rate_hz,
+        "compute_dtype": jnp.dtype(encoder.module.dtype).name,
+        "window_seconds": settings.window_seconds,
+        "overlap_seconds": settings.overlap_seconds,
+        **excerpt.identity(),
+    }
+
+
+def _kinds(wanted: Wanted) -> list[str]:
+    kinds = [POOLED]
+    kinds += [STEM] if wanted.stem else []
+    kinds += [_sample_kind(wanted.frames_per_clip)] if wanted.frames_per_clip else []
+    return kinds
+
+
+def _sample_kind(per_clip: int) -> str:
+    return f"frames{per_clip}"
+
+
+def _rows(folder: Path | None, kind: str) -> Rows:
+    return {} if folder is None else RowStore(folder, kind)
+
+
+def _crop_frames(encoder: Encoder, clips: Clips) -> int | None:
+    """Frames of the stretch that training draws from a clip; None where it looks at all of it."""
+    if clips.excerpt.extent is not Extent.RANDOM:
+        return None
+    crop_samples = round(clips.excerpt.crop_seconds * clips.sample_rate_hz)
+    return int(encoder.config.num_frames(crop_samples))

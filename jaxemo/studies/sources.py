@@ -1,0 +1,209 @@
+"""What stands in a row of every chart: an encoder, a folder of its embeddings, or the baseline.
+
+Sources are loaded here, and put over the corpus one at a time, each as far as the store does not
+know the answer.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jaxemo.data.audio import Excerpt, Extent
+from jaxemo.data.clip_store import ClipStore
+from jaxemo.embedding.acoustic import ACOUSTIC_NAME, acoustic_fingerprint, embed_acoustics
+from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
+from jaxemo.embedding.passes import Timing, row_mesh
+from jaxemo.embedding.stream import Cells, Clips, Embedding, Settings, Wanted, embed_clips
+from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
+
+logger = logging.getLogger("jaxemo")
+
+ACOUSTIC = "acoustic"
+ACOUSTIC_RATE_HZ = 16_000
+
+
+class Source(NamedTuple):
+    """One row of every chart: an encoder, a folder of its embeddings, or the hand-made baseline.
+
+    `encoder` and `folder` are None for the baseline, and one of them for the others.
+    """
+
+    name: str
+    source: str
+    origin: str
+    sample_rate_hz: int
+    fingerprint: str
+    encoder: Encoder | None = None
+    folder: EmbeddingFolder | None = None
+
+    @property
+    def needs_audio(self) -> bool:
+        """Whether it is given the clips' audio."""
+        return self.folder is None
+
+
+class Embedded(NamedTuple):
+    """A source and what it says of the corpus.
+
+    Attributes:
+      embedding: Of the excerpts that are recognised (studies 1 and 2); None if not asked for.
+      compared: Of the excerpts that are compared between domains (study 3); None if not asked for.
+    """
+
+    source: Source
+    embedding: Embedding | None
+    compared: Embedding | None
+
+
+class Needs(NamedTuple):
+    """What the studies to be run read of an embedding."""
+
+    recognition: bool = True
+    stem: bool = False
+    similarity: bool = False
+
+
+def check_long_enough(encoder: Encoder, store: ClipStore) -> None:
+    """Raises ValueError naming every clip that is shorter than one frame of the encoder."""
+    shortest = encoder.config.shortest_clip_samples
+    lines = [
+        f"  {row.path}: {length} samples"
+        for row, length in zip(store.utterances, store.num_samples, strict=True)
+        if length < shortest
+    ]
+    if lines:
+        raise ValueError(
+            f"{len(lines)} clips are shorter than one frame of {encoder.name} ({shortest} samples at "
+            f"{encoder.sample_rate_hz} Hz); drop them from the corpus:\n" + "\n".join(lines)
+        )
+
+
+def load_source(name: str) -> Source:
+    """An encoder by hub id, folder or own name, embeddings by their folder, or `acoustic`."""
+    if name == ACOUSTIC:
+        return Source(ACOUSTIC_NAME, name, "hand-made", ACOUSTIC_RATE_HZ, acoustic_fingerprint())
+    if is_embedding_folder(name):
+        folder = EmbeddingFolder(Path(name).expanduser())
+        return Source(
+            folder.encoder,
+            name,
+            folder.origin,
+            folder.sample_rate_hz,
+            folder.fingerprint,
+            None,
+            folder,
+        )
+    return encoder_source(load_encoder(name), name)
+
+
+def encoder_source(encoder: Encoder, name: str) -> Source:
+    """An encoder that was loaded from `name`."""
+    return Source(
+        encoder.name, name, encoder.origin, encoder.sample_rate_hz, encoder.fingerprint, encoder
+    )
+
+
+def load_sources(names: Sequence[str]) -> list[Source]:
+    """The sources of a config, each under a name of its own.
+
+    Raises:
+      ValueError: Two have one name: their rows, charts and models would run into each other.
+    """
+    sources = [load_source(name) for name in names]
+    called: dict[str, list[str]] = defaultdict(list)
+    for source in sources:
+        called[source.name].append(source.source)
+    if twice := {name: places for name, places in called.items() if len(places) > 1}:
+        listed = "; ".join(f"{name!r}: {', '.join(places)}" for name, places in twice.items())
+        raise ValueError(
+            f"config.encoders holds several of one name ({listed}). Rename a folder, so that rows "
+            "and charts can be told apart."
+        )
+    return sources
+
+
+def describe_source(source: Source) -> dict[str, Any]:
+    """Provenance of one encoder."""
+    return {
+        "name": source.name,
+        "source": source.source,
+        "origin": source.origin,
+        "revision": "" if source.encoder is None else source.encoder.revision,
+        "fingerprint": source.fingerprint,
+        "sample_rate_hz": source.sample_rate_hz,
+    }
+
+
+def embed_sources(
+    experiment: Experiment, config: Any, *, sources: list[Source], needs: Needs
+) -> Iterator[Embedded]:
+    """Embeds the corpus with one source after the other; what the store knows is not computed."""
+    for source in sources:
+        yield _embed(experiment, config, source, needs)
+
+
+def recognised_excerpt(audio: Any) -> Excerpt:
+    """What of a clip is recognised: a config's `audio` block, or that of a checkpoint's record."""
+    return Excerpt(Extent(audio.excerpt), audio.crop_seconds, audio.trim_silence_db)
+
+
+def compared_excerpt(similarity: Any) -> Excerpt:
+    """What of a clip is compared: one length in both domains, so that no clip weighs more."""
+    return Excerpt(Extent.MIDDLE, similarity.crop_seconds, similarity.trim_silence_db)
+
+
+def _embed(experiment: Experiment, config: Any, source: Source, needs: Needs) -> Embedded:
+    recognised, compared = recognised_excerpt(config.audio), compared_excerpt(config.similarity)
+    cells = Cells(cell_of_clip(experiment), num_cells(experiment))
+    per_clip = config.similarity.frames_per_clip
+    comparison = Wanted(cells=cells, frames_per_clip=per_clip) if needs.similarity else Wanted()
+    recognition = Wanted(stem=needs.stem and source.encoder is not None)
+    if needs.similarity and needs.recognition and recognised == compared:
+        both = comparison._replace(stem=recognition.stem)
+        embedding = _embed_excerpts(experiment, config, source, recognised, both)
+        return Embedded(source, embedding, embedding)
+    found = [
+        _embed_excerpts(experiment, config, source, excerpt, wanted) if needed else None
+        for needed, excerpt, wanted in (
+            (needs.recognition, recognised, recognition),
+            (needs.similarity, compared, comparison),
+        )
+    ]
+    return Embedded(source, *found)
+
+
+def _embed_excerpts(
+    experiment: Experiment, config: Any, source: Source, excerpt: Excerpt, wanted: Wanted
+) -> Embedding:
+    """One source over one kind of excerpt; says how much of it had to be computed."""
+    if source.folder is not None:
+        return embed_from_folder(source.folder, experiment.digests, excerpt, wanted)
+    store = experiment.stores[source.sample_rate_hz]
+    clips = Clips(
+        experiment.digests, store.waveform, store.num_samples, source.sample_rate_hz, excerpt
+    )
+    common = {"cache_dir": experiment.cache_dir, "track": experiment.progress.track}
+    if source.encoder is None:
+        embedding = embed_acoustics(clips, wanted, **common)
+    else:
+        check_long_enough(source.encoder, store)
+        audio = config.audio
+        settings = Settings(audio.batch_size, audio.window_seconds, audio.overlap_seconds)
+        embedding = embed_clips(source.encoder, clips, wanted, settings, mesh=row_mesh(), **common)
+    logger.info("%s: %s", source.name, in_words(embedding.timing, len(experiment.digests)))
+    return embedding
+
+
+def in_words(timing: Timing | None, num_clips: int) -> str:
+    """How an embedding went, for the log."""
+    if timing is None:
+        return f"all {num_clips} clips were in the store, none was embedded"
+    speed = timing.audio_seconds / max(timing.wall_seconds, 1e-9)
+    return (
+        f"{timing.num_clips} of {num_clips} clips embedded, {timing.audio_seconds:.1f} s of audio in "
+        f"{timing.wall_seconds:.1f} s ({speed:.1f} audio-seconds per second), the device waited "
+        f"{100 * timing.device_wait:.0f} % of the time"
+    )
