@@ -77,17 +77,17 @@ def comparison(compare, folders, saved):
 
 def test_every_layer_has_its_distances_and_what_they_rest_on(comparison):
     rows, sets = comparison.results["folders"], comparison.results["sets"]
-    assert [row["layer"] for row in rows] == [0, 1, 2, 3]
+    assert [row.layer for row in rows] == [0, 1, 2, 3]
     for row in rows:
-        assert row["FAD"] > 0 and row["KAD"] > 0
-        assert row["FAD_infinity"] < row["FAD"]
-        assert row["rank_reference"] <= row["d"] and row["frames_reference"] > 2 * row["d"]
-    assert (sets["clips_reference"], sets["clips_candidate"]) == (6, 5)
+        assert row.FAD > 0 and row.KAD > 0
+        assert row.FAD_infinity < row.FAD
+        assert row.rank_reference <= row.d and row.frames_reference > 2 * row.d
+    assert (sets.clips_reference, sets.clips_candidate) == (6, 5)
 
 
 def test_unusable_files_are_left_out_by_name_and_reason(comparison):
     (left_out,) = comparison.results["left_out"]
-    assert left_out["path"].endswith("broken.wav") and left_out["reason"].startswith("corrupt")
+    assert left_out.path.endswith("broken.wav") and left_out.reason.startswith("corrupt")
 
 
 def test_a_planted_outlier_has_the_highest_score_in_every_layer(comparison):
@@ -100,21 +100,21 @@ def test_a_planted_outlier_has_the_highest_score_in_every_layer(comparison):
 def test_a_folder_is_at_no_distance_from_itself(compare, folders):
     found = compare(folders / "reference", folders / "reference")
     for row in found.results["folders"]:
-        assert 0.0 <= row["FAD"] < 1e-8
+        assert 0.0 <= row.FAD < 1e-8
         # Both samples are one: all that remains is each frame's kernel with itself.
-        assert abs(row["KAD"]) < 2.0 / row["frames_reference"]
-    assert found.results["sets"]["files_in_both"] == 6
+        assert abs(row.KAD) < 2.0 / row.frames_reference
+    assert found.results["sets"].files_in_both == 6
     scores = [row["score"] for row in found.file_scores if row["layer"] == 2]
     assert np.mean(scores) == pytest.approx(1.0, abs=0.1)
 
 
 def test_saved_moments_stand_in_for_their_folder(compare, comparison, folders, saved):
     found = compare(saved, folders / "candidate")
-    expected = {row["layer"]: row["FAD"] for row in comparison.results["folders"]}
-    assert [row["layer"] for row in found.results["folders"]] == [1, 2, 3]
+    expected = {row.layer: row.FAD for row in comparison.results["folders"]}
+    assert [row.layer for row in found.results["folders"]] == [1, 2, 3]
     for row in found.results["folders"]:
-        assert row["FAD"] == pytest.approx(expected[row["layer"]], rel=1e-5)
-        assert row["KAD"] is None and row["frames_reference"] is None
+        assert pytest.approx(expected[row.layer], rel=1e-5) == row.FAD
+        assert row.KAD is None and row.frames_reference is None
     scores = {(row["path"], row["layer"]): row["score"] for row in comparison.file_scores}
     for row in found.file_scores:
         assert row["score"] == pytest.approx(scores[row["path"], row["layer"]], rel=1e-6)
@@ -133,7 +133,7 @@ def test_moments_of_another_model_are_refused_by_the_names_there(compare, folder
 def test_a_crop_bounds_every_clip(compare, comparison, folders):
     found = compare(folders / "reference", folders / "candidate", crop_seconds=0.2)
     frames = load_encoder(ENCODER).config.num_frames(round(0.2 * RATE_HZ))
-    assert found.results["folders"][0]["frames_reference"] == 6 * frames
+    assert found.results["folders"][0].frames_reference == 6 * frames
 
 
 @pytest.mark.parametrize(

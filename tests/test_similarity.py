@@ -63,7 +63,11 @@ def found(cells, frames):
 
 
 def one(found, **wanted):
-    [row] = [row for row in found.rows if all(row[key] == value for key, value in wanted.items())]
+    [row] = [
+        row
+        for row in found.rows
+        if all(getattr(row, key) == value for key, value in wanted.items())
+    ]
     return row
 
 
@@ -76,9 +80,9 @@ def test_kernel_rows_are_kernel_distances_under_one_bandwidth(found, cells, fram
         x, y = (rows_of(frames, side.clips) for side in pair)
         row = one(found[0], metric="KAD", comparison=comparison, emotion="happy")
         distance = float(kernel_distance(x, y, bandwidth=bandwidth))
-        assert row["mean"] == pytest.approx(distance, rel=1e-9, abs=1e-12)
-        assert (row["n_a"], row["n_b"]) == (len(x), len(y)) and row["low"] < row["high"]
-        assert (row["p_value"] is not None) == (comparison == "cross_domain")
+        assert row.mean == pytest.approx(distance, rel=1e-9, abs=1e-12)
+        assert (row.n_a, row.n_b) == (len(x), len(y)) and row.low < row.high
+        assert (row.p_value is not None) == (comparison == "cross_domain")
 
 
 def test_p_values_are_those_of_the_permutation_test_of_the_rows(found, cells, frames):
@@ -93,7 +97,7 @@ def test_p_values_are_those_of_the_permutation_test_of_the_rows(found, cells, fr
     )
     row = one(found[0], metric="KAD", comparison="cross_domain", emotion="happy")
     # Other draws, another bandwidth: the same to the noise of a thousand exchanges of 6 speakers.
-    assert row["p_value"] == pytest.approx(test.p_value, abs=0.05)
+    assert row.p_value == pytest.approx(test.p_value, abs=0.05)
 
 
 def test_intervals_hold_the_distance_of_all_frames_and_rest_on_speakers(found, cells, frames):
@@ -111,17 +115,17 @@ def test_equal_n_draws_every_emotion_down_to_the_smallest(found):
     for emotion in ("neutral", "happy"):
         row = one(found[0], metric="FAD_equal_n", comparison="cross_domain", emotion=emotion)
         # Five singers have one neutral clip each; some clips have three frames.
-        assert 3 * 5 <= row["n_a"] <= 4 * 5 and 3 * 5 <= row["n_b"] <= 4 * 5
-        assert row["mean"] > 0 and row["clips_b"] == (5 if emotion == "neutral" else 15)
+        assert 3 * 5 <= row.n_a <= 4 * 5 and 3 * 5 <= row.n_b <= 4 * 5
+        assert row.mean > 0 and row.clips_b == (5 if emotion == "neutral" else 15)
 
 
 def test_what_a_side_lacks_is_unknown_in_every_row_and_never_made_up(found):
     for layer in found:
         for row in layer.rows:
-            lacking = row["emotion"] == "sad" and row["comparison"] != "null_speech"
-            few = row["metric"] == "FAD_infinity" and min(row["clips_a"], row["clips_b"]) < 5
-            assert (row["mean"] is None) == lacking or few, row
-            assert row["small_sample"] == (min(row["n_a"], row["n_b"]) < 2 * row["d"])
+            lacking = row.emotion == "sad" and row.comparison != "null_speech"
+            few = row.metric == "FAD_infinity" and min(row.clips_a, row.clips_b) < 5
+            assert (row.mean is None) == lacking or few, row
+            assert row.small_sample == (min(row.n_a, row.n_b) < 2 * row.d)
 
 
 def test_too_many_rows_for_kernels_are_thinned_by_clip(cells, frames, monkeypatch):
@@ -138,12 +142,12 @@ def test_bias_rows_and_tests_leave_out_the_emotion_that_music_lacks(found, cells
     bias = join_layers("one", "untrained", EMOTIONS, [layer.bias for layer in found])
     rows = bias_rows(bias)
     assert len(rows) == (2 + 1) * 3
-    assert {row["emotion"] for row in rows if row["mean"] is None} == {"sad"}
-    assert sorted(row["rank"] for row in rows if row["layer"] is None and row["rank"]) == [1, 2]
+    assert {row.emotion for row in rows if row.mean is None} == {"sad"}
+    assert sorted(row.rank for row in rows if row.layer is None and row.rank) == [1, 2]
     tests = bias_tests(bias, [bias._replace(encoder="two")], config())
-    assert [row["layer"] for row in tests] == [0, 1, None, None]
-    assert tests[-1]["tau"] == 1.0 and tests[-1]["p_value"] == 1.0
-    assert all(row["emotions"] == 2 for row in tests)
+    assert [row.layer for row in tests] == [0, 1, None, None]
+    assert tests[-1].tau == 1.0 and tests[-1].p_value == 1.0
+    assert all(row.emotions == 2 for row in tests)
 
 
 def test_too_few_speakers_give_no_halvings(cells):

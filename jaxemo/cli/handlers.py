@@ -14,6 +14,7 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
 from jaxemo.results.file import write_csv, write_results
+from jaxemo.results.schema import FigureRow
 from jaxemo.studies.embed import embed
 from jaxemo.studies.evaluation import evaluate, predict_files
 from jaxemo.studies.experiment import prepare_experiment
@@ -97,7 +98,7 @@ def _compare_folders(arguments: Arguments) -> None:
     for path, score in worst_files(file_scores, count=_WORST_FILES):
         print(f"{score:9.3g}  {path}")
     _print_left_out(results)
-    if shared := results["sets"]["files_in_both"]:
+    if shared := results["sets"].files_in_both:
         print(f"{shared} files of the candidate are in the reference too")
     if arguments.workdir is not None:
         workdir = _make_workdir(arguments)
@@ -121,8 +122,8 @@ def _prepare(arguments: Arguments) -> None:
     write_results(results, workdir / "results.json")
     for row in results["corpus"]:
         print(
-            f"{row['domain']:<7} {row['emotion']:<10} {row['clips']:>5} clips "
-            f"{row['speakers']:>4} speakers {row['seconds']:>8.1f} s"
+            f"{row.domain:<7} {row.emotion:<10} {row.clips:>5} clips "
+            f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
         )
     _print_left_out(results)
     print(
@@ -145,7 +146,7 @@ def _train(arguments: Arguments) -> None:
     provenance["encoders"] = [record["encoder"]]
     results = {"figures": record["figures"], "history": record["history"], "provenance": provenance}
     write_results(results, workdir / "results.json")
-    _print_figures(record["figures"])
+    _print_figures(rows_from("figures", record["figures"]))
     print(workdir / "checkpoint")
 
 
@@ -205,19 +206,19 @@ _COMMANDS = {
 }
 
 
-def _print_figures(figures: list[dict[str, Any]]) -> None:
+def _print_figures(figures: list[FigureRow]) -> None:
     for domain in DOMAINS:
-        rows = {row["metric"]: row for row in figures if row["domain"] == domain}
+        rows = {row.metric: row for row in figures if row.domain == domain}
         if rows:
             scores = "  ".join(
-                f"{metric} {rows[metric]['mean']:.4f}" for metric in ("UA", "WA", "macro_F1")
+                f"{metric} {rows[metric].mean:.4f}" for metric in ("UA", "WA", "macro_F1")
             )
-            print(f"{domain:<7} {scores}  n {rows['UA']['n']}")
+            print(f"{domain:<7} {scores}  n {rows['UA'].n}")
 
 
 def _print_left_out(results: dict[str, Any]) -> None:
     for item in results["left_out"]:
-        print(f"left out: {item['path']}: {item['reason']}")
+        print(f"left out: {item.path}: {item.reason}")
 
 
 def _make_workdir(arguments: Arguments) -> Path:

@@ -1,7 +1,9 @@
-"""Distances between two folders for a terminal: a line a layer, and the files that belong least."""
+"""Distances between two folders for a terminal: one line per layer, and the files that belong least."""
 
 from collections import defaultdict
 from typing import Any
+
+from jaxemo.results.schema import FolderRow
 
 _COLUMNS = ("layer", "FAD", "FAD-inf", "+-", "KAD", "frames", "d", "rank", "")
 _UNKNOWN = "-"
@@ -15,7 +17,7 @@ def folder_table(results: dict[str, Any]) -> str:
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in body
     ]
-    if any(row["small_sample"] for row in results["folders"]):
+    if any(row.small_sample for row in results["folders"]):
         lines.append("* fewer than 2 d frames: FAD is mostly small-sample bias, FAD-inf too high")
     return "\n".join(lines)
 
@@ -29,17 +31,17 @@ def worst_files(file_scores: list[dict[str, Any]], *, count: int) -> list[tuple[
     return sorted(means.items(), key=lambda item: -item[1])[:count]
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+def _cells(row: FolderRow) -> tuple[str, ...]:
     return (
-        str(row["layer"]),
+        str(row.layer),
         *(
-            _number(row[key])
+            _number(getattr(row, key))
             for key in ("FAD", "FAD_infinity", "FAD_infinity_standard_error", "KAD")
         ),
         _pair(row, "frames"),
-        str(row["d"]),
+        str(row.d),
         _pair(row, "rank"),
-        "*" if row["small_sample"] else "",
+        "*" if row.small_sample else "",
     )
 
 
@@ -47,6 +49,6 @@ def _number(value: float | None) -> str:
     return _UNKNOWN if value is None else f"{value:.4g}"
 
 
-def _pair(row: dict[str, Any], name: str) -> str:
-    sides = (row[f"{name}_reference"], row[f"{name}_candidate"])
+def _pair(row: FolderRow, name: str) -> str:
+    sides = (getattr(row, f"{name}_reference"), getattr(row, f"{name}_candidate"))
     return " / ".join(_UNKNOWN if side is None else str(side) for side in sides)

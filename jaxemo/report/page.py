@@ -16,6 +16,7 @@ from jaxemo.report.sections.confusions import confusion_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.transfer import transfer_section
+from jaxemo.results.checks import plain
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -30,6 +31,7 @@ def write_report(results: dict, path: Path | str) -> Path:
     Raises:
       ValueError: Rows lack a column that the report draws; all of them are named.
     """
+    results = plain(results)
     rows.check(results)
     page = _environment().get_template("page.html.jinja").render(_content(results))
     path = Path(path)

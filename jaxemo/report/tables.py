@@ -8,6 +8,7 @@ import math
 from typing import Any, NamedTuple
 
 from jaxemo.report import rows as r
+from jaxemo.results.checks import plain
 
 _TOO_MUCH = ("folds", "clips", "trained parameters", "layers nearest", "layers farthest")
 SMALL = "\N{DAGGER}"
@@ -25,6 +26,7 @@ class Table(NamedTuple):
 
 def summary_table(results: dict) -> str:
     """The headline figures as short plain text for a terminal, in ASCII as far as names allow."""
+    results = plain(results)
     blocks = [_plain(_without(table, *_TOO_MUCH)) for table in headlines(results)]
     text = "\n\n".join(blocks) if blocks else "The results hold no figures."
     return text.replace("→", "->").replace(r.MINUS, "-").replace(r.UNKNOWN, "-")

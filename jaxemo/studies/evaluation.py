@@ -14,6 +14,7 @@ from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
+from jaxemo.results.schema import FigureRow, LeftOutRow, PredictionRow
 from jaxemo.studies.experiment import open_corpus
 from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
 from jaxemo.studies.sources import recognised_excerpt
@@ -25,7 +26,7 @@ def evaluate(
     """Scores the model on every clip of a corpus whose speaker and content it has not seen.
 
     Returns:
-      `figures` (rows by domain and metric), `predictions` (one row a clip), `left_out`, and how many
+      `figures` (rows by domain and metric), `predictions` (one row per clip), `left_out`, and how many
       clips of seen speakers were not scored.
 
     Raises:
@@ -54,7 +55,7 @@ def evaluate(
     return {
         "figures": _figures(scored, probabilities, corpus.emotions),
         "predictions": _prediction_rows(scored, probabilities, corpus.emotions),
-        "left_out": [item._asdict() for item in (*corpus.left_out, *store.left_out)],
+        "left_out": [LeftOutRow(**item._asdict()) for item in (*corpus.left_out, *store.left_out)],
         "seen_clips_not_scored": len(store) - len(rows),
     }
 
@@ -120,9 +121,9 @@ def _unseen_rows(model: SavedModel, store: ClipStore) -> list[int]:
     ]
 
 
-def _figures(scored: list[Utterance], probabilities, emotions) -> list[dict[str, Any]]:
+def _figures(scored: list[Utterance], probabilities, emotions) -> list[FigureRow]:
     labels = np.array([emotions.index(utterance.emotion) for utterance in scored])
-    figures = []
+    figures: list[FigureRow] = []
     for domain in DOMAINS:
         keep = np.array([utterance.domain == domain for utterance in scored])
         if keep.any():
@@ -133,15 +134,15 @@ def _figures(scored: list[Utterance], probabilities, emotions) -> list[dict[str,
     return figures
 
 
-def _prediction_rows(scored: list[Utterance], probabilities, emotions) -> list[dict[str, Any]]:
+def _prediction_rows(scored: list[Utterance], probabilities, emotions) -> list[PredictionRow]:
     return [
-        {
-            "path": utterance.path,
-            "domain": utterance.domain,
-            "speaker": utterance.speaker,
-            "emotion": utterance.emotion,
-            "predicted": emotions[int(row.argmax())],
-            "probability": float(row.max()),
-        }
+        PredictionRow(
+            path=utterance.path,
+            domain=utterance.domain,
+            speaker=utterance.speaker,
+            emotion=utterance.emotion,
+            predicted=emotions[int(row.argmax())],
+            probability=float(row.max()),
+        )
         for utterance, row in zip(scored, probabilities, strict=True)
     ]

@@ -30,6 +30,8 @@ from jaxemo.distances.moments_file import (
 from jaxemo.distances.outliers import make_reference
 from jaxemo.embedding.sets import ClipSet, embed_clip_set
 from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.results.contents import FolderSets
+from jaxemo.results.schema import FolderRow, LeftOutRow
 from jaxemo.studies.sources import describe_source, encoder_source
 
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
@@ -64,7 +66,7 @@ class Comparison(NamedTuple):
     """What was found.
 
     Attributes:
-      results: The sections `folders` (a row a layer), `sets`, `left_out` and `provenance`.
+      results: The sections `folders` (one row per layer), `sets`, `left_out` and `provenance`.
       file_scores: A row for each candidate file and layer: path, layer, score.
     """
 
@@ -123,10 +125,10 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
         for layer in progress.track(layers, "distances", len(layers))
     ]
     results = {
-        "folders": [_identity(question, encoder) | row for row in rows],
+        "folders": [FolderRow(**_identity(question, encoder), **row) for row in rows],
         "sets": _describe_sets(reference, candidate),
         "left_out": [
-            item._asdict()
+            LeftOutRow(**item._asdict())
             for folder in (reference, candidate)
             if folder is not None
             for item in folder.store.left_out
@@ -240,7 +242,7 @@ def _identity(question: FolderQuestion, encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def _describe_sets(reference: _Folder | None, candidate: _Folder) -> dict[str, Any]:
+def _describe_sets(reference: _Folder | None, candidate: _Folder) -> FolderSets:
     """Size of either set, and how many files of one content are in both."""
     seconds = {
         name: round(float(folder.store.duration_s.sum()), 1)
@@ -248,12 +250,12 @@ def _describe_sets(reference: _Folder | None, candidate: _Folder) -> dict[str, A
         if folder is not None
     }
     shared = set() if reference is None else set(reference.store.digests)
-    return {
-        "clips_reference": None if reference is None else len(reference.store),
-        "clips_candidate": len(candidate.store),
-        "seconds": seconds,
-        "files_in_both": sum(digest in shared for digest in candidate.store.digests),
-    }
+    return FolderSets(
+        clips_reference=None if reference is None else len(reference.store),
+        clips_candidate=len(candidate.store),
+        seconds=seconds,
+        files_in_both=sum(digest in shared for digest in candidate.store.digests),
+    )
 
 
 def _file_scores(candidate: _Folder, first_layer: int) -> Iterator[dict[str, Any]]:

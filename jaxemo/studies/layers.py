@@ -15,6 +15,7 @@ from jaxemo.analysis.scores import (
     weighted_accuracy,
 )
 from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.results.schema import ConfusionRow, LayerRow
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded
 
@@ -28,8 +29,8 @@ SUMMARY_METRICS = {
 class LayerResults(NamedTuple):
     """Rows of `results["layers"]` and `results["confusions"]`."""
 
-    rows: list[dict[str, Any]]
-    confusions: list[dict[str, Any]]
+    rows: list[LayerRow]
+    confusions: list[ConfusionRow]
 
 
 def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> LayerResults:
@@ -38,7 +39,8 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> Lay
     Each (seed, fold) is one probe; a fold's figure is the mean over its seeds, and the interval is
     Student's over folds: seeds share their test speakers, so they are no independent evidence.
     """
-    rows, confusions = [], []
+    rows: list[LayerRow] = []
+    confusions: list[ConfusionRow] = []
     for domain in DOMAINS:
         domain_rows = experiment.rows_of(domain)
         if len(domain_rows) == 0:
@@ -59,7 +61,8 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> Lay
             "origin": embedded.source.origin,
             "domain": domain,
         }
-        rows += _score_rows(confusion, runs, emotions, identity)
+        converged = np.asarray(probes.converged).mean(axis=1)
+        rows += _score_rows(confusion, runs, emotions, identity, converged)
         confusions += _best_confusion(confusion, probes, emotions, identity)
     return LayerResults(rows, confusions)
 
@@ -118,7 +121,13 @@ def _confusions(
     )
 
 
-def _score_rows(confusion, runs, emotions, identity) -> list[dict[str, Any]]:
+def _score_rows(
+    confusion: Int[np.ndarray, "L F C C"],
+    runs: list[_Run],
+    emotions: tuple[str, ...],
+    identity: dict[str, Any],
+    converged: Float[np.ndarray, " L"],
+) -> list[LayerRow]:
     """Every metric of every layer: the fold's mean over seeds, then the interval over folds."""
     folds = np.array([run.fold for run in runs])
     context = {
@@ -130,11 +139,11 @@ def _score_rows(confusion, runs, emotions, identity) -> list[dict[str, Any]]:
     }
     rows = []
     for layer, matrices in enumerate(confusion):
-        place = {**identity, "layer": layer}
+        place = {**identity, "layer": layer, "converged": float(converged[layer])}
         for metric, emotion, values in metric_values(matrices, emotions):
             interval = fold_interval(values, folds)
-            row = {"metric": metric, "emotion": emotion, **interval}
-            rows.append({**place, **row, **context})
+            figure = {"metric": metric, "emotion": emotion, **interval}
+            rows.append(LayerRow(**place, **figure, **context))
     return rows
 
 
@@ -163,7 +172,7 @@ def fold_interval(
     return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _best_confusion(confusion, probes, emotions, identity) -> list[dict[str, Any]]:
+def _best_confusion(confusion, probes, emotions, identity) -> list[ConfusionRow]:
     """Confusions summed over folds and seeds at the layer that the dev parts prefer."""
     layer = int(np.asarray(probes.dev_score).mean(axis=1).argmax())
     no_transfer = dict.fromkeys(("method", "direction", "regime"))
@@ -171,10 +180,12 @@ def _best_confusion(confusion, probes, emotions, identity) -> list[dict[str, Any
     return confusion_rows(confusion[layer].sum(axis=0), emotions, place)
 
 
-def confusion_rows(matrix, emotions: tuple[str, ...], place: dict) -> list[dict[str, Any]]:
-    """One flat row a cell of a confusion matrix."""
+def confusion_rows(
+    matrix: Int[np.ndarray, "C C"], emotions: tuple[str, ...], place: dict[str, Any]
+) -> list[ConfusionRow]:
+    """One row per cell of a confusion matrix; `place` holds the columns that all of them share."""
     return [
-        {**place, "emotion": true, "predicted": predicted, "count": int(matrix[i, j])}
+        ConfusionRow(**place, emotion=true, predicted=predicted, count=int(matrix[i, j]))
         for i, true in enumerate(emotions)
         for j, predicted in enumerate(emotions)
     ]

@@ -17,6 +17,8 @@ from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Prefix, make_method
+from jaxemo.results.checks import plain
+from jaxemo.results.schema import FigureRow
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
 from jaxemo.studies.runs import (
@@ -55,7 +57,7 @@ def save_run(
     """Writes a run's checkpoint; returns its record, which holds the figures of `confusions`."""
     record = _make_record(experiment, bench, run, config)
     record["figures"] = [
-        row
+        plain(row)
         for domain, confusion in confusions.items()
         for row in figure_rows(confusion, experiment.emotions, domain)
     ]
@@ -93,16 +95,16 @@ def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) ->
 
 def figure_rows(
     confusion: Int[np.ndarray, "C C"], emotions: tuple[str, ...], domain: str
-) -> list[dict[str, Any]]:
+) -> list[FigureRow]:
     """UA, WA, macro-F1 and recalls of one set of clips; a recall without clips is None."""
     return [
-        {
-            "domain": domain,
-            "emotion": emotion,
-            "metric": metric,
-            "mean": float(values[0]) if np.isfinite(values[0]) else None,
-            "n": int(confusion.sum()),
-        }
+        FigureRow(
+            domain=domain,
+            emotion=emotion,
+            metric=metric,
+            mean=float(values[0]) if np.isfinite(values[0]) else None,
+            n=int(confusion.sum()),
+        )
         for metric, emotion, values in metric_values([confusion], emotions)
     ]
 

@@ -10,6 +10,7 @@ from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.peft import METHODS
+from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
 from jaxemo.studies.experiment import Experiment, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
@@ -131,12 +132,14 @@ def describe_corpus(experiment: Experiment) -> Results:
     """The sections `corpus`, `folds`, `left_out` and `empty_cells`."""
     return {
         "corpus": [
-            {**row, "seconds": round(_seconds(experiment, row), 1)}
+            CorpusRow(**row, seconds=round(_seconds(experiment, row), 1))
             for row in corpus_summary(experiment.utterances)
         ],
-        "folds": fold_summary(experiment.utterances, experiment.folds[0]),
-        "left_out": [item._asdict() for item in experiment.left_out],
-        "empty_cells": [cell._asdict() for cell in experiment.empty_cells],
+        "folds": [
+            FoldRow(**row) for row in fold_summary(experiment.utterances, experiment.folds[0])
+        ],
+        "left_out": [LeftOutRow(**item._asdict()) for item in experiment.left_out],
+        "empty_cells": [EmptyCellRow(**cell._asdict()) for cell in experiment.empty_cells],
     }
 
 

@@ -17,6 +17,7 @@ from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import Prefix, count_parameters, make_method
+from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
 from jaxemo.studies.runs import (
@@ -40,9 +41,9 @@ LogEpoch = Callable[[str, EpochRecord], None]
 class TransferResults(NamedTuple):
     """Rows of `results["transfer"]`, `["confusions"]` and `["layer_weights"]`."""
 
-    rows: list[dict[str, Any]]
-    confusions: list[dict[str, Any]]
-    layer_weights: list[dict[str, Any]]
+    rows: list[TransferRow]
+    confusions: list[ConfusionRow]
+    layer_weights: list[LayerWeightRow]
 
 
 class _Outcome(NamedTuple):
@@ -199,10 +200,12 @@ def _collect(
         rows = _score_rows(group, experiment)
         if regime != TARGET_ONLY:
             rows.append(_gain_row(group, outcomes[target, TARGET_ONLY]))
-        results.rows.extend({**identity, **row, **context} for row in rows)
+        results.rows.extend(TransferRow(**identity, **row, **context) for row in rows)
         place = {"study": "transfer", **identity, "layer": None}
         results.confusions.extend(confusion_rows(matrix, experiment.emotions, place))
-        results.layer_weights.extend({**identity, **row} for row in _mixture_rows(group))
+        results.layer_weights.extend(
+            LayerWeightRow(**identity, **row) for row in _mixture_rows(group)
+        )
     return results
 
 

@@ -1,6 +1,7 @@
 """Study 3, emotion bias: its rows, and tests within an encoder and between encoders."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from jaxemo.analysis.emotion_bias import (
     kendall_tau,
 )
 from jaxemo.analysis.resampling import jackknife_interval
+from jaxemo.results.schema import EmotionBiasRow, EmotionBiasTestRow
 from jaxemo.studies.similarity.cells import Cells, finite
 
 _HALVINGS, _PERMUTATIONS = range(10, 12)
@@ -47,7 +49,7 @@ def join_layers(
     return EncoderBias(encoder, origin, emotions, estimate, influence)
 
 
-def bias_rows(bias: EncoderBias) -> list[dict[str, Any]]:
+def bias_rows(bias: EncoderBias) -> list[EmotionBiasRow]:
     """Rows of `results["emotion_bias"]`: every layer, and the mean over layers (`layer` None)."""
     num_layers, _, num_speakers = bias.influence.shape
     rows = []
@@ -61,13 +63,13 @@ def bias_rows(bias: EncoderBias) -> list[dict[str, Any]]:
                 interval = jackknife_interval(estimate[index], influence[index])
                 row |= {"low": interval.low, "high": interval.high}
                 row["rank"] = 1 + int((estimate < estimate[index]).sum())
-            rows.append(row)
+            rows.append(EmotionBiasRow(**row))
     return rows
 
 
 def bias_tests(
     bias: EncoderBias, others: Sequence[EncoderBias], config: Any
-) -> list[dict[str, Any]]:
+) -> list[EmotionBiasTestRow]:
     """Rows of `results["emotion_bias_tests"]`.
 
     `emotions_differ`: at each layer and for the mean over layers. `encoders_disagree`: that mean
@@ -81,9 +83,10 @@ def bias_tests(
         difference = ours[0] - theirs[0], ours[1] - theirs[1]
         row = _test_row(other, bias.encoder, None, difference, config)
         defined = np.isfinite(difference[0])
+        tau = None
         if defined.sum() > 1:
-            row["tau"] = kendall_tau(ours[0][defined], theirs[0][defined])
-        rows.append(row)
+            tau = kendall_tau(ours[0][defined], theirs[0][defined])
+        rows.append(replace(row, tau=tau))
     return rows
 
 
@@ -99,10 +102,10 @@ def _test_row(
     layer: int | None,
     values: tuple[np.ndarray, np.ndarray],
     config: Any,
-) -> dict[str, Any]:
+) -> EmotionBiasTestRow:
     estimate, influence = values
     defined = np.isfinite(estimate)
-    row = {
+    row: dict[str, Any] = {
         "test": "emotions_differ" if other is None else "encoders_disagree",
         "encoder": bias.encoder,
         "origin": bias.origin,
@@ -123,4 +126,4 @@ def _test_row(
             num_permutations=config.similarity.permutations,
         )
         row |= {"statistic": found.statistic, "p_value": found.p_value}
-    return row
+    return EmotionBiasTestRow(**row)

@@ -7,23 +7,11 @@ from jaxtyping import Int
 
 from jaxemo.analysis.emotion_bias import Design
 from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.results.schema import Distance
 from jaxemo.studies.experiment import HALVES, Experiment, speaker_halves
 
 CROSS_DOMAIN = "cross_domain"
 NULLS = tuple(f"null_{domain}" for domain in DOMAINS)
-
-# Every row has every column; None where a figure of its kind has no such value.
-_UNKNOWN = (
-    "low",
-    "high",
-    "standard_error",
-    "p_value",
-    "fit_error",
-    "r_squared",
-    "variance_kept",
-    "rank_a",
-    "rank_b",
-)
 
 
 class Side(NamedTuple):
@@ -108,35 +96,34 @@ def result_row(
     num_rows: tuple[int, int],
     mean: float | None,
     **known: Any,
-) -> dict[str, Any]:
-    """One flat row of `results["similarity"]`.
+) -> Distance:
+    """One row of `results["similarity"]`, but for the encoder that it is of.
 
     Args:
       level: What is one row of the two sets: a `frame` or a `clip`.
       d: Dimensions that the figure was computed in.
       num_rows: Of the two sets that the figure was computed on.
       mean: The figure; None (as NaN) where a side has too few rows.
-      known: Further columns of `_UNKNOWN`.
+      known: Further columns; those that are not given are None.
     """
-    return {
-        "layer": layer,
-        "comparison": comparison,
-        "emotion": emotions[0],
-        "other_emotion": emotions[1],
-        "metric": metric,
-        "level": level,
-        "mean": finite(mean),
-        **dict.fromkeys(_UNKNOWN),
+    return Distance(
+        layer=layer,
+        comparison=comparison,
+        emotion=emotions[0],
+        other_emotion=emotions[1],
+        metric=metric,
+        level=level,
+        mean=finite(mean),
         **known,
-        "n_a": num_rows[0],
-        "n_b": num_rows[1],
-        "clips_a": len(pair.a.clips),
-        "clips_b": len(pair.b.clips),
-        "speakers_a": pair.a.num_speakers,
-        "speakers_b": pair.b.num_speakers,
-        "d": d,
-        "small_sample": min(num_rows) < 2 * d,
-    }
+        n_a=num_rows[0],
+        n_b=num_rows[1],
+        clips_a=len(pair.a.clips),
+        clips_b=len(pair.b.clips),
+        speakers_a=pair.a.num_speakers,
+        speakers_b=pair.b.num_speakers,
+        d=d,
+        small_sample=min(num_rows) < 2 * d,
+    )
 
 
 def finite(value: float | np.floating | None) -> float | None:

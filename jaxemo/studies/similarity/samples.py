@@ -37,6 +37,7 @@ from jaxemo.distances.kernel import (
     median_bandwidth,
 )
 from jaxemo.embedding.frames import FrameSample
+from jaxemo.results.schema import Distance
 from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
@@ -61,7 +62,7 @@ class LayerSample(NamedTuple):
       bias: None where there are too few speakers.
     """
 
-    rows: list[dict[str, Any]]
+    rows: list[Distance]
     jackknives: list[Jackknife | None]
     variance_kept: float
     bias: EmotionBias | None
@@ -128,7 +129,7 @@ def _jackknife(units: Moments, emotion: int) -> Jackknife | None:
 
 def _drawn_rows(
     at: _Layer, mask: np.ndarray, cells: Cells, jackknives: list[Jackknife | None], seed: int
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Distance]:
     """FAD at equal n and at infinite n, for every comparison and emotion."""
     for comparison in (CROSS_DOMAIN, *NULLS):
         pairs = cells.pairs(comparison)
@@ -180,7 +181,7 @@ def _num_rows(a: ClipRows, b: ClipRows) -> tuple[int, int]:
     return int(a.mask.sum()), int(b.mask.sum())
 
 
-def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[dict[str, Any]]:
+def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[Distance]:
     """Kernel distance of every comparison: one pass of kernels an emotion serves them all."""
     key = jax.random.fold_in(jax.random.key(seed), _KERNEL)
     bandwidth = float(median_bandwidth(key, at.valid, max_rows=_BANDWIDTH_ROWS))

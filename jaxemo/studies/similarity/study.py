@@ -5,6 +5,7 @@ what is drawn, resampled or tested on a sample of frames in `similarity_samples.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from jaxemo.distances.frechet import (
     frechet_distance,
     merge,
 )
+from jaxemo.results.schema import Distance, EmotionBiasRow, SimilarityRow
 from jaxemo.studies.experiment import HALVES, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
@@ -45,8 +47,8 @@ class SimilarityResults(NamedTuple):
     `bias` is what those of the latter were made of, for tests; None where there are too few speakers.
     """
 
-    rows: list[dict[str, Any]]
-    bias_rows: list[dict[str, Any]]
+    rows: list[SimilarityRow]
+    bias_rows: list[EmotionBiasRow]
     bias: EncoderBias | None
 
 
@@ -73,7 +75,7 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
     rows += _clip_rows(_standardised(pooled) if source.origin == "hand-made" else pooled, cells)
     rows += [row for layer in layers for row in layer.rows]
     identity = {"encoder": source.name, "origin": source.origin}
-    rows = [{**identity, **row} for row in rows]
+    rows = [SimilarityRow(**identity, **vars(row)) for row in rows]
     if not halvings:
         return SimilarityResults(rows, [], None)
     found = [layer.bias for layer in layers]
@@ -83,17 +85,17 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
 
 def _frame_rows(
     statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Any
-) -> list[dict[str, Any]]:
+) -> list[Distance]:
     """Rows of all frames: layer by emotion, and the cross-emotion matrix."""
     halves = _by_axes(statistics, len(cells.emotions))
     whole = merge(_pick(halves, 0, axis=-1), _pick(halves, 1, axis=-1))
     speech, music = (_pick(whole, domain, axis=1) for domain in range(len(DOMAINS)))
-    rows = []
+    rows: list[Distance] = []
     for row in _layer_rows(CROSS_DOMAIN, speech, music, cells):
-        sample = layers[row["layer"]]
-        emotion = cells.emotions.index(row["emotion"])
-        interval = interval_of(row["mean"], sample.jackknives[emotion])
-        rows.append({**row, **interval, "variance_kept": sample.variance_kept})
+        sample = layers[row.layer]
+        emotion = cells.emotions.index(row.emotion)
+        interval = interval_of(row.mean, sample.jackknives[emotion])
+        rows.append(replace(row, **interval, variance_kept=sample.variance_kept))
     for index, comparison in enumerate(NULLS):
         one_domain = _pick(halves, index, axis=1)
         first, second = (_pick(one_domain, half, axis=-1) for half in range(HALVES))
@@ -121,7 +123,7 @@ def _pick(statistics: FrechetStatistics, index: int, *, axis: int) -> FrechetSta
 
 def _layer_rows(
     comparison: str, a: FrechetStatistics, b: FrechetStatistics, cells: Cells
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Distance]:
     """Rows of a (layer, emotion) grid."""
     grid = distance_grid(a, b)
     ranks = numerical_rank(a), numerical_rank(b)
@@ -135,7 +137,7 @@ def _layer_rows(
 
 def _matrix_rows(
     speech: FrechetStatistics, music: FrechetStatistics, layer: int, cells: Cells
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Distance]:
     """Rows of a (speech emotion, music emotion) grid at one layer."""
     grid = distance_matrix(speech, music)
     ranks = numerical_rank(speech), numerical_rank(music)
@@ -156,7 +158,7 @@ def _frame_row(
     *,
     layer: int,
     d: int,
-) -> dict[str, Any]:
+) -> Distance:
     """The figure; None where a side has too few frames, never a number made up."""
     return result_row(
         *place,
@@ -171,8 +173,8 @@ def _frame_row(
     )
 
 
-def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[dict[str, Any]]:
-    """Rows of one pooled vector a clip: what studies with clip embeddings report, mostly bias here."""
+def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[Distance]:
+    """Rows of one pooled vector per clip: what studies with clip embeddings report, mostly bias here."""
     rows = []
     for comparison in (CROSS_DOMAIN, *NULLS):
         for emotion, pair in enumerate(cells.pairs(comparison)):

@@ -1,0 +1,73 @@
+"""Columns that several rows of results.json share, each with its meaning, unit and range."""
+
+from typing import Annotated, NamedTuple
+
+
+class Column(NamedTuple):
+    """What a column says beyond its type.
+
+    Attributes:
+      meaning: A sentence.
+      unit: Of a number; empty for counts, names and pure numbers.
+      low: Smallest value; None where there is none.
+      high: Largest value; None where there is none.
+      values: The values that occur, where they are few.
+    """
+
+    meaning: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    values: tuple[str, ...] = ()
+
+
+DOMAINS = ("speech", "music")
+
+Encoder = Annotated[str, Column("Name of the encoder; each has one in a file.")]
+Origin = Annotated[
+    str,
+    Column(
+        "Where the weights come from: published, random, or no weights at all.",
+        values=("pretrained", "untrained", "hand-made"),
+    ),
+]
+Domain = Annotated[str, Column("Domain of the clips that are scored or counted.", values=DOMAINS)]
+Layer = Annotated[int, Column("Layer; 0 is the input of the first layer.", low=0)]
+Emotion = Annotated[str, Column("Emotion by name.")]
+EmotionOrAll = Annotated[str, Column("Emotion of a recall; `all` for every other metric.")]
+ScoreMetric = Annotated[
+    str,
+    Column(
+        "UA: mean recall over emotions. WA: share of right answers. recall: of one emotion.",
+        values=("UA", "WA", "macro_F1", "recall"),
+    ),
+]
+Share = Annotated[float, Column("The score.", unit="share", low=0, high=1)]
+Low = Annotated[float, Column("Lower end of the 95 % interval of `mean`, in its unit.")]
+High = Annotated[float, Column("Upper end of the 95 % interval of `mean`, in its unit.")]
+Scored = Annotated[int, Column("Clips that were scored, over all folds.", low=0)]
+Folds = Annotated[int, Column("Folds with different test speakers behind the figure.", low=1)]
+Seeds = Annotated[int, Column("Runs per fold, averaged within it.", low=1)]
+Chance = Annotated[
+    float, Column("One over the emotions that the domain has.", unit="share", low=0, high=1)
+]
+Method = Annotated[
+    str, Column("What is trained.", values=("weighted_sum", "lora", "adapter", "full"))
+]
+Direction = Annotated[
+    str, Column("Source and target domain.", values=("music->speech", "speech->music"))
+]
+Regime = Annotated[
+    str,
+    Column(
+        "Trained on the target alone, on the source first, or on both at once.",
+        values=("target_only", "two_stage", "joint"),
+    ),
+]
+Speakers = Annotated[int, Column("Speakers behind the figure.", low=0)]
+PValue = Annotated[
+    float, Column("Share of exchanges at least as extreme, uncorrected.", low=0, high=1)
+]
+Part = Annotated[str, Column("Part of the fold.", values=("train", "dev", "test"))]
+Path = Annotated[str, Column("The file, as the corpus names it.")]
+FoldNumber = Annotated[int, Column("The fold.", low=0)]
