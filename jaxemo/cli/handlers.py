@@ -13,6 +13,7 @@ from jaxemo.cli.provenance import environment, user_cache_dir
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
+from jaxemo.results.checks import rows_from
 from jaxemo.results.file import write_csv, write_results
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.embed import embed

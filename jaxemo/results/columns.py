@@ -27,8 +27,8 @@ Encoder = Annotated[str, Column("Name of the encoder; each has one in a file.")]
 Origin = Annotated[
     str,
     Column(
-        "Where the weights come from: published, random, or no weights at all.",
-        values=("pretrained", "untrained", "hand-made"),
+        "Where the weights come from: a hub, a folder, chance, or no weights at all.",
+        values=("published", "local", "untrained", "hand-made"),
     ),
 ]
 Domain = Annotated[str, Column("Domain of the clips that are scored or counted.", values=DOMAINS)]
