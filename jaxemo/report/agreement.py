@@ -2,19 +2,23 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import pandas as pd
 
 from jaxemo.report import rows as r
+from jaxemo.report.contents import drawable, groups, records, select
 
+_METRICS = ("FAD_infinity", "KAD")
 _BEYOND = 2.0  # standard errors of the difference of two emotions
 
 
 class Agreement(NamedTuple):
-    """How FAD at infinite n and KAD order the emotions at one layer of one encoder.
+    """How extrapolated FAD and KAD order the emotions at one layer of one encoder.
 
     Attributes:
       tau: Kendall's: (pairs ordered alike - pairs ordered differently) / pairs.
-      swapped: Pairs in another order, named nearest first by FAD at infinite n.
+      swapped: Pairs in another order, named nearest first by extrapolated FAD.
       clear: Those of them whose difference is beyond twice its error in both distances.
     """
 
@@ -26,30 +30,27 @@ class Agreement(NamedTuple):
     clear: list[str]
 
 
-def agreements(rows: list[dict]) -> list[Agreement]:
+def agreements(similarity: pd.DataFrame) -> list[Agreement]:
     """One for each encoder and layer where two emotions or more have both distances.
 
     The error of a difference is sqrt(error_1^2 + error_2^2): emotions share their speakers, so that
     it is rather too large.
     """
-    cross = [row for row in r.select(rows, comparison="cross_domain") if row["mean"] is not None]
+    cross = drawable(select(similarity, comparison="cross_domain"))
     found = []
-    for encoder in r.values(cross, "encoder"):
-        of = r.select(cross, encoder=encoder)
-        for layer in r.values(of, "layer"):
-            at = {
-                metric: {e["emotion"]: e for e in r.select(of, layer=layer, metric=metric)}
-                for metric in ("FAD_infinity", "KAD")
-            }
-            emotions = [
-                e for e in r.values(of, "emotion") if all(e in rows for rows in at.values())
-            ]
-            if len(emotions) > 1:
-                found.append(_agreement(encoder, layer, emotions, list(at.values())))
+    for (encoder, layer), of in groups(cross, "encoder", "layer"):
+        by = [{row["emotion"]: row for row in records(select(of, metric=m))} for m in _METRICS]
+        emotions = [
+            emotion for (emotion,), _ in groups(of, "emotion") if all(emotion in b for b in by)
+        ]
+        if len(emotions) > 1:
+            found.append(_agreement(encoder, layer, emotions, by))
     return found
 
 
-def _agreement(encoder: str, layer: int, emotions: list[str], by: list[dict]) -> Agreement:
+def _agreement(
+    encoder: str, layer: int, emotions: list[str], by: list[dict[str, dict[str, Any]]]
+) -> Agreement:
     signs, swapped, clear = 0, [], []
     pairs = list(itertools.combinations(emotions, 2))
     for pair in pairs:
@@ -65,12 +66,12 @@ def _agreement(encoder: str, layer: int, emotions: list[str], by: list[dict]) ->
     return Agreement(encoder, layer, signs / len(pairs), len(pairs), swapped, clear)
 
 
-def _difference(two: list[dict]) -> float:
+def _difference(two: list[dict[str, Any]]) -> float:
     return two[1]["mean"] - two[0]["mean"]
 
 
-def _beyond_error(two: list[dict]) -> bool:
-    errors = [row.get("standard_error") for row in two]
-    if None in errors:
+def _beyond_error(two: list[dict[str, Any]]) -> bool:
+    errors = [row["standard_error"] for row in two]
+    if not all(map(r.known, errors)):
         return False
     return abs(_difference(two)) > _BEYOND * math.hypot(*errors)

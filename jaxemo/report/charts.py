@@ -1,383 +1,321 @@
-"""The three kinds of chart: lines over layers, rows of bars or dots, and matrices.
+"""The kinds of chart, in Altair: lines over layers here, rows and matrices in the files beside.
 
-A chart takes plain numbers and names, knows nothing of result rows, and returns one inline SVG that
-is 360 units wide, so that its text stays readable when a phone shows one chart across the screen.
+A chart takes frames of figures and looks, knows nothing of studies, and returns a panel that is 360
+units wide with its margins, so that its text stays readable when a phone shows one panel across.
 """
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from markupsafe import Markup
+import altair as alt
+import pandas as pd
 
-from jaxemo.report.rows import Number
-from jaxemo.report.svg import Axis, drawing, line, linear_axis, marker, polyline, tag, text
+from jaxemo.report import rows as r
+from jaxemo.report import theme
+from jaxemo.report.contents import records
 
-WIDTH = 360.0
-LEVELS = 8  # steps of the matrix colours; page.css holds one pair of colours a step
-LETTER = 6.4  # widest usual advance of an 11-unit letter
-
-
-class Point(NamedTuple):
-    """One figure with its 95 % interval; `style` may ask for a `best` ring or a `hollow` marker."""
-
-    x: Number
-    mean: Number
-    low: Number | None
-    high: Number | None
-    text: str
-    style: str = ""
+LEFT, RIGHT, TOP, BOTTOM = 46, 66, 26, 38
+HEIGHT = 190
+Row = dict[str, Any]
+LABEL_GAP = 12  # pixels between the names of lines
 
 
-class Series(NamedTuple):
-    """Points joined by a line; `style` names the CSS classes that give colour and dashes."""
+class Panel(NamedTuple):
+    """One chart under its heading.
 
-    label: str
-    style: str
-    marker: str
-    points: list[Point]
+    Attributes:
+      heading: Its name on the page.
+      chart: The chart; its plot area lies inside the margins.
+      margins: Left, top, right and bottom in pixels, for axes, names and figures.
+      size: Width and height of the plot area in pixels.
+      description: What it shows, for readers who cannot see it.
+    """
+
+    heading: str
+    chart: alt.LayerChart
+    margins: tuple[int, int, int, int]
+    size: tuple[int, int]
+    description: str
+
+
+class Scale(NamedTuple):
+    """A vertical axis: its name, ends and the expression that writes a tick; `log` for logarithms."""
+
+    name: str
+    low: float
+    high: float
+    tick: str
+    log: bool = False
+
+
+class Line(NamedTuple):
+    """One series over layers; `rows` has layer, mean, low, high, note, and may have hollow and ring."""
+
+    name: str
+    rows: pd.DataFrame
+    colour: str
+    marker: str = "circle"
+    dash: tuple[float, ...] = (1, 0)
 
 
 class Reference(NamedTuple):
-    """A level to compare with, drawn across the whole chart."""
+    """A level to compare with, drawn across the whole chart, its interval at the right end."""
 
-    label: str
-    style: str
-    mean: Number
-    low: Number | None = None
-    high: Number | None = None
-
-
-class Bar(NamedTuple):
-    """One figure in a row of its own, with a name on the left and the figure on the right."""
-
-    label: str
-    style: str
-    mean: Number
-    low: Number | None
-    high: Number | None
-    text: str
+    name: str
+    mean: float
+    low: float | None = None
+    high: float | None = None
+    colour: str = theme.MUTED
+    dash: tuple[float, ...] = tuple(theme.REFERENCE_DASH)
 
 
-class Group(NamedTuple):
-    """Bars under one name."""
+class Looks(NamedTuple):
+    """How a line chart is drawn: opacity of its bands, and whether lines carry their names."""
 
-    label: str
-    bars: list[Bar]
-
-
-class Cell(NamedTuple):
-    """One field of a matrix; `style` may hold `same` (outlined) and `lowest` (marked corner)."""
-
-    value: Number | None
-    text: str
-    note: str
-    style: str = ""
+    band: float = 0.15
+    named: bool = True
 
 
-def line_chart(
-    series: list[Series],
-    *,
-    y_axis: Callable[..., Axis],
-    y_name: str,
-    references: list[Reference],
-    title: str,
+def line_panel(
+    lines: list[Line],
+    heading: str,
     description: str,
-) -> Markup:
-    """Figures over layers, each series with a band from the low to the high end of its intervals.
+    *,
+    scale: Scale,
+    references: list[Reference] = [],  # noqa: B006 (never changed)
+    region: list[Row] | None = None,
+    looks: Looks = Looks(),  # noqa: B008 (never changed)
+) -> Panel:
+    """Figures over layers, each with a band from the low to the high ends of its intervals.
 
-    `y_axis(start=..., end=...)` builds the vertical axis, as `svg.linear_axis` does.
+    Args:
+      lines: The series; a single layer's are set side by side.
+      heading: Name of the panel.
+      description: What it shows.
+      scale: The vertical axis.
+      references: Levels across the chart.
+      region: Rows of layer, low and high: a grey field behind everything.
+      looks: Opacity of bands, and whether names stand at the lines' ends.
     """
-    height, left, right, top, bottom = 252.0, 44.0, WIDTH - 12, 26.0, 214.0
-    layers = sorted({p.x for s in series for p in s.points}) or [0.0]
-    margin = 0.5 if len(layers) > 1 else 1.0
-    x = linear_axis(
-        layers[0] - margin, layers[-1] + margin, start=left, end=right, label=lambda v: f"{v:.0f}"
-    )
-    x = x._replace(ticks=_layer_ticks(layers))
-    y = y_axis(start=bottom, end=top)
-    parts = [_frame_x(x, bottom, height), *(_grid_y(y, tick, left, right) for tick in y.ticks)]
-    parts += [_reference(r, y, left, right - 5 * i) for i, r in enumerate(references)]
-    if len(layers) == 1:
-        series = _side_by_side(series)
-    parts += [_band(s, x, y) for s in series]
-    spacing = math.ceil(len(layers) / 10) if len(series) > 3 and len(layers) > 14 else 1
-    parts += [_curve(s, x, y, (i % spacing, spacing)) for i, s in enumerate(series)]
-    parts.append(
-        text("layer", (left + right) / 2, height - 4, class_="axis-name", text_anchor="middle")
-    )
-    parts.append(text(y_name, 2, 12, class_="axis-name"))
-    return drawing((WIDTH, height), parts, title=title, description=description)
+    right = RIGHT if looks.named else 14
+    width = theme.WIDTH - LEFT - right
+    layers = sorted({layer for line in lines for layer in line.rows["layer"]})
+    points = _points(lines, layers)
+    x, y = _layer_axis(layers), _figure_axis(scale)
+    parts = [_region(region, x, y, lonely=len(layers) == 1)] if region else []
+    parts += _reference_parts(references, x, y, width)
+    parts += _bands(points, x, y, looks.band) + _curves(lines, points, x, y) + _marks(points, x, y)
+    if looks.named:
+        parts += _names(lines, references, y, scale, width)
+    chart = alt.layer(*parts).properties(width=width, height=HEIGHT)
+    return Panel(heading, chart, (LEFT, TOP, right, BOTTOM), (width, HEIGHT), description)
 
 
-def bar_chart(
-    groups: list[Group],
-    *,
-    limits: tuple[Number, Number],
-    formats: tuple[Callable, Callable],
-    references: list[Reference],
-    title: str,
-    description: str,
-) -> Markup:
-    """Horizontal bars from zero, with whiskers for the intervals.
-
-    `formats` print a number on the axis and at the end of a row.
-    """
-    return _row_chart(
-        groups, limits, formats, references, _bar, title=title, description=description
-    )
-
-
-def dot_chart(
-    groups: list[Group],
-    *,
-    limits: tuple[Number, Number],
-    formats: tuple[Callable, Callable],
-    references: list[Reference],
-    title: str,
-    description: str,
-) -> Markup:
-    """Dots with whiskers, for figures that may lie on either side of zero."""
-    return _row_chart(
-        groups, limits, formats, references, _dot, title=title, description=description
-    )
+def _points(lines: list[Line], layers: list[int]) -> list[Row]:
+    """All figures with their looks; markers are thinned where many would touch."""
+    spacing = math.ceil(len(layers) / 10) if len(lines) > 3 and len(layers) > 14 else 1
+    step = 1.2 / max(len(lines), 3) if len(layers) == 1 else 0.0
+    points = []
+    for place, line in enumerate(lines):
+        shift = step * (place - (len(lines) - 1) / 2)
+        rows = sorted(records(line.rows), key=lambda row: row["layer"])
+        shown = [False, *map(r.has_interval, rows), False]
+        for index, row in enumerate(rows):
+            point = _point(row, line, shown[index : index + 3])
+            point["layer"] = float(row["layer"]) + shift
+            point["marked"] = index % spacing == place % spacing
+            points.append(point)
+    return points
 
 
-def matrix_chart(
-    cells: dict[tuple[str, str], Cell],
-    *,
-    rows: list[str],
-    columns: list[str],
-    limits: tuple[Number, Number],
-    axes: tuple[str, str],
-    title: str,
-    description: str,
-) -> Markup:
-    """A field of cells, each coloured by where its value lies between the limits."""
-    left = 24.0 + LETTER * max(len(name) for name in rows)
-    longest = LETTER * max(len(name) for name in columns)
-    slanted = longest > (WIDTH - left - 2) / len(columns) - 2
-    # A slanted name leans over the cells to its right, and the last one needs room to do so.
-    overhang = 0.55 * longest if slanted else 0.0
-    cell_width = (WIDTH - left - overhang - 2) / len(columns)
-    top = 24.0 + (0.6 * longest + 8 if slanted else 12)
-    cell_height = 30.0 if len(rows) <= 9 else 18.0
-    height = top + cell_height * len(rows) + 4
-    parts = [text(axes[1], left, 12, class_="axis-name"), _turned(axes[0], 10, top)]
-    for i, name in enumerate(columns):
-        parts.append(_column_name(name, left + (i + 0.5) * cell_width, top - 6, slanted))
-    for j, row in enumerate(rows):
-        middle = top + (j + 0.5) * cell_height
-        parts.append(text(row, left - 6, middle + 4, text_anchor="end", class_="tick"))
-        for i, column in enumerate(columns):
-            box = (left + i * cell_width, top + j * cell_height, cell_width, cell_height)
-            parts.append(_cell(cells.get((row, column)), box, limits))
-    return drawing((WIDTH, height), parts, title=title, description=description)
+def _point(row: Row, line: Line, shown: list[bool]) -> Row:
+    """One figure; `shown` says whether it and its neighbours have intervals."""
+    hollow = bool(row.get("hollow", False))
+    looks = {
+        "line": line.name,
+        "colour": line.colour,
+        "marker": theme.MARKERS[line.marker],
+        "fill": theme.PAPER if hollow else line.colour,
+        "edge": line.colour if hollow else theme.PAPER,
+        "ring": bool(row.get("ring", False)),
+        "shown": shown[1],
+        "lone": shown[1] and not (shown[0] or shown[2]),
+    }
+    ends = {"low": row["low"], "high": row["high"]} if shown[1] else {"low": None, "high": None}
+    return {"mean": row["mean"], "note": row["note"], **ends, **looks}
 
 
-def swatch(style: str, shape: str) -> Markup:
-    """A small key for legends: the line with its marker, or a block where the shape is `bar`."""
-    mark = (
-        tag("rect", x=3, y=2, width=22, height=10, class_=f"bar {style}")
-        if shape == "bar"
-        else line(0, 7, 28, 7, f"line {style}")
-    )
-    if shape not in ("bar", "none"):
-        mark += marker(shape, 14, 7, class_=f"mark {style}")
-    if shape == "none" and style.startswith("null"):
-        mark = tag("rect", x=0, y=2, width=28, height=10, class_=f"band {style}") + mark
-    return tag("svg", mark, viewBox="0 0 28 14", class_="swatch", aria_hidden="true")
-
-
-def scale_swatch() -> Markup:
-    """The colours of a matrix from its low to its high end."""
-    steps = [
-        tag("rect", x=12 * i, y=1, width=12, height=12, class_=f"cell q{i}") for i in range(LEVELS)
-    ]
-    size = f"0 0 {12 * LEVELS} 14"
-    return tag("svg", *steps, viewBox=size, class_="swatch scale", aria_hidden="true")
-
-
-def level(value: Number, limits: tuple[Number, Number]) -> int:
-    """The colour step, 0 to LEVELS - 1, of a value between the limits."""
-    low, high = limits
-    share = (value - low) / (high - low) if high > low else 0.0
-    return min(LEVELS - 1, max(0, int(share * LEVELS)))
-
-
-def _layer_ticks(layers: list[Number]) -> list[Number]:
+def _layer_axis(layers: list[int]) -> alt.X:
     span = layers[-1] - layers[0]
     step = next(s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96, 10**6) if span / s <= 12)
-    return [layer for layer in layers if (layer - layers[0]) % step == 0]
+    ticks = [layer for layer in layers if (layer - layers[0]) % step == 0]
+    margin = 0.5 if len(layers) > 1 else 1.0
+    return alt.X(
+        "layer:Q",
+        axis=alt.Axis(values=ticks, format="d", grid=False, title="layer", titlePadding=6),
+        scale=alt.Scale(domain=[layers[0] - margin, layers[-1] + margin], nice=False, zero=False),
+    )
 
 
-def _frame_x(axis: Axis, bottom: Number, height: Number) -> Markup:
-    names = [
-        text(axis.label(t), axis.position(t), bottom + 16, class_="tick", text_anchor="middle")
-        for t in axis.ticks
+def _figure_axis(scale: Scale) -> alt.Y:
+    kind: dict[str, Any] = {"type": "log"} if scale.log else {"zero": False}
+    title = alt.TitleParams(scale.name)
+    return alt.Y(
+        "mean:Q",
+        scale=alt.Scale(domain=[scale.low, scale.high], nice=False, clamp=True, **kind),
+        axis=alt.Axis(
+            title=title.text,
+            labelExpr=scale.tick,
+            tickCount=5,
+            titleAngle=0,
+            titleAlign="left",
+            titleAnchor="end",
+            titleBaseline="bottom",
+            titleX=-LEFT + 2,
+            titleY=-10,
+        ),
+    )
+
+
+def inline(rows: list[Row], *columns: str) -> alt.Data:
+    """Columns of rows as data that Altair takes as they are: reading frames costs it more than a chart."""
+    return alt.Data(values=[{column: row[column] for column in columns} for row in rows])
+
+
+def over(y: alt.Y | alt.X, column: str) -> Any:
+    """The same axis over another column."""
+    other = y.copy()
+    other.shorthand = f"{column}:Q"
+    return other
+
+
+def _region(region: list[Row], x: alt.X, y: alt.Y, *, lonely: bool) -> alt.Chart:
+    if lonely:
+        region = [row | {"layer": row["layer"] + side} for row in region for side in (-0.75, 0.75)]
+    area = alt.Chart(inline(region, "layer", "low", "high")).mark_area(
+        color=theme.NULL, opacity=0.35
+    )
+    return area.encode(x=x, y=over(y, "low"), y2=alt.Y2("high:Q")).properties(name="region")
+
+
+def _reference_parts(
+    references: list[Reference], x: alt.X, y: alt.Y, width: int
+) -> list[alt.Chart]:
+    parts = []
+    for place, one in enumerate(references):
+        data = inline([one._asdict()], "name", "mean", "low", "high")
+        base = alt.Chart(data).encode(description=alt.Description("name:N"))
+        rule = base.mark_rule(color=one.colour, strokeDash=list(one.dash), strokeWidth=1.3)
+        parts.append(rule.encode(y=y).properties(name=f"reference_{place}"))
+        if r.has_interval(one._asdict()):
+            whisker = base.mark_rule(color=one.colour, strokeWidth=2)
+            ends = {"y": over(y, "low"), "y2": alt.Y2("high:Q")}
+            parts.append(
+                whisker.encode(x=alt.XValue(width - 5 * place), **ends).properties(
+                    name=f"whisker_{place}"
+                )
+            )
+    return parts
+
+
+def _bands(points: list[Row], x: alt.X, y: alt.Y, opacity: float) -> list[alt.Chart]:
+    parts = []
+    colour = alt.Color("colour:N", scale=None)
+    ends = {"x": x, "y": over(y, "low"), "y2": alt.Y2("high:Q"), "color": colour}
+    columns = ("layer", "low", "high", "line", "colour")
+    if any(point["shown"] for point in points):
+        area = alt.Chart(inline(points, *columns)).mark_area(opacity=opacity)
+        parts.append(area.encode(**ends, detail=alt.Detail("line:N")).properties(name="band"))
+    if lone := [point for point in points if point["lone"]]:
+        rule = alt.Chart(inline(lone, *columns)).mark_rule(strokeWidth=1.6, opacity=0.8)
+        parts.append(rule.encode(**ends).properties(name="whisker"))
+    return parts
+
+
+def _curves(lines: list[Line], points: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    parts = []
+    for place, line in enumerate(lines):
+        drawn = [point for point in points if point["line"] == line.name]
+        if len(drawn) > 1:
+            curve = alt.Chart(inline(drawn, "layer", "mean")).mark_line(
+                color=line.colour, strokeDash=list(line.dash), strokeWidth=1.7, strokeJoin="round"
+            )
+            parts.append(curve.encode(x=x, y=y).properties(name=f"line_{place}"))
+    return parts
+
+
+def _marks(points: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:
+    parts = []
+    if ringed := [point for point in points if point["ring"]]:
+        ring = alt.Chart(inline(ringed, "layer", "mean", "colour")).mark_point(
+            shape="circle", size=170, strokeWidth=1.4, opacity=1
+        )
+        ring = ring.encode(x=x, y=y, color=alt.Color("colour:N", scale=None))
+        parts.append(ring.properties(name="ring"))
+    marked = [point for point in points if point["marked"]]
+    data = inline(marked, "layer", "mean", "marker", "fill", "edge", "note")
+    mark = alt.Chart(data).mark_point(size=44, strokeWidth=0.9, opacity=1)
+    looks = {
+        "shape": alt.Shape("marker:N", scale=None),
+        "fill": alt.Fill("fill:N", scale=None),
+        "stroke": alt.Stroke("edge:N", scale=None),
+    }
+    parts.append(
+        mark.encode(x=x, y=y, description=alt.Description("note:N"), **looks).properties(
+            name="point"
+        )
+    )
+    return parts
+
+
+def _names(
+    lines: list[Line], references: list[Reference], y: alt.Y, scale: Scale, width: int
+) -> list[alt.Chart]:
+    """The names of lines and references beside their right ends, moved apart where they would touch."""
+    ends = [(one.name, one.mean, one.colour) for one in references]
+    for line in lines:
+        last = line.rows.loc[line.rows["layer"].idxmax(), "mean"]
+        ends.append((line.name, last, line.colour))
+    heights = spread([_pixel(mean, scale) for _, mean, _ in ends], gap=LABEL_GAP)
+    rows = [
+        {"name": name, "colour": colour, "height": height}
+        for (name, _, colour), height in zip(ends, heights, strict=True)
     ]
-    return tag("g", *names)
+    data = inline(rows, "name", "colour", "height")
+    text = alt.Chart(data).mark_text(align="left", baseline="middle", fontSize=11)
+    place = alt.Y("height:Q", scale=None, axis=None)
+    named = text.encode(
+        x=alt.XValue(width + 7),
+        y=place,
+        text=alt.Text("name:N"),
+        color=alt.Color("colour:N", scale=None),
+    )
+    return [named.properties(name="name")]
 
 
-def _grid_y(axis: Axis, tick: Number, left: Number, right: Number) -> Markup:
-    y = axis.position(tick)
-    name = text(axis.label(tick), left - 6, y + 4, class_="tick", text_anchor="end")
-    return line(left, y, right, y, "grid") + name
+def _pixel(value: float, scale: Scale) -> float:
+    low, high = scale.low, scale.high
+    value = min(max(value, low), high)
+    if scale.log:
+        value, low, high = math.log(value), math.log(low), math.log(high)
+    return HEIGHT * (1 - (value - low) / (high - low))
 
 
-def _reference(reference: Reference, y: Axis, left: Number, right: Number) -> Markup:
-    at = y.position(reference.mean)
-    parts = [
-        tag("title", reference.label),
-        line(left, at, right, at, f"reference {reference.style}"),
-    ]
-    if reference.low is not None and reference.high is not None:
-        ends = y.position(reference.low), y.position(reference.high)
-        parts.append(line(right, ends[0], right, ends[1], f"whisker {reference.style}"))
-    return tag("g", *parts)
-
-
-def _side_by_side(series: list[Series]) -> list[Series]:
-    """One layer's figures next to each other; bands without a marker lie behind them all."""
-    marked = [s for s in series if s.marker != "none"]
-    step = 1.2 / max(len(marked), 3)
-    offset = {id(s): step * (i - (len(marked) - 1) / 2) for i, s in enumerate(marked)}
-    moved = []
-    for s in series:
-        if s.marker == "none":
-            ends = [p._replace(x=p.x + side) for p in s.points for side in (-0.75, 0.75)]
-        else:
-            ends = [p._replace(x=p.x + offset[id(s)]) for p in s.points]
-        moved.append(s._replace(points=ends))
+def spread(heights: list[float], *, gap: float) -> list[float]:
+    """The heights moved apart to at least `gap`, in their order, as little and as evenly as it goes."""
+    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    clusters: list[tuple[list[int], float]] = []  # places, mean height
+    for place in order:
+        cluster, middle = [place], heights[place]
+        while clusters and middle - gap * (len(cluster) - 1) / 2 < (
+            clusters[-1][1] + gap * (len(clusters[-1][0]) - 1) / 2 + gap
+        ):
+            before, _ = clusters.pop()
+            cluster = before + cluster
+            middle = sum(heights[one] for one in cluster) / len(cluster)
+        clusters.append((cluster, middle))
+    moved = list(heights)
+    for cluster, middle in clusters:
+        for index, place in enumerate(cluster):
+            moved[place] = middle + gap * (index - (len(cluster) - 1) / 2)
     return moved
-
-
-def _band(series: Series, x: Axis, y: Axis) -> Markup:
-    known = [p for p in series.points if p.low is not None and p.high is not None]
-    if not known:
-        return Markup("")
-    if len(known) == 1:
-        p = known[0]
-        at = x.position(p.x)
-        return line(at, y.position(p.low), at, y.position(p.high), f"whisker {series.style}")
-    over = [(x.position(p.x), y.position(p.high)) for p in known]
-    under = [(x.position(p.x), y.position(p.low)) for p in reversed(known)]
-    path = "M" + "L".join(f"{a:.1f},{b:.1f}" for a, b in over + under) + "Z"
-    return tag("path", d=path, class_=f"band {series.style}")
-
-
-def _curve(series: Series, x: Axis, y: Axis, marked: tuple[int, int]) -> Markup:
-    """The line, and markers from the first of `marked` on in steps of the second."""
-    spots = [(x.position(p.x), y.position(p.mean)) for p in series.points]
-    parts = [polyline(spots, f"line {series.style}")] if len(spots) > 1 else []
-    if series.marker == "none":
-        return tag("g", *parts)
-    first, step = marked
-    size = 3.2 if len(spots) <= 14 else 2.6
-    for i, (point, (at_x, at_y)) in enumerate(zip(series.points, spots, strict=True)):
-        if point.style == "best":
-            parts.append(tag("circle", cx=at_x, cy=at_y, r=7.0, class_=f"ring {series.style}"))
-        style = f"mark {series.style} {point.style}" if i % step == first else "unmarked"
-        mark = marker(series.marker, at_x, at_y, size=size, class_=style)
-        parts.append(tag("g", tag("title", point.text), mark))
-    return tag("g", *parts)
-
-
-def _row_chart(
-    groups: list[Group],
-    limits: tuple[Number, Number],
-    formats: tuple[Callable, Callable],
-    references: list[Reference],
-    draw: Callable[[Bar, Axis, Number], Markup],
-    *,
-    title: str,
-    description: str,
-) -> Markup:
-    """Groups of named rows over one horizontal axis; `draw` puts the mark of a row in its place."""
-    tick, figure = formats
-    row, gap, top = 19.0, 26.0, 6.0
-    left = 14.0 + LETTER * max(len(bar.label) for group in groups for bar in group.bars)
-    right = WIDTH - 50
-    bottom = top + sum(gap + row * len(group.bars) for group in groups) + 4
-    x = linear_axis(*limits, start=left, end=right, label=tick)
-    parts = [line(x.position(t), top + 8, x.position(t), bottom, "grid") for t in x.ticks]
-    parts.append(_frame_x(x, bottom, bottom))
-    for r in references:
-        at = x.position(r.mean)
-        upright = line(at, top + 8, at, bottom, f"reference {r.style}")
-        parts.append(tag("g", tag("title", r.label), upright))
-    at = top
-    for group in groups:
-        parts.append(text(group.label, 2, at + 17, class_="group-name"))
-        at += gap
-        for bar in group.bars:
-            middle = at + row / 2
-            parts.append(text(bar.label, left - 8, middle + 4, class_="tick", text_anchor="end"))
-            parts.append(tag("g", tag("title", bar.text), draw(bar, x, middle)))
-            value = text(figure(bar.mean), WIDTH - 2, middle + 4, class_="value", text_anchor="end")
-            parts.append(value)
-            at += row
-    return drawing((WIDTH, bottom + 24), parts, title=title, description=description)
-
-
-def _bar(bar: Bar, x: Axis, middle: Number) -> Markup:
-    zero, end = x.position(0), x.position(bar.mean)
-    box = tag(
-        "rect",
-        x=zero,
-        y=middle - 6,
-        width=max(0.0, end - zero),
-        height=12,
-        class_=f"bar {bar.style}",
-    )
-    if bar.low is None or bar.high is None:
-        return box
-    # The whisker lies half on the bar, where it needs a light edge to be seen.
-    halo = line(x.position(bar.low), middle, x.position(bar.high), middle, "halo")
-    return box + halo + _whisker(bar, x, middle)
-
-
-def _dot(bar: Bar, x: Axis, middle: Number) -> Markup:
-    shape = "circle" if bar.style.startswith("speech") else "square"
-    return _whisker(bar, x, middle) + marker(
-        shape, x.position(bar.mean), middle, size=4.2, class_=f"mark {bar.style}"
-    )
-
-
-def _whisker(bar: Bar, x: Axis, middle: Number) -> Markup:
-    if bar.low is None or bar.high is None:
-        return Markup("")
-    low, high = x.position(bar.low), x.position(bar.high)
-    ends = [line(at, middle - 3.5, at, middle + 3.5, "whisker") for at in (low, high)]
-    return tag("g", line(low, middle, high, middle, "whisker"), *ends)
-
-
-def _turned(name: str, x: Number, y: Number) -> Markup:
-    return text(name, x, y, class_="axis-name", text_anchor="end", transform=f"rotate(-90 {x} {y})")
-
-
-def _column_name(name: str, x: Number, y: Number, slanted: object) -> Markup:
-    if not slanted:
-        return text(name, x, y, class_="tick", text_anchor="middle")
-    return text(name, x - 6, y, class_="tick", transform=f"rotate(-35 {x - 6:.1f} {y:.1f})")
-
-
-def _cell(cell: Cell | None, box: tuple[Number, Number, Number, Number], limits: tuple) -> Markup:
-    x, y, width, height = box
-    frame = {"x": x + 1, "y": y + 1, "width": width - 2, "height": height - 2, "rx": 2}
-    if cell is None or cell.value is None:
-        return tag("rect", **frame, class_="cell unknown")
-    step = level(cell.value, limits)
-    parts = [tag("title", cell.note), tag("rect", **frame, class_=f"cell q{step} {cell.style}")]
-    figure = text(
-        cell.text,
-        x + width / 2,
-        y + height / 2 + 4,
-        class_=f"figure on{step} {cell.style}",
-        text_anchor="middle",
-    )
-    parts.append(figure)
-    if "lowest" in cell.style.split():
-        corner = f"M{x + 1:.1f},{y + 1:.1f}h9l-9,9Z"
-        parts.append(tag("path", d=corner, class_=f"corner on{step}"))
-    return tag("g", *parts)

@@ -1,38 +1,56 @@
-"""What a figure and a section of the page are, and the pieces that several figures share.
-
-Colour is spent sparingly: speech and music have one colour each throughout, emotions a fixed
-palette, encoders none, they stand side by side. Every series also differs in marker or dashes.
-"""
+"""What a figure and a section of the page are, and the sentences and legend entries that several share."""
 
 import math
 from typing import NamedTuple
 
-from markupsafe import Markup
+import pandas as pd
 
-from jaxemo.report import charts
 from jaxemo.report import rows as r
-from jaxemo.report.charts import Cell, Point, Reference
-from jaxemo.report.tables import Table
-
-DOMAIN_MARKERS = {"speech": "circle", "music": "square"}
-
-
-class Panel(NamedTuple):
-    """One chart under its heading."""
-
-    heading: str
-    chart: Markup
+from jaxemo.report import theme
+from jaxemo.report.charts import Panel, Reference
+from jaxemo.report.contents import drawable, groups, present, records
+from jaxemo.report.table import Table
 
 
 class Key(NamedTuple):
-    """One entry of a legend."""
+    """One entry of a legend.
 
-    swatch: Markup
+    Attributes:
+      label: What it stands for.
+      kind: `line`, `dot`, `bar`, `region` or `scale`.
+      colour: A colour of the theme.
+      marker: On a line or as a dot; empty for none.
+      dash: Of a line.
+      hollow: A marker without filling.
+      strength: Opacity of a bar's filling.
+    """
+
     label: str
+    kind: str
+    colour: str = theme.MUTED
+    marker: str = ""
+    dash: tuple[float, ...] = (1, 0)
+    hollow: bool = False
+    strength: float = 1.0
+
+    @property
+    def variable(self) -> str:
+        """The CSS variable of its colour."""
+        return theme.VARIABLES[self.colour]
+
+    @property
+    def outline(self) -> str:
+        """The path of its marker."""
+        return theme.CIRCLE if self.marker == "circle" else theme.MARKERS[self.marker]
+
+    @property
+    def dashes(self) -> str:
+        """As SVG has them."""
+        return " ".join(f"{length:g}" for length in self.dash)
 
 
 class Figure(NamedTuple):
-    """Charts that are read together, with their legend, caption and the same figures as tables."""
+    """Panels that are read together, with their legend, caption and the same figures as tables."""
 
     identifier: str
     heading: str
@@ -42,8 +60,25 @@ class Figure(NamedTuple):
     tables: list[Table]
 
 
+class Sentence(NamedTuple):
+    """What a sentence is about, and what it says."""
+
+    about: str
+    says: str
+
+
 class Section(NamedTuple):
-    """One part of the page; `folded` figures are shown on demand, all else at once."""
+    """One part of the page.
+
+    Attributes:
+      identifier: Its address on the page.
+      heading: Its name.
+      question: What it answers.
+      tables: At its head.
+      figures: Shown at once.
+      folded: Shown on demand: the same figures seen otherwise, or parts that repeat.
+      findings: What it says in sentences, the weightiest first.
+    """
 
     identifier: str
     heading: str
@@ -51,37 +86,7 @@ class Section(NamedTuple):
     tables: list[Table]
     figures: list[Figure]
     folded: list[Figure]
-
-
-def matrix(
-    cells: dict[tuple[str, str], Cell],
-    limits: tuple[r.Number, r.Number],
-    axes: tuple[str, str],
-    title: str,
-) -> Markup:
-    """A matrix chart of the cells: layers in number order, emotions in their fixed order."""
-    rows = sorted(dict.fromkeys(row for row, _ in cells), key=_place)
-    columns = sorted(dict.fromkeys(column for _, column in cells), key=_place)
-    size = f"{len(rows)} rows ({axes[0]}) by {len(columns)} columns ({axes[1]})"
-    return charts.matrix_chart(
-        cells,
-        rows=rows,
-        columns=columns,
-        limits=limits,
-        axes=axes,
-        title=title,
-        description=f"{size}; the figures are in the tables below.",
-    )
-
-
-def point(row: dict, note: str, style: str) -> Point:
-    """A row at its layer."""
-    return Point(float(row["layer"]), row["mean"], row["low"], row["high"], note, style)
-
-
-def known(rows: list[dict]) -> list[dict]:
-    """The rows that have a figure; the others appear in tables only."""
-    return [row for row in rows if row["mean"] is not None]
+    findings: list[Sentence]
 
 
 def with_rows(tables: list[Table]) -> list[Table]:
@@ -94,13 +99,60 @@ def with_panels(figures: list[Figure]) -> list[Figure]:
     return [figure for figure in figures if figure.panels]
 
 
-def chance_levels(rows: list[dict]) -> list[Reference]:
+def chance_levels(rows: pd.DataFrame) -> list[Reference]:
     """Chance lines; speech and music differ only where their label sets do."""
-    levels = dict.fromkeys(row["chance"] for row in rows if row["chance"] is not None)
-    return [Reference(f"chance: {r.percent(level)} %", "chance", level) for level in levels]
+    return [Reference("chance", level) for level in dict.fromkeys(rows["chance"].dropna())]
 
 
-def round_up(value: r.Number) -> float:
+def chance_keys(rows: pd.DataFrame) -> list[Key]:
+    """The legend of chance lines, with their values."""
+    return [
+        Key(f"chance: {r.percent(one.mean)} %", "line", dash=one.dash)
+        for one in chance_levels(rows)
+    ]
+
+
+def domain_keys(rows: pd.DataFrame) -> list[Key]:
+    """The legend of speech and music."""
+    return [
+        Key(
+            d, "line", domain_colour(d), domain_marker(d), tuple(theme.DOMAIN_DASHES.get(d, [1, 0]))
+        )
+        for d in present(rows, "domain")
+    ]
+
+
+def scale_key(low: str, high: str) -> Key:
+    """The legend of a matrix: its colours from the low to the high end."""
+    return Key(f"{low} to {high}", "scale")
+
+
+def domain_colour(domain: str) -> str:
+    """The colour of a domain; another than speech and music has that of text."""
+    return theme.DOMAIN_COLOURS.get(domain, theme.INK)
+
+
+def domain_marker(domain: str) -> str:
+    """The marker of a domain."""
+    return theme.DOMAIN_MARKERS.get(domain, "diamond")
+
+
+def fold_intervals(rows: pd.DataFrame) -> str:
+    """How the intervals of scores are computed, or why there are none (see `analysis.scores`)."""
+    if not any(map(r.has_interval, records(rows))):
+        return "There are no intervals: one fold, or no spread between folds."
+    return (
+        "Bands and whiskers: 95 % intervals, Student's t over folds with different speakers, seeds "
+        "averaged within a fold."
+    )
+
+
+def ends_of(rows: pd.DataFrame, *columns: str) -> list[float]:
+    """Every figure and end of an interval that is known."""
+    return [float(value) for column in columns for value in rows[column].dropna()]
+
+
+def round_up(value: float) -> float:
     """A limit of an axis: at least the value, with two digits."""
     if value <= 0:
         return 0.0
@@ -108,52 +160,11 @@ def round_up(value: r.Number) -> float:
     return round(math.ceil(value / unit + 0.3) * unit, 12)
 
 
-def domain_keys(rows: list[dict]) -> list[Key]:
-    """The legend of speech and music."""
-    domains = r.values(rows, "domain")
-    return [Key(charts.swatch(d, DOMAIN_MARKERS.get(d, "diamond")), d) for d in domains]
+def by_encoder(rows: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The encoders that have a figure, each with its rows that have one."""
+    return [(encoder, part) for (encoder,), part in groups(drawable(rows), "encoder")]
 
 
-def reference_key(reference: Reference) -> Key:
-    """The legend entry of a level to compare with."""
-    return Key(charts.swatch(f"reference {reference.style}", "none"), reference.label)
-
-
-def scale_key(low: str, high: str) -> Key:
-    """The legend of a matrix: its colours from the low to the high end."""
-    return Key(charts.scale_swatch(), f"{low} to {high}")
-
-
-def fold_intervals(rows: list[dict]) -> str:
-    """How the intervals of scores are computed, or why there are none (see `analysis.scores`)."""
-    if all(row["low"] is None for row in rows):
-        return "One fold: there are no intervals."
-    return (
-        "Bands and whiskers: 95 % intervals, Student's t over folds with different speakers, seeds "
-        "averaged within a fold."
-    )
-
-
-def palette_place(present: list[str], emotion: str) -> int:
-    """The fixed place of a known emotion in the palette; others take the places that are left."""
-    if emotion in r.EMOTIONS:
-        return r.EMOTIONS.index(emotion)
-    free = [i for i, name in enumerate(r.EMOTIONS) if name not in present] or [0]
-    others = [name for name in present if name not in r.EMOTIONS]
-    return free[others.index(emotion) % len(free)]
-
-
-def percent_tick(value: r.Number) -> str:
-    """A fraction as percent, shortest form, for axes."""
-    return f"{100 * value:.1f}".removesuffix(".0")
-
-
-def whole_percent(value: r.Number | None) -> str:
-    """A fraction as whole percent, for the cells of a matrix."""
-    return r.UNKNOWN if value is None else f"{100 * value:.0f}"
-
-
-def _place(name: str) -> tuple[int, int]:
-    if name in r.EMOTIONS:
-        return 0, r.EMOTIONS.index(name)
-    return (1, int(name)) if name.isdecimal() else (2, 0)
+PERCENT_TICK = "format(100 * datum.value, '~r')"
+POINTS_TICK = "replace(format(100 * datum.value, '+.3~r'), '+0', '0')"
+NUMBER_TICK = "format(datum.value, '.4~g')"

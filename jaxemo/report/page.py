@@ -1,110 +1,153 @@
 """Draws `report.html`: one file with everything in it, no script, no font and no address to load.
 
-The template escapes every string (Jinja2 autoescape) after `rows.visible` has made control
-characters plain; the only markup let through is what `svg` built.
+The template escapes every string (Jinja2 autoescape) after `visible` has made control characters
+plain; the only markup let through are the charts, which `static_svg` escapes.
 """
 
 from pathlib import Path
 from typing import Any
 
+from altair.utils import schemapi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from jaxemo.report import findings, rows, tables
+from jaxemo.report.contents import Content, Source, content_of, present
 from jaxemo.report.figures import Section, with_rows
+from jaxemo.report.joining import Run
 from jaxemo.report.sections.confusions import confusion_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.transfer import transfer_section
-from jaxemo.results.checks import plain
+from jaxemo.report.static_svg import static_svg
+from jaxemo.report.table import Table
+from jaxemo.results.file import visible, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def write_report(results: dict, path: Path | str) -> Path:
+def write_report(results: Source, path: Path | str) -> Path:
     """Writes the report of whatever studies the results hold.
 
     Args:
-      results: The content of `results.json`; absent or empty sections are left out of the page.
+      results: A results.json: its path, its contents, or typed; absent or empty sections are left out
+        of the page.
       path: Where the page goes; its folder is made.
 
     Raises:
-      ValueError: Rows lack a column that the report draws; all of them are named.
+      ValueError: The results do not fit the schema; all faults are named.
     """
-    results = plain(results)
-    rows.check(results)
-    page = _environment().get_template("page.html.jinja").render(_content(results))
+    content = content_of(results)
+    return write_page(content, make_sections(content), [Run("", content.results)], path)
+
+
+def write_page(
+    content: Content, sections: list[Section], runs: list[Run], path: Path | str
+) -> Path:
+    """Writes the page of some sections and of the runs that they come from."""
+    page = _environment().get_template("page.html.jinja").render(_page(content, sections, runs))
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(page, encoding="utf-8")
+    write_text(page, path)
     return path
 
 
-def _content(results: dict) -> dict[str, Any]:
-    provenance = results.get("provenance") or {}
-    return {
-        "facts": _facts(results, provenance),
-        "cautions": findings.cautions(results),
-        "findings": findings.findings(results),
-        "sections": _sections(results),
-        "command": provenance.get("command"),
-        "provenance_tables": _provenance_tables(results, provenance),
-        "present": bool(provenance),
-    }
-
-
-def _sections(results: dict) -> list[Section]:
-    """The sections whose rows are present."""
-    make = (layer_section, transfer_section, similarity_section, confusion_section, _corpus_section)
-    made = [section(results) for section in make]
+def make_sections(content: Content) -> list[Section]:
+    """The studies' sections whose rows are present."""
+    make = (layer_section, transfer_section, similarity_section, confusion_section, _model_section)
+    # Altair checks each piece of a chart against its schema, which costs more than the chart; the
+    # tests draw every figure with the checks on.
+    with schemapi.debug_mode(False):
+        made = [section(content) for section in make]
     return [s for s in made if s.tables or s.figures or s.folded]
 
 
-def _corpus_section(results: dict) -> Section:
+def corpus_section(run: Run, number: int) -> Section:
+    """Which clips one run used; `number` tells several runs apart."""
     question = "Which clips were used, who was held out, and what was left out?"
+    content = Content(run.results)
     made = [
-        tables.corpus_table(results),
-        tables.fold_table(results),
-        tables.empty_cell_table(results),
-        tables.left_out_table(results),
+        tables.corpus_table(content),
+        tables.fold_table(content),
+        tables.empty_cell_table(content),
+        tables.left_out_table(content),
     ]
-    return Section("corpus", "Corpus and folds", question, with_rows(made), [], [])
+    identifier = "corpus" if number == 1 else f"corpus-{number}"
+    heading = "Corpus and folds" + (f": {run.label}" if run.label else "")
+    return Section(identifier, heading, question, with_rows(made), [], [], [])
 
 
-def _facts(results: dict, provenance: dict) -> list[str]:
+def _model_section(content: Content) -> Section:
+    question = "What do single models and pairs of folders score?"
+    made = [tables.model_table(content), tables.folder_table(content)]
+    return Section("models", "Models and folders", question, with_rows(made), [], [], [])
+
+
+def _page(content: Content, sections: list[Section], runs: list[Run]) -> dict[str, Any]:
+    corpora = [corpus_section(run, number) for number, run in enumerate(runs, start=1)]
+    whole = [*sections, *(section for section in corpora if section.tables)]
+    return {
+        "facts": _facts(content, runs),
+        "cautions": findings.cautions(content),
+        "findings": findings.findings(sections),
+        "sections": whole,
+        "provenance": [_provenance(run) for run in runs if _has_provenance(run)],
+        "draw": static_svg,
+    }
+
+
+def _facts(content: Content, runs: list[Run]) -> list[str]:
     """The line under the title: what was run on what."""
-    said = []
-    encoders = rows.encoder_labels(results)
-    if encoders:
-        said.append(", ".join(encoders.values()))
-    for domain in rows.values(results.get("corpus") or [], "domain"):
-        clips = sum(row["clips"] or 0 for row in rows.select(results["corpus"], domain=domain))
+    said = [", ".join(content.labels.values())] if content.labels else []
+    corpus = content.rows("corpus")
+    for domain in present(corpus, "domain"):
+        clips = corpus.loc[corpus["domain"] == domain, "clips"].sum()
         said.append(f"{rows.count(clips)} {domain} clips")
-    if results.get("left_out"):
-        said.append(f"{len(results['left_out'])} files left out")
-    return said + [str(provenance[key]) for key in ("started", "device") if provenance.get(key)]
+    if content.results.left_out:
+        said.append(f"{len(content.results.left_out)} files left out")
+    if len(runs) > 1:
+        return [*said, f"{len(runs)} runs side by side"]
+    provenance = content.results.provenance
+    return said + [one for one in (provenance.started, provenance.device) if one]
 
 
-def _provenance_tables(results: dict, provenance: dict) -> list[tables.Table]:
-    wall = {k: rows.duration(v) for k, v in (provenance.get("wall_seconds") or {}).items()}
-    run = {k: provenance[k] for k in ("started", "device", "corpus_hash") if provenance.get(k)}
-    run |= {f"wall time, {study}": time for study, time in wall.items()}
-    made = [
-        tables.mapping_table("The run", ("what", "value"), run),
-        tables.encoder_table(results),
-        tables.mapping_table("Versions", ("package", "version"), provenance.get("versions") or {}),
-        tables.mapping_table(
-            "Resolved configuration", ("key", "value"), provenance.get("config") or {}
-        ),
+def _has_provenance(run: Run) -> bool:
+    provenance = run.results.provenance
+    return bool(provenance.command or provenance.config or provenance.encoders)
+
+
+def _provenance(run: Run) -> dict[str, Any]:
+    provenance = run.results.provenance
+    return {
+        "label": run.label,
+        "command": provenance.command,
+        "tables": with_rows([_run_table(run), tables.encoder_table(run.results)]),
+        "folded": with_rows(_setting_tables(run)),
+    }
+
+
+def _run_table(run: Run) -> Table:
+    provenance = run.results.provenance
+    named = ("started", "device", "corpus_hash", "checkpoint")
+    facts = {name: getattr(provenance, name) for name in named if getattr(provenance, name)}
+    facts |= {f"wall time, {k}": rows.duration(v) for k, v in provenance.wall_seconds.items()}
+    return tables.mapping_table("run", "The run", ("what", "value"), facts)
+
+
+def _setting_tables(run: Run) -> list[Table]:
+    provenance, heads = run.results.provenance, ("key", "value")
+    config = provenance.config or {}
+    return [
+        tables.mapping_table("versions", "Versions", ("package", "version"), provenance.versions),
+        tables.mapping_table("config", "Resolved configuration", heads, config),
     ]
-    return with_rows(made)
 
 
 def _environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
-        finalize=lambda value: value if isinstance(value, Markup) else rows.visible(value),
+        finalize=lambda value: value if isinstance(value, Markup) else visible(value),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     """
     contents = plain({"schema_version": SCHEMA_VERSION, **results})
     results_from(contents)
-    _write(json.dumps(contents, indent=1, allow_nan=False) + "\n", path)
+    write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", path)
 
 
 def read_results(path: Path | str) -> Results:
@@ -48,16 +48,44 @@ def read_results(path: Path | str) -> Results:
         raise ValueError(f"{path}: {error}") from error
 
 
-def write_csv(rows: list[dict[str, Any]], path: Path) -> None:
-    """Writes flat rows of the same keys under one header line."""
+def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes flat rows of the same keys under one header line; what is not known is empty.
+
+    Text that a spreadsheet would take for a formula gets an apostrophe before it, and control
+    characters are written as escapes.
+    """
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    _write(text.getvalue(), path)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([safe_cell(name) for name in rows[0]])
+    writer.writerows([safe_cell(value) for value in row.values()] for row in rows)
+    write_text(text.getvalue(), path)
 
 
-def _write(text: str, path: Path) -> None:
+def safe_cell(value: Any) -> Any:
+    """The value as a CSV cell that no spreadsheet runs and no terminal obeys."""
+    if not isinstance(value, str):
+        return value
+    shown = visible(value)
+    if shown.startswith(("=", "+", "-", "@")) and not _is_number(shown):
+        return "'" + shown
+    return shown
+
+
+def visible(text: Any) -> str:
+    """The text with control, surrogate and direction-changing characters as escapes."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def write_text(text: str, path: Path) -> None:
+    """Writes a file whole or not at all."""
     temporary = path.with_name(path.name + ".tmp")
     temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

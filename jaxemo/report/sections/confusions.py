@@ -1,43 +1,44 @@
 """The confusions section: which emotion is taken for which, by study."""
 
+from typing import Any
+
+import pandas as pd
+
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
-from jaxemo.report import tables
-from jaxemo.report.charts import Cell
-from jaxemo.report.figures import Figure, Panel, Section
+from jaxemo.report.charts import Panel
+from jaxemo.report.contents import Content, groups, present, records
+from jaxemo.report.figures import Figure, Section
+from jaxemo.report.heat_charts import Cell, heat_panel
+from jaxemo.report.table import Table, number_cell
 
-KEY = ("encoder", "domain", "layer", "direction", "method", "regime")
+_KEY = ("encoder", "domain", "layer", "direction", "method", "regime")
 
 
-def confusion_section(results: dict) -> Section:
+def confusion_section(content: Content) -> Section:
     """A matrix for each probe, and on demand one for each way of transfer."""
-    rows = results.get("confusions") or []
-    probes = r.select(rows, study="layers")
-    transfer = r.select(rows, study="transfer")
     return Section(
         "confusions",
         "Confusions",
         "Which emotions are taken for which?",
         [],
-        f.with_panels([_figure(results, "confusions-layers", "Layer probes", probes)]),
-        f.with_panels([_figure(results, "confusions-transfer", "Transfer", transfer)]),
+        f.with_panels([confusions(content, "layers")]),
+        f.with_panels([confusions(content, "transfer")]),
+        [],
     )
 
 
-def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> Figure:
-    labels = r.encoder_labels(results)
+def confusions(content: Content, study: str) -> Figure:
+    """The confusion matrices of one study: `layers` (the probes) or `transfer`."""
+    rows = content.rows("confusions", study=study)
     panels, counts = [], []
-    for key in dict.fromkeys(tuple(row[column] for column in KEY) for row in rows):
-        named = dict(zip(KEY, key, strict=True))
-        of = r.select(rows, **named)
-        title = _title(labels, named)
-        cells = {(row["emotion"], row["predicted"]): _cell(row, of) for row in of}
-        chart = f.matrix(cells, (0.0, 1.0), ("true", "answer"), f"Confusions, {title}")
-        panels.append(Panel(title, chart))
-        counts.append(tables.confusion_table(f"Confusions, {title}: clips", of))
+    for key, of in groups(rows, *_KEY):
+        heading = _heading(content, dict(zip(_KEY, key, strict=True)))
+        panels.append(_panel(of, heading))
+        counts.append(_count_table(f"Confusions, {heading}: clips", f"confusions_{heading}", of))
     return Figure(
-        identifier,
-        heading,
+        f"confusions-{study}",
+        {"layers": "Layer probes", "transfer": "Transfer"}[study],
         panels,
         [f.scale_key("0 %", "100 %")],
         "Of the clips of each true emotion (rows), the share that got each answer (columns), in "
@@ -48,22 +49,39 @@ def _figure(results: dict, identifier: str, heading: str, rows: list[dict]) -> F
     )
 
 
-def _title(labels: dict[str, str], key: dict) -> str:
+def _panel(rows: pd.DataFrame, heading: str) -> Panel:
+    rows = rows.sort_values(["emotion", "predicted"])
+    totals = rows.groupby("emotion", observed=True)["count"].transform("sum")
+    cells = [_cell(row) for row in records(rows.assign(total=totals))]
+    words = f"Confusions, {heading}; the counts are in the tables below."
+    return heat_panel(cells, heading, words, axes=("true", "answer"), limits=(0.0, 1.0))
+
+
+def _cell(row: dict[str, Any]) -> Cell:
+    share = row["count"] / row["total"] if row["total"] else None
+    note = f"{row['emotion']} taken for {row['predicted']}: {row['count']} of {row['total']}"
+    right = row["emotion"] == row["predicted"]
+    figure = r.whole_percent(share)
+    return Cell(row["emotion"], row["predicted"], share, figure, note, outlined=right)
+
+
+def _heading(content: Content, key: dict[str, Any]) -> str:
     if key["direction"] is None:
         words = [key["domain"]] + ([] if key["layer"] is None else [f"layer {key['layer']}"])
     else:
-        words = [
-            r.DIRECTIONS.get(key["direction"], key["direction"]),
-            r.METHODS.get(key["method"], key["method"]),
-            r.REGIMES.get(key["regime"], key["regime"]),
-        ]
-    return ", ".join(map(str, [labels[key["encoder"]], *words]))
+        words = [r.name(column, key[column]) for column in ("direction", "method", "regime")]
+    return ", ".join(map(str, [content.labels[key["encoder"]], *words]))
 
 
-def _cell(row: dict, of: list[dict]) -> Cell:
-    total = sum(other["count"] for other in r.select(of, emotion=row["emotion"]))
-    share = row["count"] / total if total else None
-    note = f"{row['emotion']} taken for {row['predicted']}: {row['count']} of {total}"
-    return Cell(
-        share, f.whole_percent(share), note, "same" if row["emotion"] == row["predicted"] else ""
+def _count_table(caption: str, name: str, rows: pd.DataFrame) -> Table:
+    """Counts of one confusion matrix: a row per true emotion, a column per answer."""
+    counts = rows.pivot_table(
+        index="emotion", columns="predicted", values="count", observed=True, fill_value=0
     )
+    body = [
+        [str(emotion), *(number_cell(int(value)) for value in line)]
+        for emotion, line in zip(counts.index, counts.to_numpy(), strict=True)
+    ]
+    answers = present(rows, "predicted")
+    columns = ["true emotion", *map(str, answers)]
+    return Table(name, caption, columns, body, keys=1, figures=len(answers))

@@ -1,89 +1,72 @@
 """The layers section: how well each layer predicts emotion, in speech and in music."""
 
 import math
-from functools import partial
+from typing import Any, NamedTuple
 
-from jaxemo.report import charts, tables
+import pandas as pd
+
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
-from jaxemo.report.charts import Cell, Reference, Series
-from jaxemo.report.figures import Figure, Panel, Section
-from jaxemo.report.svg import linear_axis
+from jaxemo.report import theme
+from jaxemo.report.charts import Line, Panel, Reference, Scale, line_panel
+from jaxemo.report.contents import Content, drawable, groups, present, records, select
+from jaxemo.report.figures import Figure, Key, Section, Sentence
+from jaxemo.report.heat_charts import Cell, heat_panel
+from jaxemo.report.pivot import pivot
+from jaxemo.report.table import Cell as TableCell
+from jaxemo.report.table import Table, interval_cell, number_cell
+
+UNFINISHED = "\N{DOUBLE DAGGER}"
 
 
-def layer_section(results: dict) -> Section:
+def layer_section(content: Content) -> Section:
     """Curves of UA over layers, and the recall of each emotion on demand."""
     return Section(
         "layers",
         "Layers",
         "How well does each layer predict the emotion, in speech and in music?",
-        f.with_rows([tables.best_layer_table(results)]),
-        f.with_panels([_curves(results)]),
-        f.with_panels([_recalls(results)]),
+        f.with_rows([best_layer_table(content)]),
+        f.with_panels([layer_curves(content)]),
+        f.with_panels([recalls(content)]),
+        _sentences(content),
     )
 
 
-def _curves(results: dict) -> Figure:
-    scores = f.known(r.select(results.get("layers"), metric="UA", emotion="all"))
-    learnt = [row for row in scores if row["origin"] != "hand-made"]
-    hand_made = [row for row in scores if row["origin"] == "hand-made"]
-    references = f.chance_levels(scores) + [_baseline(row) for row in hand_made]
-    labels = r.encoder_labels(results)
-    panels = []
-    for encoder in r.values(learnt, "encoder"):
-        of = r.select(learnt, encoder=encoder)
-        chart = charts.line_chart(
-            [_series(of, domain) for domain in r.values(of, "domain")],
-            y_axis=partial(linear_axis, *_limits(scores), label=f.percent_tick),
-            y_name="UA (%)",
-            references=references,
-            title=f"UA by layer, {labels[encoder]}",
-            description=_best_sentence(of),
-        )
-        panels.append(Panel(labels[encoder], chart))
+def layer_curves(content: Content) -> Figure:
+    """UA by layer, one panel per encoder, chance and the hand-made baseline across them."""
+    scores = drawable(content.rows("layers", metric="UA", emotion="all"))
+    learnt = scores[scores["origin"] != "hand-made"]
+    baselines = [_baseline(row) for row in records(scores[scores["origin"] == "hand-made"])]
+    references = f.chance_levels(scores) + [reference for reference, _ in baselines]
+    panels = [
+        _curve_panel(of, content.labels[encoder], references, _limits(scores))
+        for encoder, of in f.by_encoder(learnt)
+    ]
     return Figure(
         "layer-curves",
         "Unweighted accuracy by layer, speech against music",
         panels,
-        [*f.domain_keys(learnt), *map(f.reference_key, references)],
+        [*f.domain_keys(learnt), *f.chance_keys(scores), *(key for _, key in baselines)],
         "Mean recall over the emotions (UA, %) of a classifier trained on each layer; layer 0 is "
-        f"the input of the first layer. {f.fold_intervals(scores)} A ring marks "
-        "the highest layer of a curve. All panels share one scale. To read: a layer whose band "
-        "lies above the baseline's line holds more than the hand-made features; where two bands "
-        "overlap, the difference may be chance.",
-        [
-            tables.layer_score_table(results, e)
-            for e in r.values(results.get("layers") or [], "encoder")
-        ],
+        f"the input of the first layer. {f.fold_intervals(scores)} A ring marks the highest layer "
+        "of a curve, picked on the clips that it is scored on. All panels share one scale. To "
+        "read: a layer whose band lies above chance and above the baseline's line holds more than "
+        "the hand-made features; where two bands overlap, the difference may be chance.",
+        [layer_score_table(content, e) for e in present(content.rows("layers"), "encoder")],
     )
 
 
-def _series(rows: list[dict], domain: str) -> Series:
-    of = sorted(r.select(rows, domain=domain), key=lambda row: row["layer"])
-    best = r.best_layer(of)
-    points = [
-        f.point(
-            row,
-            f"{domain}, layer {row['layer']}: {r.with_interval(row)} %",
-            "best" if best is not None and row is best.row else "",
-        )
-        for row in of
-    ]
-    return Series(domain, domain, f.DOMAIN_MARKERS.get(domain, "diamond"), points)
-
-
-def _recalls(results: dict) -> Figure:
-    rows = r.select(results.get("layers"), metric="recall")
-    labels = r.encoder_labels(results)
+def recalls(content: Content) -> Figure:
+    """Recall of each emotion by layer as matrices, one per encoder and domain."""
+    rows = content.rows("layers", metric="recall")
     panels = []
-    for encoder, domain in dict.fromkeys((row["encoder"], row["domain"]) for row in rows):
-        title = f"{labels[encoder]}, {domain}"
-        cells = {
-            (str(row["layer"]), row["emotion"]): _recall_cell(row)
-            for row in r.select(rows, encoder=encoder, domain=domain)
-        }
-        chart = f.matrix(cells, (0.0, 1.0), ("layer", "emotion"), f"Recall by layer, {title}")
-        panels.append(Panel(title, chart))
+    for (encoder, domain), of in groups(rows, "encoder", "domain"):
+        of = of.sort_values(["layer", "emotion"])
+        heading = f"{content.labels[encoder]}, {domain}"
+        cells = [_recall_cell(row) for row in records(of)]
+        words = f"Recall of each emotion by layer, {heading}; the figures are in the tables below."
+        axes = ("layer", "emotion")
+        panels.append(heat_panel(cells, heading, words, axes=axes, limits=(0.0, 1.0)))
     return Figure(
         "recalls",
         "Recall of each emotion by layer",
@@ -91,32 +74,170 @@ def _recalls(results: dict) -> Figure:
         [f.scale_key("0 %", "100 %")],
         "Share of the clips of each emotion that are recognised (%), by layer. Chance is one "
         "over the number of emotions. Intervals are in the tables.",
-        [tables.recall_table(results, encoder) for encoder in r.values(rows, "encoder")],
+        [recall_table(content, encoder) for encoder in present(rows, "encoder")],
     )
 
 
-def _recall_cell(row: dict) -> Cell:
-    note = f"layer {row['layer']}, {row['emotion']}: {r.with_interval(row)} %"
-    return Cell(row["mean"], f.whole_percent(row["mean"]), note)
+def best_layer_table(content: Content) -> Table:
+    """The layer with the highest UA of each encoder and domain, with chance."""
+    body: list[list[str | TableCell]] = []
+    for best in _best_layers(content):
+        row = best.row
+        hand_made = row["origin"] == "hand-made"
+        layer = r.UNKNOWN if hand_made else f"{row['layer']} of {best.last_layer}"
+        score = [_score_cell(row), number_cell(row["chance"], r.percent)]
+        size = [number_cell(row["folds"]), number_cell(row["n"])]
+        body.append([content.labels[row["encoder"]], row["domain"], layer, *score, *size])
+    return Table(
+        "best_layers",
+        "Layers: the layer with the highest UA (unweighted accuracy, %)"
+        + _unfinished_words(content),
+        ["encoder", "domain", "highest layer", "UA [95 %]", "chance", "folds", "clips"],
+        body,
+        keys=2,
+        figures=4,
+    )
 
 
-def _baseline(row: dict) -> Reference:
+def layer_score_table(content: Content, encoder: str) -> Table:
+    """UA, WA and macro-F1 of every layer of one encoder, both domains side by side."""
+    caption = f"{content.labels[encoder]}: score by layer (%)" + _unfinished_words(content)
+    rows = content.rows("layers", encoder=encoder, emotion="all")
+    name = f"layer_scores_{encoder}"
+    across = ["domain", "metric"]
+    return pivot(name, caption, rows, down=["layer"], across=across, cell=_score_cell)
+
+
+def recall_table(content: Content, encoder: str) -> Table:
+    """Recall of each emotion at every layer of one encoder, both domains."""
+    caption = f"{content.labels[encoder]}: recall of each emotion by layer (%)"
+    rows = content.rows("layers", encoder=encoder, metric="recall")
+    name = f"layer_recalls_{encoder}"
+    down = ["domain", "layer"]
+    return pivot(
+        name,
+        caption + _unfinished_words(content),
+        rows,
+        down=down,
+        across=["emotion"],
+        cell=_score_cell,
+    )
+
+
+def _score_cell(row: dict[str, Any] | None) -> TableCell:
+    unfinished = row is not None and row["converged"] < 1
+    return interval_cell(row, mark=UNFINISHED if unfinished else "")
+
+
+def _unfinished_words(content: Content) -> str:
+    unfinished = (content.rows("layers")["converged"] < 1).any()
+    return f" ({UNFINISHED} not all probes behind it converged)" if unfinished else ""
+
+
+def _curve_panel(
+    rows: pd.DataFrame,
+    heading: str,
+    references: list[Reference],
+    limits: tuple[float, float],
+) -> Panel:
+    lines, words = [], []
+    for (domain,), of in groups(rows, "domain"):
+        best = of.loc[of["mean"].idxmax(), "layer"]
+        of = of.assign(note=[_note(row) for row in records(of)], ring=of["layer"] == best)
+        dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
+        lines.append(Line(domain, of, f.domain_colour(domain), f.domain_marker(domain), dash))
+        words += [f"{_note(row)} (the highest)." for row in records(of[of["ring"]])]
+    scale = Scale("UA (%)", *limits, f.PERCENT_TICK)
+    description = f"UA by layer, {heading}. {' '.join(words)}"
+    return line_panel(lines, heading, description, scale=scale, references=references)
+
+
+def _note(row: dict[str, Any]) -> str:
+    return f"{row['domain']}, layer {row['layer']}: {r.with_interval(row)} %"
+
+
+def _baseline(row: dict[str, Any]) -> tuple[Reference, Key]:
+    colour, dash = f.domain_colour(row["domain"]), tuple(theme.BASELINE_DASH)
+    ends = (row["low"], row["high"]) if r.has_interval(row) else (None, None)
     label = f"{row['encoder']}, {row['domain']}: {r.with_interval(row)} %"
-    return Reference(label, f"baseline {row['domain']}", row["mean"], row["low"], row["high"])
+    reference = Reference("baseline", row["mean"], *ends, colour=colour, dash=dash)
+    return reference, Key(label, "line", colour, dash=dash)
 
 
-def _limits(rows: list[dict]) -> tuple[float, float]:
+def _recall_cell(row: dict[str, Any]) -> Cell:
+    note = f"layer {row['layer']}, {row['emotion']}: {r.with_interval(row)} %"
+    figure = r.whole_percent(row["mean"])
+    return Cell(str(row["layer"]), row["emotion"], row["mean"], figure, note)
+
+
+def _limits(rows: pd.DataFrame) -> tuple[float, float]:
     """The range of all figures, widened to the next 5 %."""
-    columns = ("low", "mean", "high", "chance")
-    ends = [row[column] for row in rows for column in columns if row[column] is not None]
+    ends = f.ends_of(rows, "low", "mean", "high", "chance") or [0.0, 1.0]
     low, high = math.floor(20 * min(ends)) / 20, math.ceil(20 * max(ends)) / 20
     return max(0.0, low), min(1.0, max(high, low + 0.1))
 
 
-def _best_sentence(rows: list[dict]) -> str:
-    best = [r.best_layer(r.select(rows, domain=domain)) for domain in r.values(rows, "domain")]
-    return " ".join(
-        f"{b.row['domain']}: highest at layer {b.row['layer']}, {r.with_interval(b.row)} %."
-        for b in best
-        if b is not None
-    )
+class _Best(NamedTuple):
+    """The highest layer of one encoder in one domain, and how many others' intervals overlap its own."""
+
+    row: dict[str, Any]
+    last_layer: int
+    overlapping: int
+    others: int
+
+
+def _best_layers(content: Content) -> list[_Best]:
+    """The highest layer by UA for every encoder and domain."""
+    rows = drawable(content.rows("layers", metric="UA", emotion="all"))
+    return [_best(of) for _, of in groups(rows, "encoder", "domain")]
+
+
+def _best(rows: pd.DataFrame) -> _Best:
+    place = rows["mean"].idxmax()  # The lowest layer of those that are equal.
+    best, others = records(rows.loc[[place]])[0], rows.drop(index=place)
+    overlapping = 0
+    if r.has_interval(best):
+        overlapping = int((others["high"] >= best["low"]).sum())
+    return _Best(best, int(rows["layer"].max()), overlapping, len(others))
+
+
+def _sentences(content: Content) -> list[Sentence]:
+    best = _best_layers(content)
+    made = []
+    if any(one.row["origin"] != "hand-made" for one in best):
+        caution = (
+            "a highest layer is picked on the clips that it is scored on, which flatters it, and no "
+            "paired comparison tells it from its neighbours. Read the curve, not the peak."
+        )
+        made.append(Sentence("Caution", caution))
+    for encoder in dict.fromkeys(one.row["encoder"] for one in best):
+        parts = [_best_words(one) for one in best if one.row["encoder"] == encoder]
+        made.append(Sentence(content.labels[encoder], "; ".join(parts) + "."))
+    unfinished = select(content.rows("layers", metric="UA"), emotion="all")
+    count = int((unfinished["converged"] < 1).sum())
+    if count:
+        says = (
+            f"{count} of {len(unfinished)} scores rest on probes that ran out of steps before they "
+            f"converged; tables mark them {UNFINISHED}."
+        )
+        made.insert(0, Sentence("Unfinished probes", says))
+    return made
+
+
+def _best_words(best: _Best) -> str:
+    row = best.row
+    if row["origin"] == "hand-made":
+        return f"{row['domain']} {_score_words(row)}"
+    says = f"{row['domain']} highest at layer {row['layer']} of {best.last_layer}"
+    says += f", {_score_words(row)}"
+    if r.has_interval(row) and best.others:
+        says += f"; the intervals of {best.overlapping} of {best.others} other layers reach into it"
+    return says
+
+
+def _score_words(row: dict[str, Any]) -> str:
+    chance = f" (chance {r.percent(row['chance'])} %)" if r.known(row["chance"]) else ""
+    if not r.has_interval(row):
+        return f"UA {r.percent(row['mean'])} %{chance}, without an interval"
+    inside = r.known(row["chance"]) and not r.excludes(row, row["chance"])
+    return f"UA {r.with_interval(row)} %{chance}" + (", not told from chance" if inside else "")

@@ -1,0 +1,200 @@
+"""Tables of study 3: every distance with its interval, its sample sizes and its second opinions."""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from jaxemo.report import rows as r
+from jaxemo.report.agreement import agreements
+from jaxemo.report.contents import Content, groups, present, records, select
+from jaxemo.report.table import Cell, Table, interval_cell, number_cell
+
+SMALL = "\N{DAGGER}"
+_KINDS = ("cross_domain", "null_speech", "null_music")
+_OPINIONS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
+_SIZES = ("n_a", "n_b", "clips_a", "clips_b", "d")
+
+
+class Placement(NamedTuple):
+    """Where one emotion's cross-domain FAD stands among the emotions of the same encoder.
+
+    Attributes:
+      emotion: Its name.
+      relative: Mean over layers of FAD / mean over emotions at the layer.
+      clear_below: Layers where its interval lies wholly below those of all others.
+      clear_above: Layers where it lies wholly above them.
+      layers: Layers where every emotion has a figure.
+    """
+
+    emotion: str
+    relative: float
+    clear_below: int
+    clear_above: int
+    layers: int
+
+
+def placements(content: Content, encoder: str) -> list[Placement]:
+    """The emotions of one encoder, the lowest relative FAD first; all stand on the same layers."""
+    wanted = {"comparison": "cross_domain", "metric": "FAD", "encoder": encoder}
+    cross = content.rows("similarity", **wanted)
+    ends = {
+        column: cross.pivot_table(index="layer", columns="emotion", values=column, observed=True)
+        for column in ("mean", "low", "high")
+    }
+    means = ends["mean"].reindex(columns=present(cross, "emotion")).dropna()
+    means = means[means.mean(axis=1) > 0]
+    if means.empty or means.shape[1] < 2:
+        return []
+    relative = means.div(means.mean(axis=1), axis=0).mean()
+    low, high = (ends[side].reindex_like(means) for side in ("low", "high"))
+    made = []
+    for emotion in means.columns:
+        others = [name for name in means.columns if name != emotion]
+        below = (high[emotion] < low[others].min(axis=1, skipna=False)).sum()
+        above = (low[emotion] > high[others].max(axis=1, skipna=False)).sum()
+        place = Placement(emotion, relative[emotion], int(below), int(above), len(means))
+        made.append(place)
+    return sorted(made, key=lambda one: one.relative)
+
+
+def emotion_order_table(content: Content) -> Table:
+    """Lowest and highest emotion of each encoder by cross-domain FAD, and where they are clear."""
+    body: list[list[str | Cell]] = []
+    for encoder in present(content.rows("similarity"), "encoder"):
+        placed = placements(content, encoder)
+        if placed:
+            near, far = placed[0], placed[-1]
+            body.append([content.labels[encoder]])
+            body[-1] += [near.emotion, f"{near.relative:.2f}"]
+            body[-1] += [far.emotion, f"{far.relative:.2f}"]
+            body[-1] += [f"{near.clear_below}, {far.clear_above} of {near.layers}"]
+    columns = [
+        "encoder",
+        "lowest",
+        "relative FAD",
+        "highest",
+        "relative FAD",
+        "layers clear of all",
+    ]
+    return Table(
+        "emotion_order",
+        "Similarity: FAD of speech against music, relative to the mean over emotions at each layer",
+        columns,
+        body,
+        keys=1,
+        figures=0,
+    )
+
+
+def distance_table(content: Content, encoder: str) -> Table:
+    """FAD by layer and emotion of one encoder, with its same-domain nulls and the sample sizes."""
+    rows = content.rows("similarity", encoder=encoder, metric="FAD")
+    body: list[list[str | Cell]] = []
+    for (layer, emotion), of in groups(rows[rows["comparison"].isin(_KINDS)], "layer", "emotion"):
+        at = _by(of, "comparison")
+        first = next(at[kind] for kind in _KINDS if kind in at)
+        distances = [_distance(at.get(kind)) for kind in _KINDS]
+        sizes = [number_cell(first[column]) for column in _SIZES]
+        body.append([str(layer), emotion, *distances, *sizes])
+    names = [*map(r.COMPARISONS.__getitem__, _KINDS), "frames, speech", "frames, music"]
+    return Table(
+        f"distances_{encoder}",
+        f"{content.labels[encoder]}: FAD by layer and emotion ({SMALL} fewer than 2 d frames)",
+        ["layer", "emotion", *names, "clips, speech", "clips, music", "d"],
+        body,
+        keys=2,
+        figures=8,
+    )
+
+
+def cross_emotion_table(content: Content, encoder: str) -> Table:
+    """The cross-emotion distances of one encoder as a long table."""
+    rows = content.rows("similarity", encoder=encoder, comparison="cross_emotion")
+    body: list[list[str | Cell]] = [
+        [
+            *(str(row["layer"]), row["emotion"], row["other_emotion"]),
+            *(_distance(row), number_cell(row["n_a"]), number_cell(row["n_b"])),
+        ]
+        for row in records(rows.sort_values(["layer", "emotion", "other_emotion"]))
+    ]
+    names = "layer|speech emotion|music emotion|FAD [95 %]|frames, speech|frames, music"
+    return Table(
+        f"cross_emotion_{encoder}",
+        f"{content.labels[encoder]}: FAD of every pair ({SMALL} fewer than 2 d frames)",
+        names.split("|"),
+        body,
+        keys=3,
+        figures=3,
+    )
+
+
+def opinion_table(content: Content, encoder: str) -> Table:
+    """The other distances of one encoder: at equal n, extrapolated, of clips, and of kernels."""
+    rows = content.rows("similarity", encoder=encoder)
+    rows = rows[rows["metric"].isin(_OPINIONS)]
+    body = [
+        _opinion_line(layer, emotion, comparison, of)
+        for (layer, emotion, comparison), of in groups(rows, "layer", "emotion", "comparison")
+    ]
+    names = [r.DISTANCES[metric] for metric in _OPINIONS]
+    heads = ["p, KAD", "error of the fit", "R² of the fit", "frames, a", "frames, b", "d"]
+    return Table(
+        f"second_opinions_{encoder}",
+        f"{content.labels[encoder]}: second opinions [95 %] ({SMALL} fewer than 2 d rows; sizes are "
+        "of the extrapolation)",
+        ["layer", "emotion", "comparison", *names, *heads, "variance kept (%)"],
+        body,
+        keys=3,
+        figures=len(names) + len(heads) + 1,
+    )
+
+
+def _opinion_line(
+    layer: int, emotion: str, comparison: str, rows: pd.DataFrame
+) -> list[str | Cell]:
+    at = _by(rows, "metric")
+    extrapolated, kernel = at.get("FAD_infinity", {}), at.get("KAD", {})
+    fit = [number_cell(extrapolated.get(key), r.distance) for key in ("fit_error", "r_squared")]
+    return [
+        *(str(layer), emotion, r.name("comparison", comparison)),
+        *(_distance(at.get(metric)) for metric in _OPINIONS),
+        *(number_cell(kernel.get("p_value"), r.probability), *fit),
+        *(number_cell(extrapolated.get(key)) for key in ("n_a", "n_b", "d")),
+        number_cell(extrapolated.get("variance_kept"), r.percent),
+    ]
+
+
+def agreement_table(content: Content) -> Table:
+    """Where two distances order the emotions differently, layer by layer."""
+    body: list[list[str | Cell]] = [
+        [
+            content.labels[found.encoder],
+            str(found.layer),
+            number_cell(found.tau, r.signed),
+            f"{len(found.swapped)} of {found.num_pairs}",
+            ", ".join(found.clear) or "none",
+        ]
+        for found in agreements(content.rows("similarity"))
+    ]
+    return Table(
+        "distance_agreement",
+        "FAD extrapolated over clips against KAD: do they order the emotions alike?",
+        ["encoder", "layer", "Kendall's tau", "pairs that swap", "beyond their error"],
+        body,
+        keys=2,
+        figures=0,
+    )
+
+
+def _by(rows: pd.DataFrame, column: str) -> dict[str, dict[str, Any]]:
+    return {row[column]: row for row in records(rows)}
+
+
+def _distance(row: dict[str, Any] | None) -> Cell:
+    return interval_cell(row, r.distance, mark=SMALL if row and row["small_sample"] else "")
+
+
+def small_cells(content: Content) -> tuple[int, int]:
+    """Cross-domain cells that rest on fewer than 2 d frames, and all of them."""
+    cells = select(content.rows("similarity", metric="FAD"), comparison="cross_domain")
+    return int(cells["small_sample"].sum()), len(cells)
