@@ -4,15 +4,13 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from altair.utils import schemapi
-
 from jaxemo.report import tables
+from jaxemo.report.boards import figure_board
 from jaxemo.report.contents import Content
-from jaxemo.report.figures import Figure, Section, with_rows
+from jaxemo.report.figures import Section, with_rows
 from jaxemo.report.joining import join_files
 from jaxemo.report.page import corpus_section, make_sections, write_page
 from jaxemo.report.table import Table, csv_rows, latex, markdown
-from jaxemo.report.theme import board
 from jaxemo.results.checks import plain
 from jaxemo.results.contents import SECTIONS
 from jaxemo.results.file import write_csv, write_text
@@ -92,13 +90,6 @@ def _write_figures(sections: list[Section], folder: Path) -> Iterator[Path]:
             path = folder / f"{figure.identifier}{suffix}"
             chart.save(str(path))
             yield path
-
-
-def figure_board(figure: Figure, *, columns: int = 3):
-    """A figure as one Altair chart, its panels side by side."""
-    panels = [(panel.heading, panel.chart) for panel in figure.panels]
-    with schemapi.debug_mode(False):
-        return board(panels, figure.heading, figure.caption, columns=columns)
 
 
 def _named(made: list[tuple[str, Table]]) -> Iterator[tuple[str, Table]]:

@@ -51,7 +51,7 @@ def heat_panel(
     """
     rows = list(dict.fromkeys(cell.down for cell in cells))
     columns = list(dict.fromkeys(cell.across for cell in cells))
-    left = round(22 + theme.LETTER * max(len(name) for name in rows))
+    left = round(27 + theme.LETTER * max(len(name) for name in rows))
     longest = theme.LETTER * max(len(name) for name in columns)
     slanted = longest > (theme.WIDTH - left - 2) / len(columns) - 2
     # A slanted name leans over the columns to its right, and the last one needs room to do so.
@@ -161,7 +161,7 @@ def _axis_names(axes: tuple[str, str], margins: tuple[int, int]) -> list[alt.Cha
     text = alt.Text("name:N")
     return [
         across.encode(x=alt.XValue(0), y=alt.YValue(10 - top), text=text).properties(name="across"),
-        down.encode(x=alt.XValue(10 - left), y=alt.YValue(0), text=text).properties(name="down"),
+        down.encode(x=alt.XValue(9 - left), y=alt.YValue(0), text=text).properties(name="down"),
     ]
 
 

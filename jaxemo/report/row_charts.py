@@ -80,7 +80,10 @@ def _panel(groups: list[Group], heading: str, description: str, *, axis: Axis, m
         axis=alt.Axis(title=None, labelExpr=axis.tick, tickCount=4),
     )
     y = _pixels("y", height)
-    parts = _reference(axis, x) + marks(rows, x, y) + _whiskers(rows, x, y)
+    whiskers, shapes = _whiskers(rows, x, y), marks(rows, x, y)
+    parts = _reference(axis, x, y, height)
+    # A dot lies on its whisker, a whisker on its bar.
+    parts += whiskers + shapes if marks is _dots else shapes + whiskers
     parts += _texts(rows, headings, y, left, width)
     chart = alt.layer(*parts).properties(width=width, height=height)
     return Panel(heading, chart, (left, 2, _FIGURE, _BOTTOM), (width, height), description)
@@ -110,13 +113,18 @@ def _pixels(column: str, height: int) -> alt.Y:
     return alt.Y(f"{column}:Q", scale=scale, axis=None)
 
 
-def _reference(axis: Axis, x: alt.X) -> list[alt.Chart]:
+def _reference(axis: Axis, x: alt.X, y: alt.Y, height: int) -> list[alt.Chart]:
+    """The level to compare with, below the first group's name, which may be long."""
     if axis.reference is None:
         return []
-    rule = alt.Chart(alt.Data(values=[{"mean": axis.reference}])).mark_rule(
+    level = {"mean": axis.reference, "top": _FIRST + _GAP - 4, "bottom": height}
+    rule = alt.Chart(alt.Data(values=[level])).mark_rule(
         color=theme.MUTED, strokeDash=list(axis.reference_dash), strokeWidth=1.3
     )
-    return [rule.encode(x=x).properties(name="level")]
+    top = y.copy()
+    top.shorthand = "top:Q"
+    rule = rule.encode(x=x, y=top, y2=alt.Y2("bottom:Q"))
+    return [rule.properties(name="level")]
 
 
 def _bars(rows: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:

@@ -1,14 +1,11 @@
-"""The look that all charts share: colours, markers, dashes, sizes, and how panels stand together.
+"""The look that all charts share: colours, markers, dashes and sizes.
 
 Speech and music have one colour each throughout, emotions a fixed palette, encoders none, they stand
 side by side. Every series also differs in marker or dashes. A colour is written in its light form;
 `static_svg` turns it into the page's CSS variable of that name, which has a dark form too.
 """
 
-import textwrap
 from typing import Any
-
-import altair as alt
 
 from jaxemo.report import rows as r
 
@@ -93,30 +90,3 @@ def level(value: float, limits: tuple[float, float]) -> int:
     low, high = limits
     share = (value - low) / (high - low) if high > low else 0.0
     return min(len(LEVELS) - 1, max(0, int(share * len(LEVELS))))
-
-
-def board(
-    panels: list[tuple[str, alt.LayerChart]], title: str, words: str, *, columns: int
-) -> alt.ConcatChart:
-    """Panels side by side under one title, `columns` to a row, with the shared look.
-
-    Raises:
-      ValueError: `columns` is below 1.
-    """
-    if columns < 1:
-        raise ValueError(f"columns is {columns}; expected at least 1 panel in a row.")
-    across = min(columns, len(panels))
-    heading = alt.TitleParams(
-        text=textwrap.wrap(title, 44 * across),
-        subtitle=textwrap.wrap(words, 62 * across),
-        fontSize=15,
-        subtitleColor=MUTED,
-        subtitleFontSize=11,
-        subtitlePadding=6,
-        offset=16,
-    )
-    named = [chart.properties(title=textwrap.wrap(name, 50)) for name, chart in panels]
-    chart = alt.concat(*named, columns=columns, spacing=28, title=heading)
-    return chart.properties(
-        config=alt.Config.from_dict({**CONFIG, "background": "white"}), padding=14
-    )

@@ -231,7 +231,7 @@ def _best_words(best: _Best) -> str:
     says = f"{row['domain']} highest at layer {row['layer']} of {best.last_layer}"
     says += f", {_score_words(row)}"
     if r.has_interval(row) and best.others:
-        says += f"; the intervals of {best.overlapping} of {best.others} other layers reach into it"
+        says += f" ({best.overlapping} of {best.others} other layers reach into that interval)"
     return says
 
 
