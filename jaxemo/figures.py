@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-def layer_curves(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def layer_curves(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """Unweighted accuracy by layer, speech against music, one panel per encoder.
 
     Args:
@@ -45,12 +45,12 @@ def layer_curves(results: Source, *, columns: int = 3) -> alt.VConcatChart:
     return _board(layers.layer_curves, results, columns, "jaxemo probe")
 
 
-def recalls(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def recalls(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """Recall of each emotion by layer as matrices, one per encoder and domain; else as `layer_curves`."""
     return _board(layers.recalls, results, columns, "jaxemo probe")
 
 
-def transfer_scores(results: Source, *, columns: int = 2) -> alt.VConcatChart:
+def transfer_scores(results: Source, *, columns: int = 2) -> alt.ConcatChart:
     """UA on the target domain by method and regime, one panel per encoder and direction.
 
     Args:
@@ -63,17 +63,17 @@ def transfer_scores(results: Source, *, columns: int = 2) -> alt.VConcatChart:
     return _board(transfer.transfer_scores, results, columns, "jaxemo transfer")
 
 
-def transfer_gains(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def transfer_gains(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """Gains over target-only paired by fold, one panel per encoder; else as `transfer_scores`."""
     return _board(transfer.transfer_gains, results, columns, "jaxemo transfer")
 
 
-def layer_weights(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def layer_weights(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """Learnt weights of the layers, one panel per encoder of several and method; else as `transfer_scores`."""
     return _board(transfer.layer_weights, results, columns, "jaxemo transfer")
 
 
-def distance_curves(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def distance_curves(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """FAD between speech and music of each emotion by layer, one panel per encoder.
 
     Args:
@@ -86,27 +86,27 @@ def distance_curves(results: Source, *, columns: int = 3) -> alt.VConcatChart:
     return _board(similarity.distance_curves, results, columns, "jaxemo fad")
 
 
-def second_opinions(results: Source, *, columns: int = 2) -> alt.VConcatChart:
+def second_opinions(results: Source, *, columns: int = 2) -> alt.ConcatChart:
     """Extrapolated FAD and KAD by layer, two panels per encoder; else as `distance_curves`."""
     return _board(similarity.second_opinions, results, columns, "jaxemo fad")
 
 
-def distance_fields(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def distance_fields(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """FAD by layer and emotion as matrices, one per encoder; else as `distance_curves`."""
     return _board(similarity.distance_fields, results, columns, "jaxemo fad")
 
 
-def emotion_bias(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def emotion_bias(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """What crossing the domains costs each emotion, one panel per encoder; else as `distance_curves`."""
     return _board(bias.emotion_bias, results, columns, "jaxemo fad")
 
 
-def cross_emotion(results: Source, *, columns: int = 3) -> alt.VConcatChart:
+def cross_emotion(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """Every speech emotion against every music emotion, one matrix per encoder; else as `distance_curves`."""
     return _board(similarity.cross_emotion, results, columns, "jaxemo fad")
 
 
-def confusions(results: Source, *, study: str = "layers", columns: int = 3) -> alt.VConcatChart:
+def confusions(results: Source, *, study: str = "layers", columns: int = 3) -> alt.ConcatChart:
     """Which emotions are taken for which.
 
     Args:
@@ -130,7 +130,7 @@ def confusions(results: Source, *, study: str = "layers", columns: int = 3) -> a
 
 def _board(
     make: Callable[[Content], Figure], results: Source, columns: int, command: str
-) -> alt.VConcatChart:
+) -> alt.ConcatChart:
     figure = make(content_of(results))
     if not figure.panels:
         raise ValueError(

@@ -1,259 +1,14 @@
 """The report page and the short tables, on fabricated results made from a seed (no study is run)."""
 
-import random
 import re
-from html.parser import HTMLParser
+import xml.etree.ElementTree as ElementTree
 
 import pytest
+from fabricated_results import EMOTIONS, Page, drawn, fabricated_results
 
-from jaxemo.report import headline_tables, summary_table, write_report
+from jaxemo.report import headline_tables, summary_table, theme, write_report
 from jaxemo.report import rows as r
-from jaxemo.report.charts import LEVELS
 from jaxemo.report.page import TEMPLATES
-
-EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful"]
-DOMAINS = ["speech", "music"]
-ENCODERS = {"speech-small": ("untrained", 4), "music-small": ("untrained", 4)}
-BASELINE = "acoustic baseline (librosa)"
-VOID = {"meta", "br", "hr", "img", "link", "input"}
-
-
-def fabricated_results(*, seed=0, encoders=ENCODERS, emotions=EMOTIONS, folds=6) -> dict:
-    """A results dict of the documented schema with invented figures; one fold has no intervals."""
-    draw = random.Random(seed)
-
-    def figure(mean: float, half: float) -> dict:
-        if folds == 1:
-            return {"mean": mean, "low": None, "high": None}
-        return {"mean": mean, "low": mean - half, "high": mean + half}
-
-    return {
-        "layers": _layers(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
-        "confusions": _confusions(draw, encoders=encoders, emotions=emotions),
-        "transfer": _transfer(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
-        "layer_weights": _layer_weights(draw, figure, encoders=encoders),
-        "similarity": _similarity(draw, figure, encoders=encoders, emotions=emotions),
-        "corpus": [
-            {
-                "corpus": "made-up",
-                "domain": d,
-                "emotion": e,
-                "clips": 40 + i,
-                "speakers": 12,
-                "seconds": 100.5 + i,
-            }
-            for d in DOMAINS
-            for i, e in enumerate(emotions)
-        ],
-        "folds": [
-            {"fold": f, "part": p, "speakers": s, "clips_speech": 48, "clips_music": 40}
-            for f in range(folds)
-            for p, s in (("train", "a/01, a/02"), ("dev", "a/03"), ("test", f"a/1{f}, a/2{f}"))
-        ],
-        "left_out": [
-            {"path": "clips/silent.wav", "reason": "silent: peak level 0"},
-            {"path": "clips/short.wav", "reason": "120 samples; the encoder needs 400"},
-        ],
-        "provenance": {
-            "command": "jaxemo study --config=configs/demo.py --workdir=runs/demo",
-            "started": "2026-11-22T19:30:00+00:00",
-            "wall_seconds": {"layers": 31.2, "transfer": 95.0, "similarity": 8.4},
-            "config": {"seed": 0, "corpus": {"kind": "synthetic"}, "folds": [0, 1]},
-            "corpus_hash": "0f3a9c1d",
-            "encoders": [
-                {
-                    "name": n,
-                    "source": "synthetic",
-                    "origin": o,
-                    "fingerprint": "ab12",
-                    "sample_rate_hz": 16000,
-                }
-                for n, (o, _) in encoders.items()
-            ],
-            "versions": {"jax": "0.10.2", "flax": "0.12.8"},
-            "device": "cpu x 1",
-            "notes": ["Synthetic corpus: clips are generated, not recorded."],
-        },
-    }
-
-
-def _layers(draw, figure, *, encoders, emotions, folds) -> list[dict]:
-    rows = []
-    depths = {name: (origin, depth) for name, (origin, depth) in encoders.items()}
-    for name, (origin, depth) in {**depths, BASELINE: ("hand-made", 0)}.items():
-        for domain in DOMAINS:
-            for layer in range(depth + 1):
-                common = {"encoder": name, "origin": origin, "domain": domain, "layer": layer}
-                common |= {"num_layers": depth, "n": 288, "folds": folds, "seeds": 1}
-                hump = 0.18 * (1 - ((layer - 0.6 * depth) / (depth + 1)) ** 2)
-                base = 0.3 + hump + (0.06 if domain == "speech" else 0) + draw.gauss(0, 0.012)
-                for metric, shift in (("UA", 0), ("WA", 0.02), ("macro_F1", -0.03)):
-                    chance = None if metric == "macro_F1" else 1 / len(emotions)
-                    score = figure(base + shift, 0.045)
-                    rows.append(
-                        {**common, "emotion": "all", "metric": metric, "chance": chance, **score}
-                    )
-                for emotion in emotions:
-                    score = figure(min(0.95, max(0.05, draw.gauss(base, 0.12))), 0.05)
-                    rows.append(
-                        {**common, "emotion": emotion, "metric": "recall", "chance": None, **score}
-                    )
-    return rows
-
-
-def _confusions(draw, *, encoders, emotions) -> list[dict]:
-    rows = []
-    keys = [
-        {
-            "study": "layers",
-            "encoder": e,
-            "domain": d,
-            "layer": 2,
-            "method": None,
-            "direction": None,
-        }
-        | {"regime": None}
-        for e in encoders
-        for d in DOMAINS
-    ]
-    keys += [
-        {
-            "study": "transfer",
-            "encoder": e,
-            "domain": t.split(">")[1],
-            "layer": None,
-            "method": "lora",
-        }
-        | {"direction": t, "regime": g}
-        for e in encoders
-        for t in ("music->speech", "speech->music")
-        for g in ("target_only", "two_stage")
-    ]
-    for key in keys:
-        for true in emotions:
-            for answer in emotions:
-                n = draw.randint(18, 30) if true == answer else draw.randint(0, 9)
-                rows.append({**key, "emotion": true, "predicted": answer, "count": n})
-    return rows
-
-
-def _transfer(draw, figure, *, encoders, emotions, folds) -> list[dict]:
-    sizes = {"weighted_sum": 7, "lora": 9_222, "adapter": 20_480, "full": 812_000}
-    rows = []
-    for name, (origin, _) in encoders.items():
-        for direction in ("music->speech", "speech->music"):
-            for method, size in sizes.items():
-                common = {"encoder": name, "origin": origin, "method": method}
-                common |= {"direction": direction, "domain": direction.split(">")[1]}
-                common |= {"n": 288, "folds": folds, "seeds": 1, "chance": 1 / len(emotions)}
-                common |= {"trainable_parameters": size}
-                base = draw.uniform(0.35, 0.5)
-                gains = {"target_only": 0.0, "two_stage": draw.gauss(0.015, 0.02)}
-                gains |= {"joint": draw.gauss(0.0, 0.02)} if method == "lora" else {}
-                for regime, gain in gains.items():
-                    scores = _transfer_scores(draw, figure, base + gain, emotions)
-                    if regime != "target_only":
-                        scores.append(
-                            {"metric": "UA_gain", "emotion": "all", **figure(gain, 0.018)}
-                        )
-                    rows += [{**common, "regime": regime, **score} for score in scores]
-    return rows
-
-
-def _transfer_scores(draw, figure, mean, emotions) -> list[dict]:
-    shifts = {"UA": 0, "WA": 0.02, "macro_F1": -0.03}
-    scores = [{"metric": m, "emotion": "all", **figure(mean + s, 0.04)} for m, s in shifts.items()]
-    recalls = {e: figure(draw.uniform(0.2, 0.7), 0.05) for e in emotions}
-    return scores + [{"metric": "recall", "emotion": e, **v} for e, v in recalls.items()]
-
-
-def _layer_weights(draw, figure, *, encoders) -> list[dict]:
-    return [
-        {"encoder": e, "method": "weighted_sum", "direction": t, "regime": g, "layer": layer}
-        | figure(draw.uniform(0.5, 1.5) / (depth + 1), 0.1 / (depth + 1))
-        for e, (_, depth) in encoders.items()
-        for t in ("music->speech", "speech->music")
-        for g in ("target_only", "two_stage")
-        for layer in range(depth + 1)
-    ]
-
-
-def _similarity(draw, figure, *, encoders, emotions) -> list[dict]:
-    rows = []
-    sizes = {
-        "n_a": 9000,
-        "n_b": 11000,
-        "clips_a": 48,
-        "clips_b": 44,
-        "d": 64,
-        "small_sample": False,
-    }
-    for name, (origin, depth) in encoders.items():
-        common = {"encoder": name, "origin": origin, "metric": "FAD", **sizes}
-        bias = {e: draw.uniform(0.7, 1.4) for e in emotions}
-        for layer in range(depth + 1):
-            scale = 4 + 3.0 * layer
-            for e in emotions:
-                for kind, share in (
-                    ("cross_domain", bias[e]),
-                    ("null_speech", 0.15),
-                    ("null_music", 0.2),
-                ):
-                    mean = scale * share * draw.uniform(0.9, 1.1)
-                    row = {
-                        **common,
-                        "layer": layer,
-                        "comparison": kind,
-                        "emotion": e,
-                        "other_emotion": e,
-                    }
-                    small = (
-                        {"n_a": 100, "small_sample": True} if e == "neutral" and layer == 0 else {}
-                    )
-                    rows.append({**row, **figure(mean, 0.08 * mean), **small})
-        for e in emotions:
-            for other in emotions:
-                mean = 10 * bias[e] * (0.9 if e == other else draw.uniform(0.85, 1.5))
-                row = {
-                    "layer": depth // 2,
-                    "comparison": "cross_emotion",
-                    "emotion": e,
-                    "other_emotion": other,
-                }
-                rows.append({**common, **row, **figure(mean, 0.08 * mean)})
-    return rows
-
-
-class _Page(HTMLParser):
-    """Collects tags, attributes and text, and notes every tag that closes out of turn."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open, self.wrong, self.tags, self.text = [], [], [], []
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        if not self.open or self.open.pop() != tag:
-            self.wrong.append((tag, self.getpos()))
-
-    def handle_data(self, data):
-        self.text.append(data)
-
-    def of(self, *names) -> list[dict]:
-        return [attributes for tag, attributes in self.tags if tag in names]
-
-
-def drawn(results: dict, tmp_path) -> tuple[str, _Page]:
-    html = write_report(results, tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
-    page = _Page()
-    page.feed(html)
-    page.close()
-    return html, page
-
 
 BIG = {
     "facebook/wav2vec2-base": ("published", 12),
@@ -272,7 +27,7 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, tuple[str, _Page]]:
+def pages(tmp_path_factory) -> dict[str, tuple[str, Page]]:
     """Each case drawn once."""
     return {name: drawn(case, tmp_path_factory.mktemp("case")) for name, case in CASES.items()}
 
@@ -379,7 +134,7 @@ def test_one_fold_draws_no_interval_and_claims_none(tmp_path):
     assert "one fold, so scores carry no interval" in text
     assert "without an interval it shows nothing by itself" in text
     assert "excludes 0;" not in text and "interval excludes 0." not in text
-    assert not re.search(r'class="(band|whisker) (speech|music|emotion)', html)
+    assert not re.search(r'class="(band|whisker)"', html)
 
 
 def test_findings_name_the_highest_layer_the_largest_gain_and_the_nearest_emotion(tmp_path):
@@ -391,7 +146,8 @@ def test_findings_name_the_highest_layer_the_largest_gain_and_the_nearest_emotio
     gains[3] |= {"mean": 0.2, "low": -0.01, "high": 0.41}
     for row in results["similarity"]:
         if row["comparison"] == "cross_domain":
-            row["mean"] *= {"sad": 0.01, "calm": 100}.get(row["emotion"], 1)
+            factor = {"sad": 0.01, "calm": 100}.get(row["emotion"], 1)
+            row |= {end: row[end] * factor for end in ("mean", "low", "high")}
     text = " ".join("".join(drawn(results, tmp_path)[1].text).split())
     assert "speech highest at layer 1 of 4, UA 90.0 [85.0, 95.0] % (chance 16.7 %)" in text
     assert f"+20.0 [{r.MINUS}1.0, +41.0] points of UA" in text
@@ -416,20 +172,26 @@ def test_scores_at_the_ends_of_the_scale_stay_inside_their_chart(tmp_path):
         row |= {"mean": float(i % 2), "low": i % 2 - 0.2, "high": i % 2 + 0.2}
     for i, row in enumerate(results["similarity"]):
         row |= {"mean": (0.0, 1e-9, 1e9)[i % 3], "low": None, "high": None}
-    _, page = drawn(results, tmp_path)
-    charts = [a for a in page.of("svg") if a["class"] == "chart"]
+    html, page = drawn(results, tmp_path)
+    charts = charts_of(html)
     assert charts and not page.wrong
-    tallest = max(float(a["viewbox"].split()[3]) for a in charts)
-    for a in page.of("line"):
-        assert all(-1 <= float(a[k]) <= 361 for k in ("x1", "x2"))
-        assert all(-1 <= float(a[k]) <= tallest for k in ("y1", "y2"))
+    for chart in charts:
+        left, top, width, height = map(float, chart.get("viewBox").split())
+        for x, y in spots_of(chart):
+            assert left - 1 <= x <= left + width + 1
+            assert top - 1 <= y <= top + height + 1
 
 
 def test_all_cells_and_column_names_fit_the_width_of_a_matrix(pages):
-    _, page = pages["big"]
-    rectangles = [a for a in page.of("rect") if "cell" in a.get("class", "")]
-    assert all(float(a["x"]) + float(a["width"]) <= 360 for a in rectangles)
-    assert min(float(a["width"]) for a in rectangles if float(a["height"]) > 12) > 20
+    html, _ = pages["big"]
+    widths = []
+    for chart in charts_of(html):
+        left, _, width, _ = map(float, chart.get("viewBox").split())
+        for cell in chart.iterfind(".//*[@class='cell']/path"):
+            ends = [x for x, _ in spots_of(cell)]
+            widths.append(max(ends) - min(ends))
+        assert all(left <= x <= left + width for x, _ in spots_of(chart))
+    assert min(widths) > 20
 
 
 def test_missing_columns_and_numbers_that_are_none_are_named_at_once(tmp_path):
@@ -445,7 +207,8 @@ def test_missing_columns_and_numbers_that_are_none_are_named_at_once(tmp_path):
 
 def test_each_colour_of_text_meets_contrast_aa_in_both_themes():
     for colours in _themes():
-        pairs = [(f"on{i}", f"q{i}") for i in range(LEVELS)]
+        levels = enumerate(zip(theme.ON_LEVELS, theme.LEVELS, strict=True))
+        pairs = [(theme.VARIABLES[ink], f"q{level}") for level, (ink, _) in levels]
         pairs += [
             (ink, ground) for ink in ("ink", "muted", "accent") for ground in ("paper", "card")
         ]
@@ -460,7 +223,22 @@ def test_each_class_that_the_charts_use_is_styled(pages):
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")
     used = {name for _, a in page.tags for name in a.get("class", "").split()}
     unstyled = {name for name in used if f".{name}" not in css and not name.startswith("of-")}
-    assert unstyled <= {"tick", "two-stage", "best", "panel", "chance", "corner"}
+    assert unstyled <= {"panel", "band", "whisker", "cell", "name"}
+
+
+def test_each_colour_of_the_charts_is_the_light_one_of_its_variable():
+    light = _themes()[0]
+    for colour, variable in theme.VARIABLES.items():
+        # Texts on matrices differ in the last digit, so that each has a variable of its own.
+        assert light[variable][:6] == colour[:6], variable
+
+
+@pytest.mark.parametrize("case", ["demo", "big"])
+def test_charts_take_every_colour_from_the_themes(case, pages):
+    html, _ = pages[case]
+    painted = set(re.findall(r'(?:fill|stroke)="([^"]+)"', "".join(_svgs(html))))
+    variables = {f"var(--{variable})" for variable in theme.VARIABLES.values()}
+    assert painted <= variables | {"none"}
 
 
 def test_summary_is_short_plain_ascii_and_markdown_tables_are_rectangular():
@@ -472,6 +250,50 @@ def test_summary_is_short_plain_ascii_and_markdown_tables_are_rectangular():
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
     assert summary_table({}) == "The results hold no figures." and headline_tables({}) == ""
+
+
+def _svgs(html: str) -> list[str]:
+    return re.findall(r'<svg class="chart".*?</svg>', html, flags=re.DOTALL)
+
+
+def charts_of(html: str) -> list[ElementTree.Element]:
+    """The charts of a page, parsed as what they are: XML."""
+    return [ElementTree.fromstring(svg) for svg in _svgs(html)]
+
+
+def spots_of(element: ElementTree.Element, x: float = 0.0, y: float = 0.0):
+    """Where marks and texts stand: starts, ends of lines and corners of paths, in a chart's units.
+
+    Paths of markers are left out but for their middle, since only that is data.
+    """
+    shift = re.match(r"translate\((-?[\d.]+)(?:,(-?[\d.]+))?\)", element.get("transform", ""))
+    if shift:
+        x, y = x + float(shift[1]), y + float(shift[2] or 0)
+    if element.tag == "text":
+        yield x, y
+    if element.tag == "line":
+        yield x, y
+        yield x + float(element.get("x2", 0)), y + float(element.get("y2", 0))
+    if element.tag == "path" and shift:
+        yield x, y
+    elif element.tag == "path":
+        yield from ((x + one, y + other) for one, other in corners(element.get("d")))
+    for child in element:
+        yield from spots_of(child, x, y)
+
+
+def corners(path: str):
+    """The corners of a path of straight lines (M, L, h, v)."""
+    x = y = 0.0
+    for letter, numbers in re.findall(r"([MLhv])([^A-Za-z]*)", path):
+        values = [float(number) for number in re.findall(r"-?[\d.]+", numbers)]
+        if letter in "ML":
+            x, y = values
+        elif letter == "h":
+            x += values[0]
+        else:
+            y += values[0]
+        yield x, y
 
 
 def _themes() -> list[dict[str, str]]:

@@ -17,7 +17,7 @@ _SWATCH, _GAP, _LINE = (
 _SPACING = 28
 
 
-def figure_board(figure: Figure, *, columns: int = 3) -> alt.VConcatChart:
+def figure_board(figure: Figure, *, columns: int = 3) -> alt.ConcatChart:
     """A figure with everything that it needs outside the page.
 
     Args:
@@ -36,7 +36,9 @@ def figure_board(figure: Figure, *, columns: int = 3) -> alt.VConcatChart:
         rows = [alt.concat(*panels, columns=columns, spacing=_SPACING)]
         if figure.legend:
             rows.insert(0, _legend(figure.legend, (theme.WIDTH + _SPACING) * across - _SPACING))
-        chart = alt.vconcat(*rows, title=_heading(figure, across), spacing=18)
+        heading = _heading(figure, across)
+        # Not aligned: the legend has no axes beside it.
+        chart = alt.concat(*rows, columns=1, align="none", title=heading, spacing=18)
         config = alt.Config.from_dict({**theme.CONFIG, "background": "white"})
         return chart.properties(config=config, padding=14)
 

@@ -17,7 +17,7 @@ from jaxemo.report.contents import records
 LEFT, RIGHT, TOP, BOTTOM = 46, 66, 26, 38
 HEIGHT = 190
 Row = dict[str, Any]
-LABEL_GAP = 12  # pixels between the names of lines
+LABEL_GAP = 12.0  # pixels between the names of lines
 
 
 class Panel(NamedTuple):
@@ -99,7 +99,7 @@ def line_panel(
     """
     right = RIGHT if looks.named else 14
     width = theme.WIDTH - LEFT - right
-    layers = sorted({layer for line in lines for layer in line.rows["layer"]})
+    layers = sorted({layer for line in lines for layer in line.rows["layer"].tolist()})
     points = _points(lines, layers)
     x, y = _layer_axis(layers), _figure_axis(scale)
     parts = [_region(region, x, y, lonely=len(layers) == 1)] if region else []
@@ -179,7 +179,8 @@ def _figure_axis(scale: Scale) -> alt.Y:
 
 def inline(rows: list[Row], *columns: str) -> alt.Data:
     """Columns of rows as data that Altair takes as they are: reading frames costs it more than a chart."""
-    return alt.Data(values=[{column: row[column] for column in columns} for row in rows])
+    # A tuple, because Altair copies every chart several times, and lists and mappings with it.
+    return alt.Data(values=tuple({column: row[column] for column in columns} for row in rows))
 
 
 def over(y: alt.Y | alt.X, column: str) -> Any:

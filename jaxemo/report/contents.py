@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jaxemo.report import rows as r
@@ -88,7 +89,7 @@ def drawable(frame: pd.DataFrame) -> pd.DataFrame:
 def groups(frame: pd.DataFrame, *columns: str) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:
     """The combinations of values that occur, in order, each with its rows; unknown is None."""
     for key, part in frame.groupby(list(columns), observed=True, sort=True, dropna=False):
-        yield tuple(value if r.known(value) else None for value in key), part
+        yield tuple(_python(value) for value in key), part
 
 
 def present(frame: pd.DataFrame, column: str) -> list[Any]:
@@ -98,12 +99,21 @@ def present(frame: pd.DataFrame, column: str) -> list[Any]:
 
 def records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """The rows as mappings, in order."""
-    return frame.to_dict("records")  # pyright: ignore[reportReturnType]
+    names = list(map(str, frame.columns))
+    columns = [frame[name].tolist() for name in names]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def single(frame: pd.DataFrame) -> dict[str, Any] | None:
     """The first row, or None."""
     return records(frame.head(1))[0] if len(frame) else None
+
+
+def _python(value: Any) -> Any:
+    """The value as Python has it; unknown is None."""
+    if not r.known(value):
+        return None
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _label(name: str, origin: str) -> str:

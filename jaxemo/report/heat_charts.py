@@ -124,7 +124,7 @@ def _figures(drawn: list[Row], x: alt.X, y: alt.Y, size: tuple[int, int]) -> lis
     parts = [text.encode(**place, text=alt.Text("figure:N"), color=ink).properties(name="figure")]
     if marked := [row for row in drawn if row["marked"]]:
         corner = alt.Chart(inline(marked, "x", "y", "ink")).mark_point(
-            shape="M0,0H2L0,2Z", size=72, opacity=1, strokeWidth=0
+            shape="M0,0H2L0,2Z", size=72, opacity=1, stroke=None
         )
         place = {"x": _on(x, "x"), "y": _on(y, "y")}
         parts.append(

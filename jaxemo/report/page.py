@@ -102,7 +102,7 @@ def _facts(content: Content, runs: list[Run]) -> list[str]:
     corpus = content.rows("corpus")
     for domain in present(corpus, "domain"):
         clips = corpus.loc[corpus["domain"] == domain, "clips"].sum()
-        said.append(f"{rows.count(clips)} {domain} clips")
+        said.append(f"{rows.count(int(clips))} {domain} clips")
     if content.results.left_out:
         said.append(f"{len(content.results.left_out)} files left out")
     if len(runs) > 1:

@@ -67,8 +67,8 @@ def _corpus_cells(row: Mapping[str, Any] | None) -> list[Cell]:
 
 
 def _corpus_totals(rows: pd.DataFrame) -> list[Cell]:
-    seconds = number_cell(rows["seconds"].sum(), r.duration)
-    return [number_cell(rows["clips"].sum()), Cell(r.UNKNOWN), seconds]
+    seconds = number_cell(float(rows["seconds"].sum()), r.duration)
+    return [number_cell(int(rows["clips"].sum())), Cell(r.UNKNOWN), seconds]
 
 
 def empty_cell_table(content: Content) -> Table:

@@ -1,0 +1,260 @@
+"""Invented results of the documented schema, made from a seed, and pages drawn of them."""
+
+import random
+from html.parser import HTMLParser
+
+from jaxemo.report import write_report
+
+EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful"]
+DOMAINS = ["speech", "music"]
+ENCODERS = {"speech-small": ("untrained", 4), "music-small": ("untrained", 4)}
+BASELINE = "acoustic baseline (librosa)"
+
+
+def fabricated_results(*, seed=0, encoders=ENCODERS, emotions=EMOTIONS, folds=6) -> dict:
+    """A results dict of the documented schema with invented figures; one fold has no intervals."""
+    draw = random.Random(seed)
+
+    def figure(mean: float, half: float) -> dict:
+        if folds == 1:
+            return {"mean": mean, "low": None, "high": None}
+        return {"mean": mean, "low": mean - half, "high": mean + half}
+
+    return {
+        "layers": _layers(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
+        "confusions": _confusions(draw, encoders=encoders, emotions=emotions),
+        "transfer": _transfer(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
+        "layer_weights": _layer_weights(draw, figure, encoders=encoders),
+        "similarity": _similarity(draw, figure, encoders=encoders, emotions=emotions),
+        "corpus": [
+            {
+                "corpus": "made-up",
+                "domain": d,
+                "emotion": e,
+                "clips": 40 + i,
+                "speakers": 12,
+                "seconds": 100.5 + i,
+            }
+            for d in DOMAINS
+            for i, e in enumerate(emotions)
+        ],
+        "folds": [
+            {"fold": f, "part": p, "speakers": s, "clips_speech": 48, "clips_music": 40}
+            for f in range(folds)
+            for p, s in (("train", "a/01, a/02"), ("dev", "a/03"), ("test", f"a/1{f}, a/2{f}"))
+        ],
+        "left_out": [
+            {"path": "clips/silent.wav", "reason": "silent: peak level 0"},
+            {"path": "clips/short.wav", "reason": "120 samples; the encoder needs 400"},
+        ],
+        "provenance": {
+            "command": "jaxemo study --config=configs/demo.py --workdir=runs/demo",
+            "started": "2026-11-22T19:30:00+00:00",
+            "wall_seconds": {"layers": 31.2, "transfer": 95.0, "similarity": 8.4},
+            "config": {"seed": 0, "corpus": {"kind": "synthetic"}, "folds": [0, 1]},
+            "corpus_hash": "0f3a9c1d",
+            "encoders": [
+                {
+                    "name": n,
+                    "source": "synthetic",
+                    "origin": o,
+                    "fingerprint": "ab12",
+                    "sample_rate_hz": 16000,
+                }
+                for n, (o, _) in encoders.items()
+            ],
+            "versions": {"jax": "0.10.2", "flax": "0.12.8"},
+            "device": "cpu x 1",
+            "notes": ["Synthetic corpus: clips are generated, not recorded."],
+        },
+    }
+
+
+def _layers(draw, figure, *, encoders, emotions, folds) -> list[dict]:
+    rows = []
+    depths = {name: (origin, depth) for name, (origin, depth) in encoders.items()}
+    for name, (origin, depth) in {**depths, BASELINE: ("hand-made", 0)}.items():
+        for domain in DOMAINS:
+            for layer in range(depth + 1):
+                common = {"encoder": name, "origin": origin, "domain": domain, "layer": layer}
+                common |= {"num_layers": depth + 1, "n": 288, "folds": folds, "seeds": 1}
+                common |= {"converged": 1.0}
+                hump = 0.18 * (1 - ((layer - 0.6 * depth) / (depth + 1)) ** 2)
+                base = 0.3 + hump + (0.06 if domain == "speech" else 0) + draw.gauss(0, 0.012)
+                for metric, shift in (("UA", 0), ("WA", 0.02), ("macro_F1", -0.03)):
+                    chance = None if metric == "macro_F1" else 1 / len(emotions)
+                    score = figure(base + shift, 0.045)
+                    rows.append(
+                        {**common, "emotion": "all", "metric": metric, "chance": chance, **score}
+                    )
+                for emotion in emotions:
+                    score = figure(min(0.95, max(0.05, draw.gauss(base, 0.12))), 0.05)
+                    rows.append(
+                        {**common, "emotion": emotion, "metric": "recall", "chance": None, **score}
+                    )
+    return rows
+
+
+def _confusions(draw, *, encoders, emotions) -> list[dict]:
+    rows = []
+    keys = [
+        {
+            "study": "layers",
+            "encoder": e,
+            "origin": o,
+            "domain": d,
+            "layer": 2,
+            "method": None,
+            "direction": None,
+        }
+        | {"regime": None}
+        for e, (o, _) in encoders.items()
+        for d in DOMAINS
+    ]
+    keys += [
+        {
+            "study": "transfer",
+            "encoder": e,
+            "origin": o,
+            "domain": t.split(">")[1],
+            "layer": None,
+            "method": "lora",
+        }
+        | {"direction": t, "regime": g}
+        for e, (o, _) in encoders.items()
+        for t in ("music->speech", "speech->music")
+        for g in ("target_only", "two_stage")
+    ]
+    for key in keys:
+        for true in emotions:
+            for answer in emotions:
+                n = draw.randint(18, 30) if true == answer else draw.randint(0, 9)
+                rows.append({**key, "emotion": true, "predicted": answer, "count": n})
+    return rows
+
+
+def _transfer(draw, figure, *, encoders, emotions, folds) -> list[dict]:
+    sizes = {"weighted_sum": 7, "lora": 9_222, "adapter": 20_480, "full": 812_000}
+    rows = []
+    for name, (origin, _) in encoders.items():
+        for direction in ("music->speech", "speech->music"):
+            for method, size in sizes.items():
+                common = {"encoder": name, "origin": origin, "method": method}
+                common |= {"direction": direction, "domain": direction.split(">")[1]}
+                common |= {"n": 288, "folds": folds, "seeds": 1, "chance": 1 / len(emotions)}
+                common |= {"trainable_parameters": size}
+                base = draw.uniform(0.35, 0.5)
+                gains = {"target_only": 0.0, "two_stage": draw.gauss(0.015, 0.02)}
+                gains |= {"joint": draw.gauss(0.0, 0.02)} if method == "lora" else {}
+                for regime, gain in gains.items():
+                    scores = _transfer_scores(draw, figure, base + gain, emotions)
+                    if regime != "target_only":
+                        scores.append(
+                            {"metric": "UA_gain", "emotion": "all", **figure(gain, 0.018)}
+                        )
+                    rows += [{**common, "regime": regime, **score} for score in scores]
+    return rows
+
+
+def _transfer_scores(draw, figure, mean, emotions) -> list[dict]:
+    shifts = {"UA": 0, "WA": 0.02, "macro_F1": -0.03}
+    scores = [{"metric": m, "emotion": "all", **figure(mean + s, 0.04)} for m, s in shifts.items()]
+    recalls = {e: figure(draw.uniform(0.2, 0.7), 0.05) for e in emotions}
+    return scores + [{"metric": "recall", "emotion": e, **v} for e, v in recalls.items()]
+
+
+def _layer_weights(draw, figure, *, encoders) -> list[dict]:
+    return [
+        {"encoder": e, "origin": o, "method": "weighted_sum", "direction": t, "regime": g}
+        | {"domain": t.split(">")[1], "layer": layer}
+        | figure(draw.uniform(0.5, 1.5) / (depth + 1), 0.1 / (depth + 1))
+        for e, (o, depth) in encoders.items()
+        for t in ("music->speech", "speech->music")
+        for g in ("target_only", "two_stage")
+        for layer in range(depth + 1)
+    ]
+
+
+def _similarity(draw, figure, *, encoders, emotions) -> list[dict]:
+    rows = []
+    sizes = {
+        "n_a": 9000,
+        "n_b": 11000,
+        "clips_a": 48,
+        "clips_b": 44,
+        "speakers_a": 12,
+        "speakers_b": 12,
+        "d": 64,
+        "small_sample": False,
+        "level": "frame",
+    }
+    unknown = ("standard_error", "p_value", "fit_error", "r_squared", "variance_kept")
+    sizes |= dict.fromkeys((*unknown, "rank_a", "rank_b"))
+    for name, (origin, depth) in encoders.items():
+        common = {"encoder": name, "origin": origin, "metric": "FAD", **sizes}
+        bias = {e: draw.uniform(0.7, 1.4) for e in emotions}
+        for layer in range(depth + 1):
+            scale = 4 + 3.0 * layer
+            for e in emotions:
+                for kind, share in (
+                    ("cross_domain", bias[e]),
+                    ("null_speech", 0.15),
+                    ("null_music", 0.2),
+                ):
+                    mean = scale * share * draw.uniform(0.9, 1.1)
+                    row = {
+                        **common,
+                        "layer": layer,
+                        "comparison": kind,
+                        "emotion": e,
+                        "other_emotion": e,
+                    }
+                    small = (
+                        {"n_a": 100, "small_sample": True} if e == "neutral" and layer == 0 else {}
+                    )
+                    rows.append({**row, **figure(mean, 0.08 * mean), **small})
+        for e in emotions:
+            for other in emotions:
+                mean = 10 * bias[e] * (0.9 if e == other else draw.uniform(0.85, 1.5))
+                row = {
+                    "layer": depth // 2,
+                    "comparison": "cross_emotion",
+                    "emotion": e,
+                    "other_emotion": other,
+                }
+                rows.append({**common, **row, **figure(mean, 0.08 * mean)})
+    return rows
+
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and text, and notes every tag that closes out of turn."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open, self.wrong, self.tags, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append((tag, self.getpos()))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def of(self, *names) -> list[dict]:
+        return [attributes for tag, attributes in self.tags if tag in names]
+
+
+def drawn(results: dict, tmp_path) -> tuple[str, Page]:
+    html = write_report(results, tmp_path / "runs" / "report.html").read_text(encoding="utf-8")
+    page = Page()
+    page.feed(html)
+    page.close()
+    return html, page
