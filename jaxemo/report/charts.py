@@ -25,17 +25,36 @@ class Panel(NamedTuple):
 
     Attributes:
       heading: Its name on the page.
-      chart: The chart; its plot area lies inside the margins.
+      parts: Its marks over each other, the first at the back.
       margins: Left, top, right and bottom in pixels, for axes, names and figures.
       size: Width and height of the plot area in pixels.
       description: What it shows, for readers who cannot see it.
     """
 
     heading: str
-    chart: alt.LayerChart
+    parts: list[alt.Chart]
     margins: tuple[int, int, int, int]
     size: tuple[int, int]
     description: str
+
+    @property
+    def chart(self) -> alt.LayerChart:
+        """The panel as an Altair chart."""
+        return alt.layer(*self.parts).properties(width=self.size[0], height=self.size[1])
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The panel in Vega-Lite, without what `alt.layer` spends on charts of unlike parts."""
+        context: dict[str, Any] = {"top_level": False, "datasets": {}}
+        layers = [part.to_dict(validate=False, context=context) for part in self.parts]
+        width, height = self.size
+        return {
+            "$schema": alt.SCHEMA_URL,
+            "datasets": context["datasets"],
+            "layer": layers,
+            "width": width,
+            "height": height,
+        }
 
 
 class Scale(NamedTuple):
@@ -107,8 +126,7 @@ def line_panel(
     parts += _bands(points, x, y, looks.band) + _curves(lines, points, x, y) + _marks(points, x, y)
     if looks.named:
         parts += _names(lines, references, y, scale, width)
-    chart = alt.layer(*parts).properties(width=width, height=HEIGHT)
-    return Panel(heading, chart, (LEFT, TOP, right, BOTTOM), (width, HEIGHT), description)
+    return Panel(heading, parts, (LEFT, TOP, right, BOTTOM), (width, HEIGHT), description)
 
 
 def _points(lines: list[Line], layers: list[int]) -> list[Row]:

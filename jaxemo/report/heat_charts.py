@@ -64,8 +64,7 @@ def heat_panel(
     parts = [*_fields(drawn, x, y), *_figures(drawn, x, y, size)]
     parts += _names(columns, rows, x, y, slanted=slanted)
     parts += _axis_names(axes, (left, top))
-    chart = alt.layer(*parts).properties(width=size[0], height=size[1])
-    return Panel(heading, chart, (left, top, overhang + 2, 2), size, description)
+    return Panel(heading, parts, (left, top, overhang + 2, 2), size, description)
 
 
 def _axis(kind: type, count: int) -> alt.X | alt.Y:

@@ -85,8 +85,7 @@ def _panel(groups: list[Group], heading: str, description: str, *, axis: Axis, m
     # A dot lies on its whisker, a whisker on its bar.
     parts += whiskers + shapes if marks is _dots else shapes + whiskers
     parts += _texts(rows, headings, y, left, width)
-    chart = alt.layer(*parts).properties(width=width, height=height)
-    return Panel(heading, chart, (left, 2, _FIGURE, _BOTTOM), (width, height), description)
+    return Panel(heading, parts, (left, 2, _FIGURE, _BOTTOM), (width, height), description)
 
 
 def _places(groups: list[Group]) -> tuple[list[Row], list[Row], int]:

@@ -40,8 +40,9 @@ _LONG_NUMBER = re.compile(r"-?\d+\.\d{2,}(?:e-?\d+)?")
 
 def static_svg(panel: Panel) -> Markup:
     """One panel as SVG that fills the width of its place."""
-    spec = panel.chart.to_dict(validate=False)
-    spec["config"] = {**theme.CONFIG, "background": None}
+    # The page sets its own fonts, and the general name is the quickest to look up.
+    config = {**theme.CONFIG, "background": None, "font": "sans-serif"}
+    spec = {**panel.spec, "config": config}
     root = ElementTree.fromstring(vl_convert.vegalite_to_svg(spec))
     origin = root.find(f"{_SVG}g")
     assert origin is not None  # Vega draws everything in one group.
