@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from jaxemo.data.audio import centre_crop, standardise
-from jaxemo.distances.frechet import covariance
+from jaxemo.distances.statistics import covariance
 from jaxemo.embedding.corpus_pass import embed_acoustics, embed_corpus, stem_features
 from jaxemo.embedding.frame_sample import empty_sample, sample_frames
 from jaxemo.models.pretrained import load_encoder

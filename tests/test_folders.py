@@ -13,7 +13,7 @@ from jaxemo.data.audio import standardise
 from jaxemo.data.clip_store import UnusableFiles
 from jaxemo.data.corpora.folder import read_folder
 from jaxemo.data.progress import Progress
-from jaxemo.distances.frechet import covariance
+from jaxemo.distances.statistics import covariance
 from jaxemo.embedding import clip_sets
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows

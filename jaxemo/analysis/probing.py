@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
-AnyArray = Array | np.ndarray
+from jaxemo.distances.arrays import AnyArray
 
 # Our choice: from nearly free weights to a handful of effective directions; the loss is a mean.
 L2_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)

@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64
 
-AnyArray = Array | np.ndarray
+from jaxemo.distances.arrays import AnyArray
 
 # Added to every variance, as a share of their mean: directions in which the reference hardly varies
 # would otherwise decide alone, and a rank-deficient reference would have none to divide by.

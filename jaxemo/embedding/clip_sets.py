@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float32, Float64, Int
 
-from jaxemo.distances.frechet import FrechetStatistics
 from jaxemo.distances.outliers import Reference, clip_scores
+from jaxemo.distances.statistics import FrechetStatistics
 from jaxemo.embedding.corpus_pass import Track, Waveforms, untracked, update_layers
 from jaxemo.embedding.passes import Pass, Row, encode_passes, plan_passes
 from jaxemo.models.pretrained import Encoder

@@ -17,7 +17,7 @@ from jaxtyping import Array, Bool, Float, Float32, Int
 from jaxemo.data.acoustics import FRAME_FEATURES, acoustic_features
 from jaxemo.data.audio import crop_samples, excerpt, pad_batch, standardise
 from jaxemo.data.batches import RowBatch, ordered_batches
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
 from jaxemo.embedding.frame_sample import FrameSample, SampledFrames, empty_sample, sample_frames
 from jaxemo.models.encoder import StemOutput
 from jaxemo.models.heads import pool_frames

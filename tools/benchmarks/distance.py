@@ -95,7 +95,8 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     import jax
     import numpy as np
 
-    from jaxemo.distances.frechet import covariance, distance_grid
+    from jaxemo.distances.frechet import distance_grid
+    from jaxemo.distances.statistics import covariance
 
     a, b = (
         with_one_blas_thread(partial(grid_statistics, seed, arguments.rows))() for seed in (0, 1)
@@ -147,7 +148,7 @@ def grid_statistics(seed: int, num_rows: int) -> Any:
     import jax
     import numpy as np
 
-    from jaxemo.distances.frechet import empty_statistics, update
+    from jaxemo.distances.statistics import empty_statistics, update
 
     random = np.random.default_rng(seed)
     deviations = 1 / np.sqrt(np.arange(1, WIDTH + 1, dtype=np.float32))
@@ -261,7 +262,8 @@ def our_parts(encoder: Any, waveform: Any) -> dict[str, float]:
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxemo.distances.frechet import distance_grid, empty_statistics, update
+    from jaxemo.distances.frechet import distance_grid
+    from jaxemo.distances.statistics import empty_statistics, update
 
     batch = waveform[:8]
     num_samples = np.full(len(batch), batch.shape[1])

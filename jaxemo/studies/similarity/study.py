@@ -15,12 +15,11 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
 from jaxemo.distances.frechet import (
     DistanceGrid,
-    FrechetStatistics,
     distance_grid,
     distance_matrix,
     frechet_distance,
-    merge,
 )
+from jaxemo.distances.statistics import FrechetStatistics, merge
 from jaxemo.studies.experiment import HALVES, Embedded, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
