@@ -1,4 +1,4 @@
-"""Distances from summed moments against those of the rows themselves."""
+"""Distances from sums over rows against those of the rows themselves."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from jaxemo.analysis.resampling import (
     equal_clips_distance,
     infinite_clips_distance,
     jackknife_distance,
-    moments_by_unit,
     pair_distances,
     principal_rows,
+    sums_by_unit,
 )
 from jaxemo.distances.frechet import frechet_distance
 
-# Squared moments and the diagonal added to them; worst where the covariance is rank-deficient.
+# Squared rows and the diagonal added to them; worst where the covariance is rank-deficient.
 TOLERANCE = 1e-4
 
 
@@ -27,8 +27,8 @@ def cloud(seed, n, d, *, spread=1.0, shift=0.0):
 def test_pair_distances_are_those_of_the_rows(n):
     x, y = cloud(0, n, 12), cloud(1, n, 12, spread=2.0, shift=0.5)
     units = np.repeat([0, 1], n)
-    moments = moments_by_unit(np.concatenate([x, y]), units, num_units=3)
-    found = pair_distances(moments, np.array([0, 0, 1]), np.array([1, 0, 2]))
+    sums = sums_by_unit(np.concatenate([x, y]), units, num_units=3)
+    found = pair_distances(sums, np.array([0, 0, 1]), np.array([1, 0, 2]))
     assert found[0] == pytest.approx(float(frechet_distance(x, y)), rel=TOLERANCE)
     assert found[1] < 1e-5 and np.isnan(found[2])
 
@@ -36,7 +36,7 @@ def test_pair_distances_are_those_of_the_rows(n):
 def test_each_speaker_is_left_out_of_both_sets_once():
     x, y = cloud(0, 60, 4), cloud(1, 60, 4, shift=1.0)
     speaker = np.arange(60) % 3
-    a, b = (moments_by_unit(rows, speaker, num_units=4) for rows in (x, y))
+    a, b = (sums_by_unit(rows, speaker, num_units=4) for rows in (x, y))
     found = jackknife_distance(a, b)
     assert found.distance == pytest.approx(float(frechet_distance(x, y)), rel=1e-6)
     kept = [speaker != s for s in range(3)]
@@ -54,7 +54,7 @@ def test_the_jackknife_error_is_the_spread_over_new_speakers():
             for shift in (0.0, 0.5)
         )
         speaker = np.repeat(np.arange(24), 20)
-        sides = (moments_by_unit(rows.reshape(-1, 8), speaker, num_units=24) for rows in (x, y))
+        sides = (sums_by_unit(rows.reshape(-1, 8), speaker, num_units=24) for rows in (x, y))
         found = jackknife_distance(*sides)
         distances.append(found.distance)
         errors.append(found.standard_error)
