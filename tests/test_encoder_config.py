@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 GOLDENS = Path(__file__).parent / "goldens"
 KINDS = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir())

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from jaxemo.models import layers, positional
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 GOLDENS = Path(__file__).parent / "goldens"
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxemo.models.config import StemNorm
+from jaxemo.models.families import StemNorm
 from jaxemo.models.pretrained import UNTRAINED_NAMES, load_encoder, save_pretrained
 from jaxemo.models.untrained import write_untrained_encoder
 

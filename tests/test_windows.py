@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxemo.models import windows
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder
+from jaxemo.models.families import StemNorm
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows, plan_windows
 

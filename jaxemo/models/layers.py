@@ -20,7 +20,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 # PyTorch's default; in the stem the published models never set another, whatever layer_norm_eps
 # says.

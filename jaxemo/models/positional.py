@@ -15,15 +15,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import Positions
 from jaxemo.models.layers import ACTIVATION_FUNCTIONS, STEM_NORM_EPS
 
 
 def position_embedding(config: EncoderConfig, dtype: DTypeLike) -> nn.Module:
     """The family's form, under the family's name."""
-    if config.max_positions:
-        return PositionTable(config, dtype, name="embed_positions")
-    form = StackedPositionalConv if config.pos_conv_depth else PositionalConv
-    return form(config, dtype, name="pos_conv_embed")
+    match config.family.positions:
+        case Positions.TABLE:
+            return PositionTable(config, dtype, name="embed_positions")
+        case Positions.STACKED_CONVOLUTIONS:
+            return StackedPositionalConv(config, dtype, name="pos_conv_embed")
+        case Positions.CONVOLUTION:
+            return PositionalConv(config, dtype, name="pos_conv_embed")
 
 
 class WeightNormConv(nn.Module):

@@ -22,9 +22,10 @@ from jaxtyping import Array, Float, Int
 
 from jaxemo.models.checkpoints import hub_layout, torch_pickle
 from jaxemo.models.checkpoints import names as checkpoint_names
-from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
+from jaxemo.models.checkpoints.hub_layout import Origin, Preprocessing, WeightsFormat
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
+from jaxemo.models.families import Normalisation
 from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
@@ -166,7 +167,7 @@ def _read_whisper_file(path: Path) -> _Loaded:
         params = checkpoint_names.params_from_torch(tensors, template, optional=frozenset())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    preprocessing = Preprocessing(config.sample_rate_hz, Normalisation.NONE)
+    preprocessing = Preprocessing(config.sample_rate_hz, config.family.normalisation)
     return _Loaded(path.stem, Origin.LOCAL, config, params, preprocessing)
 
 

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
-from jaxemo.models.config import StemNorm
+from jaxemo.models.families import StemNorm
 from jaxemo.models.layers import ChannelMoments, masked_moments
 from jaxemo.models.pretrained import Encoder
 

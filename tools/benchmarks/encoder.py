@@ -86,9 +86,10 @@ def random_encoder(size: str, dtype: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin
-    from jaxemo.models.config import EncoderConfig, StemNorm
+    from jaxemo.models.checkpoints.hub_layout import Origin
+    from jaxemo.models.config import EncoderConfig
     from jaxemo.models.encoder import AudioEncoder
+    from jaxemo.models.families import Normalisation, StemNorm
     from jaxemo.models.pretrained import Encoder
 
     config = EncoderConfig()
