@@ -144,7 +144,9 @@ def kendall_tau(a: Float[np.ndarray, " E"], b: Float[np.ndarray, " E"]) -> float
     from scipy import stats
 
     # Without ties the variants are one number; only this one divides without roots, so to the last bit.
-    return float(stats.kendalltau(a, b, variant="c").statistic)
+    result = stats.kendalltau(a, b, variant="c")
+    # scipy has no stubs, and makes the class of its results at run time.
+    return float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _spread(values: Float64[np.ndarray, "P S E"]) -> Float64[np.ndarray, " P"]:

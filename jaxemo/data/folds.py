@@ -218,7 +218,7 @@ def _deal_out(
     for name, group in group_of.items():
         load[group] += shares[name]
     order = np.random.default_rng(seed).permutation(len(speakers))
-    shuffled = [speakers[position] for position in order]
+    shuffled = [speakers[int(position)] for position in order]
     group_of = dict(group_of)
     for name in sorted(shuffled, key=lambda name: -shares[name].sum()):
         # Rounded, so that equal overlaps stay equal whatever the order of summation was.
@@ -255,7 +255,7 @@ def _shared_files(
     parts_of: dict[str, set[str]] = defaultdict(set)
     for part, positions in split(utterances, fold)._asdict().items():
         for position in positions:
-            parts_of[digests[position]].add(part)
+            parts_of[digests[int(position)]].add(part)
     # A file that could not be read has no digest, and is like no other.
     leaking = {digest for digest, parts in parts_of.items() if digest and len(parts) > 1}
     return {

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 AnyArray = jax.Array | np.ndarray
 
@@ -26,4 +27,4 @@ def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def is_concrete(array: Any) -> bool:
     """Whether its values can be looked at: not under jit."""
-    return not isinstance(array, jax.core.Tracer)
+    return not isinstance(array, Tracer)

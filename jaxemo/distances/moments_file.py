@@ -9,7 +9,7 @@ import os
 import zipfile
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float64
@@ -98,7 +98,7 @@ def write_layer_moments(path: str | os.PathLike[str], model: str, *, moments: Mo
         raise ValueError("There is no layer to write; expected at least one mean and covariance.")
     if faults := _faults(names, layers):
         raise ValueError("Cannot write these moments:\n  " + "\n  ".join(faults))
-    arrays = {
+    arrays: dict[str, Any] = {
         f"{name}.{part}": np.asarray(leaf, np.float64)
         for name, layer in zip(names, layers, strict=True)
         for part, leaf in zip(_PARTS, layer, strict=True)

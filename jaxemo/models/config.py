@@ -8,14 +8,15 @@ same facts back. Which key a family has for a field, and what it fixes without o
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from jaxtyping import Array, Int
 
 from jaxemo.models.families import FAMILIES, Family, FrontEnd, Positions, StemNorm
 
-Count = int | np.integer | Int[Array | np.ndarray, "..."]
+# One length or many; lengths come back in the kind that they were given in.
+Count = TypeVar("Count", int, np.integer, Int[Array, "..."], Int[np.ndarray, "..."])
 
 ACTIVATIONS = ("gelu", "gelu_new", "relu", "silu")
 
@@ -168,7 +169,8 @@ class EncoderConfig:
             self.conv_kernel[:num_layers], self.conv_stride[:num_layers], strict=True
         ):
             count = (count + 2 * self.conv_padding - kernel) // stride + 1
-        return count * (count > 0)
+        # The same kind as `num_samples`, which the type checker does not follow through the arithmetic.
+        return cast(Count, count * (count > 0))
 
     @property
     def _input_hop(self) -> int:

@@ -89,7 +89,7 @@ class FeatureExtractor(nn.Module):
             signal = log_mel_frames(
                 waveform,
                 num_mel_bins=config.num_mel_bins,
-                longest_samples=config.longest_clip_samples,
+                longest_samples=config.max_positions * config.hop_samples,
             )
         signal = signal.astype(self.dtype)
         conv_layers = ConvLayers(config, self.dtype, name="conv_layers")
@@ -257,7 +257,7 @@ def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:
     ]
 
 
-def _full_precision(dtype: DTypeLike) -> contextlib.AbstractContextManager:
+def _full_precision(dtype: DTypeLike) -> contextlib.AbstractContextManager[None]:
     """Inside it a product of float32 arrays is computed in float32; forward and its transposes alike."""
     if jnp.dtype(dtype) == jnp.float32:
         return jax.default_matmul_precision("highest")

@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
@@ -218,7 +217,7 @@ def save_pretrained(
 def fingerprint(params: Any) -> str:
     """SHA-256, in hex, over path, shape, dtype and bytes of every parameter, in order of path."""
     digest = hashlib.sha256()
-    for path, leaf in sorted(traverse_util.flatten_dict(params, sep="/").items()):
+    for path, leaf in sorted(checkpoint_names.flatten(params).items()):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
         digest.update(array.tobytes())

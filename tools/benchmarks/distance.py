@@ -105,13 +105,14 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     cells = iter(np.random.default_rng(0).permutation(NUM_LAYERS * NUM_EMOTIONS).tolist() * 2)
     peers_distances = {}
 
-    def one_cell():
-        cell = np.unravel_index(next(cells), (NUM_LAYERS, NUM_EMOTIONS))
-        means, covariances = zip(*((mean[cell], cov[cell]) for mean, cov in moments), strict=True)
-        peers_distances[cell] = peer(means[0], covariances[0], means[1], covariances[1])
-
     sides = {"grid": with_one_blas_thread(lambda: jax.block_until_ready(distance_grid(a, b)))}
     if peer is not None:
+
+        def one_cell():
+            cell = np.unravel_index(next(cells), (NUM_LAYERS, NUM_EMOTIONS))
+            (mean_a, cov_a), (mean_b, cov_b) = ((mean[cell], cov[cell]) for mean, cov in moments)
+            peers_distances[cell] = peer(mean_a, cov_a, mean_b, cov_b)
+
         sides["peer_cell"] = one_cell
     runs = time_in_turns(sides, repeats=arguments.repeats)
     medians = {name: median_seconds(values) for name, values in runs.items()}
@@ -203,7 +204,7 @@ def run_end_to_end(arguments: argparse.Namespace, peer: Callable | None) -> dict
     if clip_runs:
         clip_runs += [time_run(forward) for _ in range(arguments.peer_clips - half)]
     theirs = None
-    if clip_runs:
+    if layer_run is not None:
         clip = Run(median_seconds(clip_runs), median_core_seconds(clip_runs))
         theirs = Run(
             *(

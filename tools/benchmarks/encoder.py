@@ -120,7 +120,7 @@ def torch_forward(encoder: Any, waveform: Any, *, threads: int) -> Callable[[], 
 
     Attention is PyTorch's fused one; on a GPU the model is bfloat16 and compiled.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # From the extra `reference`.
     import transformers
 
     from jaxemo.models.pretrained import save_pretrained

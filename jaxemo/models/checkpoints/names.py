@@ -39,6 +39,11 @@ _FROM_TORCH = tuple(
 )
 
 
+def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of a tree by their path, `encoder/layers/0/...`."""
+    return dict(traverse_util.flatten_dict(tree, sep="/"))
+
+
 def params_from_torch(
     tensors: Mapping[str, np.ndarray], template: Mapping[str, Any], *, optional: frozenset[str]
 ) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def params_from_flax(
 
     See `params_from_torch` for the rest.
     """
-    wanted = traverse_util.flatten_dict(template, sep="/")
+    wanted = flatten(template)
     found: dict[str, tuple[str, np.ndarray]] = {}
     problems = []
     for name, array in arrays.items():
@@ -92,7 +97,7 @@ def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str
     """The tensors of a PyTorch checkpoint, by name; the inverse of `params_from_torch`."""
     table = _TO_TORCH[FAMILIES[model_type].names]
     tensors = {}
-    for path, array in traverse_util.flatten_dict(params, sep="/").items():
+    for path, array in flatten(params).items():
         match = _match(path, table)
         if match is None:
             raise ValueError(f"no checkpoint name for parameter {path}")
@@ -112,7 +117,7 @@ def _checked(
     problems: list[str],
 ) -> dict[str, Any]:
     """The tree in float32, if `found` has all of `template` in its shapes and nothing else."""
-    wanted = traverse_util.flatten_dict(template, sep="/")
+    wanted = flatten(template)
     problems += [
         f"missing {path}" for path in wanted if path not in found | dict.fromkeys(optional)
     ]
