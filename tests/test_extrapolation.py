@@ -49,8 +49,12 @@ def test_the_line_states_its_points_and_its_fit():
     line = extrapolation.frechet_distance_infinity(jax.random.key(0), x, y, num_sizes=8)
     slope, intercept = np.polyfit(1 / line.sizes, line.distances, 1)
     np.testing.assert_allclose([line.slope, line.distance], [slope, intercept], rtol=1e-9)
-    assert line.sizes[0] == 300 and line.sizes[-1] == 75 and line.sizes.size == 8
-    assert line.slope > 0 and line.standard_error > 0 and 0.9 < line.r_squared <= 1.0
+    assert line.sizes[0] == 300
+    assert line.sizes[-1] == 75
+    assert line.sizes.size == 8
+    assert line.slope > 0
+    assert line.standard_error > 0
+    assert 0.9 < line.r_squared <= 1.0
     again = extrapolation.frechet_distance_infinity(jax.random.key(0), x, y, num_sizes=8)
     np.testing.assert_array_equal(line.distances, again.distances)
 

@@ -114,7 +114,8 @@ def test_stem_norm_follows_the_configuration():
         inputs = jnp.zeros((1, 30, 512))
         return "layer_norm" in layer.init(jax.random.key(0), inputs, jnp.array([14]))["params"]
 
-    assert norms(StemNorm.LAYER) and not norms(StemNorm.GROUP)
+    assert norms(StemNorm.LAYER)
+    assert not norms(StemNorm.GROUP)
 
 
 def test_attention_with_vanishing_dropout_equals_attention_without():

@@ -30,7 +30,8 @@ def test_pair_distances_are_those_of_the_rows(n):
     sums = sums_by_unit(np.concatenate([x, y]), units, num_units=3)
     found = pair_distances(sums, np.array([0, 0, 1]), np.array([1, 0, 2]))
     assert found[0] == pytest.approx(float(frechet_distance(x, y)), rel=TOLERANCE)
-    assert found[1] < 1e-5 and np.isnan(found[2])
+    assert found[1] < 1e-5
+    assert np.isnan(found[2])
 
 
 def test_each_speaker_is_left_out_of_both_sets_once():
@@ -69,9 +70,11 @@ def test_principal_rows_keep_all_distances_where_dimensions_suffice_and_most_oth
         distance = float(frechet_distance(*np.split(found.rows, 2)))
         whole = float(frechet_distance(x, y))
         if exact:
-            assert distance == pytest.approx(whole, rel=1e-5) and found.variance_kept == 1.0
+            assert distance == pytest.approx(whole, rel=1e-5)
+            assert found.variance_kept == 1.0
         else:
-            assert 0.9 * whole < distance <= whole and 0.97 < found.variance_kept < 1.0
+            assert 0.9 * whole < distance <= whole
+            assert 0.97 < found.variance_kept < 1.0
 
 
 def test_clips_are_drawn_evenly_over_speakers_and_never_twice():
@@ -113,4 +116,5 @@ def test_equal_clips_make_an_uneven_pair_as_biased_as_an_even_one():
     uneven = equal_clips_distance(random, many, more, num_clips=40, num_draws=10)
     whole = equal_clips_distance(random, many, more, num_clips=400, num_draws=1)
     even = equal_clips_distance(random, few, many, num_clips=40, num_draws=10)
-    assert whole < 0.3 * uneven and uneven == pytest.approx(even, rel=0.5)
+    assert whole < 0.3 * uneven
+    assert uneven == pytest.approx(even, rel=0.5)

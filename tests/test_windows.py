@@ -66,7 +66,8 @@ def test_windows_give_every_frame_of_the_clip_once_and_in_order(
     next_frame = 0
     for window in windows:
         assert window.start_sample % config.hop_samples == 0
-        assert window.first_frame == next_frame and window.num_frames > 0
+        assert window.first_frame == next_frame
+        assert window.num_frames > 0
         own = window.start_sample // config.hop_samples
         assert window.first_frame - own == window.skipped_frames >= 0
         assert window.given.stop <= config.num_frames(window.num_samples)
@@ -82,7 +83,8 @@ def test_neighbours_drop_half_of_their_overlap_each():
     first, second, *_ = plan_windows(CONFIG, 160_000, window_samples=32_000, overlap_samples=6_400)
     # 20 frames apart at 320 samples; a window of 32000 samples has 99 frames.
     assert second.start_sample == 25_600
-    assert first.num_frames == (80 + 99) // 2 and second.skipped_frames == first.num_frames - 80
+    assert first.num_frames == (80 + 99) // 2
+    assert second.skipped_frames == first.num_frames - 80
 
 
 def test_a_clip_of_one_window_gives_exactly_what_the_encoder_gives(encoder, waveform):
