@@ -31,7 +31,7 @@ _CHUNK = 1000
 
 
 class Design(NamedTuple):
-    """Who says what: for each clip its domain (0 speech, 1 music), emotion and speaker, as numbers."""
+    """What each clip is: its domain (0 speech, 1 music), emotion and speaker, as numbers."""
 
     domain: Int[np.ndarray, " n"]
     emotion: Int[np.ndarray, " n"]

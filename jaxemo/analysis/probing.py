@@ -3,7 +3,7 @@
 A probe is L2-regularised multinomial logistic regression on standardised features with
 class-balanced weights (the metric is unweighted accuracy, UA). All layers, runs (fold x seed) and
 strengths are one compiled program on fixed shapes: membership of a part is a row weight, never a
-row subset. Scoring the test rows is left to the caller (`scores`).
+row subset. The test rows are left to the caller to score (`analysis.scores`).
 """
 
 import functools
@@ -164,7 +164,7 @@ def _design(
 
 
 class _Problem(NamedTuple):
-    """One regression a run on one layer; K = D + 1 columns, the bias with variance 0 last.
+    """One regression per run on one layer; K = D + 1 columns, the bias with variance 0 last.
 
     Runs are the last axis throughout, so that what differs by run broadcasts and softmax sums over
     an outer axis (twice as fast on a CPU).

@@ -23,7 +23,7 @@ from jaxemo.distances.extrapolation import Extrapolation, inverse_sizes, line_ov
 # ones: well above rounding, and a millionth in the distance.
 _JITTER = 1e-12
 # Pairs per batch: enough to keep an accelerator busy, few enough to stay in a CPU's cache.
-_PAIRS_A_BATCH = 32
+_PAIRS_PER_BATCH = 32
 _ROUNDED_TO = 64
 
 
@@ -259,5 +259,5 @@ def _pair_distances(sums, first, second):
         shift = jnp.sum((mean[i] - mean[j]) ** 2)
         return jnp.maximum(shift + trace[i] + trace[j] - 2.0 * nuclear_norm, 0.0)
 
-    distances = lax.map(distance_of_pair, (first, second), batch_size=_PAIRS_A_BATCH)
+    distances = lax.map(distance_of_pair, (first, second), batch_size=_PAIRS_PER_BATCH)
     return jnp.where(enough[first] & enough[second], distances, jnp.nan)

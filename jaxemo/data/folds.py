@@ -1,4 +1,4 @@
-"""Speaker-disjoint folds, and the audit that proves them so before anything is trained.
+"""Speaker-disjoint folds, and the audit that proves them disjoint before anything is trained.
 
 A fold parts speakers, not clips: whoever is held out is held out of speech and music at once, so
 that nothing of a test speaker reaches a model through the other domain. RAVDESS uses EmoBox's six
@@ -231,7 +231,7 @@ def _deal_out(
 
 
 def _cell_shares(utterances: Sequence[Utterance]) -> dict[str, np.ndarray]:
-    """Of every speaker, the share of each (domain, emotion) cell's clips."""
+    """Each speaker's share of the clips of each cell (domain, emotion)."""
     cells = sorted({(row.domain, row.emotion) for row in utterances})
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(cells)))
     for row in utterances:

@@ -1,4 +1,4 @@
-"""Position embeddings, in the three forms of the families.
+"""Position embeddings, in three forms; `families` says which family has which.
 
 wav2vec 2.0, HuBERT, MERT and WavLM: one wide grouped convolution over time with weight norm.
 data2vec-audio: several narrow ones in a row. Whisper: a table. Invalid frames are blanked before
@@ -70,7 +70,7 @@ class PositionalConv(nn.Module):
 
 
 class PositionTable(nn.Module):
-    """Whisper's: one vector a frame, the same in every clip.
+    """Whisper's: one vector per frame, the same in every clip.
 
     Only the first T of the table are used, where Whisper itself fills a clip up to all 1500 with
     silence.

@@ -57,7 +57,7 @@ def params_from_torch(
     Raises:
       ValueError: listing every missing, unexpected, doubled, mis-shaped and mis-typed key.
     """
-    found: dict[str, tuple[str, np.ndarray]] = {}
+    by_path: dict[str, tuple[str, np.ndarray]] = {}
     problems = []
     for name, tensor in tensors.items():
         match = _match(_without_prefix(name, _PREFIXES), _FROM_TORCH)
@@ -66,12 +66,12 @@ def params_from_torch(
                 problems.append(f"unexpected {name}")
             continue
         path, layout = match
-        if path in found:
-            problems.append(f"both {found[path][0]} and {name}")
+        if path in by_path:
+            problems.append(f"both {by_path[path][0]} and {name}")
         if layout.value is not None and np.ndim(tensor) == len(layout.value):
             tensor = np.transpose(tensor, layout.value)
-        found[path] = (name, tensor)
-    return _checked(found, template, optional=optional, problems=problems)
+        by_path[path] = (name, tensor)
+    return _checked(by_path, template, optional=optional, problems=problems)
 
 
 def params_from_flax(
@@ -82,15 +82,15 @@ def params_from_flax(
     See `params_from_torch` for the rest.
     """
     wanted = flatten(template)
-    found: dict[str, tuple[str, np.ndarray]] = {}
+    by_path: dict[str, tuple[str, np.ndarray]] = {}
     problems = []
     for name, array in arrays.items():
         path = _without_prefix(name, tuple(prefix.replace(".", "/") for prefix in _PREFIXES))
         if path in wanted:
-            found[path] = (name, array)
+            by_path[path] = (name, array)
         elif not _is_ignored(path.replace("/", ".")):
             problems.append(f"unexpected {name}")
-    return _checked(found, template, optional=optional, problems=problems)
+    return _checked(by_path, template, optional=optional, problems=problems)
 
 
 def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str, np.ndarray]:
@@ -110,22 +110,22 @@ def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str
 
 
 def _checked(
-    found: dict[str, tuple[str, np.ndarray]],
+    by_path: dict[str, tuple[str, np.ndarray]],
     template: Mapping[str, Any],
     *,
     optional: frozenset[str],
     problems: list[str],
 ) -> dict[str, Any]:
-    """The tree in float32, if `found` has all of `template` in its shapes and nothing else."""
+    """The tree in float32, if `by_path` has all of `template` in its shapes and nothing else."""
     wanted = flatten(template)
     problems += [
-        f"missing {path}" for path in wanted if path not in found | dict.fromkeys(optional)
+        f"missing {path}" for path in wanted if path not in by_path | dict.fromkeys(optional)
     ]
     params = {}
     for path, expected in wanted.items():
-        if path not in found:
+        if path not in by_path:
             continue
-        name, tensor = found[path]
+        name, tensor = by_path[path]
         if not hasattr(tensor, "shape") or tensor.shape != expected.shape:
             shape = getattr(tensor, "shape", type(tensor).__name__)
             problems.append(f"mis-shaped {name}: {shape}, expected {expected.shape}")
@@ -133,7 +133,7 @@ def _checked(
             problems.append(f"mis-typed {name}: {tensor.dtype.name}, expected a float")
         else:
             params[path] = np.ascontiguousarray(tensor, np.float32)
-    problems += [f"unexpected {name}" for path, (name, _) in found.items() if path not in wanted]
+    problems += [f"unexpected {name}" for path, (name, _) in by_path.items() if path not in wanted]
     if problems:
         raise ValueError(
             f"the checkpoint does not fit its configuration ({len(problems)} keys): "
