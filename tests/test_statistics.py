@@ -169,3 +169,11 @@ def test_rows_that_the_devices_do_not_divide_are_refused(mesh):
     statistics = empty_on_mesh(NUM_DIMENSIONS, mesh=mesh)
     with pytest.raises(ValueError, match=r"There are 7 rows .* 4 parts for 4 devices"):
         update_on_mesh(statistics, np.ones((7, NUM_DIMENSIONS)), np.ones(7, bool), mesh=mesh)
+
+
+def test_a_second_batch_of_one_shape_compiles_nothing_on_a_mesh(mesh, caplog):
+    rows, mask = np.ones((8, NUM_DIMENSIONS), np.float32), np.ones(8, bool)
+    statistics = update_on_mesh(empty_on_mesh(NUM_DIMENSIONS, mesh=mesh), rows, mask, mesh=mesh)
+    with jax.log_compiles():
+        update_on_mesh(statistics, rows, mask, mesh=mesh)
+    assert not [record for record in caplog.records if "Compiling" in record.getMessage()]

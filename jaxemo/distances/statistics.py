@@ -13,6 +13,7 @@ a part of its own:
 All arithmetic is float64, whatever `jax_enable_x64` says.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -133,18 +134,11 @@ def update_on_mesh(
     if num_rows % num_devices or statistics.num_rows.shape[0] != num_devices:
         raise ValueError(
             f"There are {num_rows} rows and statistics of {statistics.num_rows.shape[0]} parts for "
-            f"{num_devices} devices; expected one part per device, and a multiple of their number in rows. "
-            "Pad with masked rows."
+            f"{num_devices} devices; expected one part per device, and a multiple of their number in "
+            "rows. Pad with masked rows."
         )
-    cells = (None,) * (rows.ndim - 2)
-    sharded = jax.shard_map(
-        _update_part,
-        mesh=mesh,
-        in_specs=(PartitionSpec(axis), PartitionSpec(*cells, axis), PartitionSpec(*cells, axis)),
-        out_specs=PartitionSpec(axis),
-    )
     with jax.enable_x64(True):
-        return jax.jit(sharded)(statistics, rows, row_mask)
+        return _sharded_update(mesh, axis, rows.ndim - 2)(statistics, rows, row_mask)
 
 
 @in_float64
@@ -200,6 +194,19 @@ def _covariance(statistics):
     scatter = jnp.swapaxes(statistics.factor, -1, -2) @ statistics.factor
     degrees = statistics.num_rows.astype(jnp.float64) - 1.0
     return scatter / jnp.where(degrees > 0, degrees, jnp.nan)[..., None, None]
+
+
+@functools.cache
+def _sharded_update(mesh: Mesh, axis: str, num_cell_axes: int):
+    # Kept, since jit knows a function by its identity: a new one for each batch would compile anew.
+    rows = PartitionSpec(*(None,) * num_cell_axes, axis)
+    sharded = jax.shard_map(
+        _update_part,
+        mesh=mesh,
+        in_specs=(PartitionSpec(axis), rows, rows),
+        out_specs=PartitionSpec(axis),
+    )
+    return jax.jit(sharded)
 
 
 def _update_part(statistics, rows, row_mask):
