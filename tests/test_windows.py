@@ -132,7 +132,7 @@ def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(
     waveform, norm, monkeypatch
 ):
     """Hidden state 0: no attention yet, and the group norm's statistics are the whole clip's."""
-    monkeypatch.setattr(windows, "_STEPS_A_PIECE", 10_000)
+    monkeypatch.setattr(windows, "_STEPS_PER_PIECE", 10_000)
     config = dataclasses.replace(load_encoder("untrained/speech").config, feat_extract_norm=norm)
     module = AudioEncoder(config)
     length = np.array([waveform.size])
