@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxemo.data.audio import Excerpt, Extent, centre_crop, standardise
-from jaxemo.distances.frechet import covariance
+from jaxemo.distances.statistics import covariance
 from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.frames import FrameSample, sampled_positions
 from jaxemo.embedding.passes import row_mesh

@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from jaxemo.data import acoustics
 from jaxemo.data.acoustics import FRAME_FEATURES, AcousticFeatures, acoustic_features
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
 from jaxemo.embedding.collectors import Rows
 from jaxemo.embedding.frames import FrameSample, rows_of, sampled_positions
 from jaxemo.embedding.passes import Timing, Track, untracked

@@ -15,8 +15,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, merge_cells, update
-from jaxemo.distances.sharded_statistics import empty_on_mesh, update_on_mesh
+from jaxemo.distances.statistics import (
+    FrechetStatistics,
+    empty_on_mesh,
+    empty_statistics,
+    merge_cells,
+    update,
+    update_on_mesh,
+)
 from jaxemo.embedding.frames import sampled_positions
 from jaxemo.embedding.passes import Encoded
 from jaxemo.embedding.plan import Pass

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxemo.data.audio import Excerpt
 from jaxemo.data.corpora.corpus import Utterance
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
 from jaxemo.embedding.files import ABOUT, CLIPS, FRAMES, POOLED
 from jaxemo.embedding.frames import FrameSample, sampled_positions
 from jaxemo.embedding.stream import Cells, Embedding, Wanted

@@ -8,8 +8,8 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
-from jaxemo.distances.frechet import FrechetStatistics
 from jaxemo.distances.outliers import Reference, clip_scores
+from jaxemo.distances.statistics import FrechetStatistics
 from jaxemo.embedding.collectors import CellStatistics
 from jaxemo.embedding.passes import (
     Collector,

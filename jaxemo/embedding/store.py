@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxemo.data.files import written_whole
-from jaxemo.distances.frechet import FrechetStatistics
+from jaxemo.distances.statistics import FrechetStatistics
 
 logger = logging.getLogger("jaxemo")
 

@@ -11,7 +11,7 @@ from jaxtyping import Float32, Int
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.buckets import MAX_BUCKETS
-from jaxemo.distances.frechet import FrechetStatistics
+from jaxemo.distances.statistics import FrechetStatistics
 from jaxemo.embedding.collectors import (
     CellStatistics,
     PooledLayers,

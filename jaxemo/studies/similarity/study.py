@@ -13,14 +13,7 @@ from jaxtyping import Float
 
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
-from jaxemo.distances.frechet import (
-    DistanceGrid,
-    FrechetStatistics,
-    distance_grid,
-    distance_matrix,
-    frechet_distance,
-    merge,
-)
+from jaxemo.distances.frechet import DistanceGrid, distance_grid, distance_matrix, frechet_distance
 from jaxemo.studies.experiment import HALVES, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
