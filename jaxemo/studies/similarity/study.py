@@ -21,6 +21,7 @@ from jaxemo.distances.frechet import (
     frechet_distance,
     merge,
 )
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import HALVES, Embedded, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
@@ -49,7 +50,9 @@ class SimilarityResults(NamedTuple):
     bias: EncoderBias | None
 
 
-def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) -> SimilarityResults:
+def study_similarity(
+    experiment: Experiment, embedded: Embedded, config: Settings
+) -> SimilarityResults:
     """Distances by layer and emotion, and each emotion's bias.
 
     Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
