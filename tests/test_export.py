@@ -152,7 +152,9 @@ def test_the_model_card_says_what_it_is_and_how_well_it_does(encoder, tmp_path):
 
 
 def test_a_method_that_cannot_be_merged_is_refused_before_anything_is_written(encoder, tmp_path):
-    with pytest.raises(ValueError, match=r"'adapter' cannot be merged.*Train with 'lora' or 'full'"):
+    with pytest.raises(
+        ValueError, match=r"'adapter' cannot be merged.*Train with 'lora' or 'full'"
+    ):
         export_model(model_of(encoder, "adapter", bottleneck=2), tmp_path / "w")
     assert not (tmp_path / "w").exists()
 

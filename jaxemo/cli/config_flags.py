@@ -113,7 +113,7 @@ def _changed(config: ConfigDict, changes: list[str]) -> ConfigDict:
         values(["jaxemo", *others])
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
         raise ArgumentFault(_one_line(error)) from error
-    changed = values["config"].value
+    changed: Any = values["config"].value
     changed.update_from_flattened_dict(tuples)
     return changed
 

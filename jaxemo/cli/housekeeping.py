@@ -27,7 +27,7 @@ _CACHE_WORDS = {
 
 def report(*, results: tuple[str, ...], workdir: Path) -> None:
     """Draws the report of one results file, or of several side by side."""
-    from jaxemo.report import write_report_folder
+    from jaxemo.report import write_report_folder  # pyright: ignore[reportAttributeAccessIssue]
 
     for path in write_report_folder([Path(name) for name in results], workdir):
         print(path)

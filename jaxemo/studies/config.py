@@ -286,8 +286,11 @@ RULES = (
 )
 
 
-def default_config() -> ConfigDict:
-    """A locked config of all defaults."""
+def default_config() -> Any:
+    """A locked `ConfigDict` of all defaults.
+
+    `Any`, because a type checker knows no attribute of a ConfigDict: config files would be all faults.
+    """
     return ConfigDict(Settings().to_dict()).lock()
 
 

@@ -86,9 +86,6 @@ class Items(NamedTuple):
     most: int = 1000
 
 
-Range = Between | OneOf | Text | Items
-
-
 class Block(Mapping[str, Any]):
     """Base of all blocks: reads by attribute, or by key like the config block that it is made of."""
 
