@@ -82,7 +82,7 @@ def study_similarity(
 
 
 def _frame_rows(
-    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Any
+    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Settings
 ) -> list[dict[str, Any]]:
     """Rows of all frames: layer by emotion, and the cross-emotion matrix."""
     halves = _by_axes(statistics, len(cells.emotions))
