@@ -32,6 +32,15 @@ def test_info_gives_the_caches_with_place_and_size(facts, tmp_path):
     assert (row["kind"], row["files"], row["bytes"]) == ("synthetic", 1, 2000)
 
 
+def test_info_says_where_compiled_programs_go(monkeypatch, tmp_path, capsys):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    assert main(["info", f"--cache_dir={tmp_path}"]) == 0
+    assert f"compiled programs in {tmp_path / 'xla'}" in capsys.readouterr().out
+    monkeypatch.setenv("JAX_COMPILATION_CACHE_DIR", "elsewhere")
+    assert main(["info", f"--cache_dir={tmp_path}"]) == 0
+    assert "compiled programs in elsewhere" in capsys.readouterr().out
+
+
 def test_info_says_which_packages_of_each_extra_are_installed(facts, monkeypatch, capsys):
     required = ["absl-py>=2", 'pytest<10,>=8.3; extra == "test"', "nothing-such; extra == 'other'"]
     monkeypatch.setattr(importlib.metadata, "requires", lambda name: required)

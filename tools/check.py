@@ -40,8 +40,11 @@ DOORS = ("__init__.py", "figures.py")
 # Where basedpyright finds nothing; a file or room that is mended joins.
 TYPED = (
     "configs",
+    "jaxemo/analysis",
     "jaxemo/cli",
     "jaxemo/data/cache.py",
+    "jaxemo/peft",
+    "jaxemo/results",
     "jaxemo/studies/config.py",
     "jaxemo/studies/export.py",
     "jaxemo/studies/ranges.py",

@@ -3,6 +3,7 @@
 import ast
 import importlib.metadata
 import json as json_format
+import os
 import re
 import time
 from collections.abc import Iterable
@@ -56,6 +57,7 @@ def info(*, json: bool, cache_dir: Path | None) -> None:
     for device in facts["devices"]:
         print(f"device  {device}")
     print(f"cache   {facts['cache']['place']}")
+    print(f"        compiled programs in {facts['cache']['compiled_programs'] or 'none'}")
     for row in facts["cache"]["kinds"]:
         print(f"        {_row_words(row)}")
     for extra, packages in facts["extras"].items():
@@ -107,7 +109,13 @@ def _facts(cache_dir: Path) -> dict[str, Any]:
         "versions": versions(),
         "place": str(Path(jaxemo.__file__).parent),
         "devices": [f"{d.device_kind} ({d.platform} {d.id})" for d in jax.devices()],
-        "cache": {"place": str(cache_dir), "kinds": _by_kind(list_entries(cache_dir))},
+        "cache": {
+            "place": str(cache_dir),
+            "compiled_programs": os.environ.get(
+                "JAX_COMPILATION_CACHE_DIR", str(cache_dir / "xla")
+            ),
+            "kinds": _by_kind(list_entries(cache_dir)),
+        },
         "extras": _extras(),
     }
 

@@ -113,8 +113,13 @@ class Block(Mapping[str, Any]):
         }
 
 
-settings = dataclasses.dataclass(frozen=True, kw_only=True)
 SomeBlock = TypeVar("SomeBlock", bound=Block)
+
+
+@typing.dataclass_transform(frozen_default=True, kw_only_default=True)
+def settings(block: type[SomeBlock]) -> type[SomeBlock]:
+    """Makes the frozen dataclass of a block."""
+    return dataclasses.dataclass(frozen=True, kw_only=True)(block)
 
 
 def read_block(
