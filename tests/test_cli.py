@@ -99,6 +99,14 @@ def test_evaluate_gives_exactly_the_figures_of_training_time(trained, cache, tmp
     assert found["seen_clips_not_scored"] == 144 - 48
 
 
+def test_evaluate_without_a_config_scores_the_corpus_of_training(
+    trained, cache, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("JAXEMO_CACHE", cache.partition("=")[2])
+    found = evaluated(trained / "checkpoint", tmp_path)
+    assert found["figures"] == json.loads((trained / "results.json").read_text())["figures"]
+
+
 def test_a_transfer_checkpoint_restores_in_a_new_process(study, cache, tmp_path):
     [checkpoint] = (study / "models").glob("untrained*/lora/speech-two_stage/fold1-seed0")
     command = [sys.executable, "-m", "jaxemo.cli.main", "evaluate", f"--checkpoint={checkpoint}"]

@@ -256,7 +256,9 @@ def test_the_environment_lets_errors_through(error, monkeypatch):
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_a_process_in_one_line(number, code):
     program = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        # Tests that run in a shell's background inherit an interrupt that is ignored.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from jaxemo.cli import running\n"
         "def sleep():\n"
         "    print('asleep', flush=True)\n"

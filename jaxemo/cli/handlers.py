@@ -195,7 +195,7 @@ def embed(*, config: ConfigDict, workdir: Path) -> None:
         speed = outcome.audio_seconds / outcome.wall_seconds
         print(
             f"{outcome.encoder}: {outcome.num_clips} clips, {outcome.audio_seconds:.1f} s of audio in "
-            f"{outcome.wall_seconds:.1f} s ({speed:.1f} a second), {outcome.num_shapes} shapes, "
+            f"{outcome.wall_seconds:.1f} s ({speed:.1f} per second), {outcome.num_shapes} shapes, "
             f"{100 * outcome.padding:.1f} % padding"
         )
         for path in sorted(outcome.folder.iterdir()):
