@@ -3,12 +3,12 @@
 import jax
 import numpy as np
 import pytest
-from ml_collections import ConfigDict
 
 from jaxemo.analysis.emotion_bias import Design
 from jaxemo.distances.frechet import frechet_distance
 from jaxemo.distances.kernel import exchange_test, kernel_distance, kernel_sums
 from jaxemo.embedding.frames import FrameSample
+from jaxemo.studies.config import Settings, SimilaritySettings
 from jaxemo.studies.similarity import samples as similarity_samples
 from jaxemo.studies.similarity.bias import bias_rows, bias_tests, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import Cells
@@ -21,7 +21,7 @@ HALVES = np.array([0, 0, 1, 1, 0, 0])
 
 def config(**changed):
     settings = {"resampling_dimensions": 8, "permutations": 99, "halvings": 2}
-    return ConfigDict({"seed": 0, "similarity": settings | changed})
+    return Settings(similarity=SimilaritySettings(**settings | changed))
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from jaxemo.analysis.emotion_bias import (
     kendall_tau,
 )
 from jaxemo.analysis.resampling import jackknife_interval
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.cells import Cells, finite
 
 _HALVINGS, _PERMUTATIONS = range(10, 12)
@@ -30,7 +31,7 @@ class EncoderBias(NamedTuple):
     influence: Float64[np.ndarray, "L E S"]
 
 
-def halvings_of(cells: Cells, config: Any) -> list[Halving]:
+def halvings_of(cells: Cells, config: Settings) -> list[Halving]:
     """The halvings for every layer and encoder; none where there are too few speakers."""
     if cells.design.num_speakers < MIN_SPEAKERS:
         return []
@@ -66,7 +67,7 @@ def bias_rows(bias: EncoderBias) -> list[dict[str, Any]]:
 
 
 def bias_tests(
-    bias: EncoderBias, others: Sequence[EncoderBias], config: Any
+    bias: EncoderBias, others: Sequence[EncoderBias], config: Settings
 ) -> list[dict[str, Any]]:
     """Rows of `results["emotion_bias_tests"]`.
 
@@ -98,7 +99,7 @@ def _test_row(
     other: str | None,
     layer: int | None,
     values: tuple[np.ndarray, np.ndarray],
-    config: Any,
+    config: Settings,
 ) -> dict[str, Any]:
     estimate, influence = values
     defined = np.isfinite(estimate)

@@ -37,6 +37,7 @@ from jaxemo.distances.kernel import (
     median_bandwidth,
 )
 from jaxemo.embedding.frames import FrameSample
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
@@ -77,7 +78,7 @@ class _Layer(NamedTuple):
 
 
 def sample_layer(
-    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Any
+    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Settings
 ) -> LayerSample:
     """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
     settings = config.similarity
