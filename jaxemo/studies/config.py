@@ -56,6 +56,7 @@ def default_config() -> ConfigDict:
     training.weight_decay = 1e-2
     training.clip_norm = 1.0
     training.warmup = 0.1
+    training.runs_at_once = 0  # runs of one method in memory at a time; 0: all
 
     config.train = train = ConfigDict()  # `jaxemo train`: one model
     train.encoder = "untrained/speech"
@@ -65,8 +66,8 @@ def default_config() -> ConfigDict:
 
     config.similarity = _similarity()
 
-    # -1: all devices that the other axes leave.
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
+    # -1, for one of them: all devices that the other axes leave.
+    config.mesh = ConfigDict({"run": 1, "data": -1, "fsdp": 1, "tensor": 1})
     return config.lock()
 
 

@@ -13,7 +13,6 @@ from jaxemo.peft import METHODS
 from jaxemo.studies.experiment import (
     Embedded,
     Experiment,
-    default_mesh,
     describe_source,
     embed_sources,
     load_source,
@@ -23,6 +22,7 @@ from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.transfer import REGIMES, LogEpoch, needs_stem, study_transfer
+from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
@@ -108,7 +108,7 @@ def _run_one(
             experiment,
             embedded,
             config,
-            mesh=default_mesh(config.mesh),
+            mesh=make_mesh(**config.mesh),
             models_dir=workdir / "models",
             log_epoch=log_epoch,
         )
