@@ -17,7 +17,7 @@ from jaxemo.peft import make_method
 from jaxemo.studies.export import export_model, merged_encoder
 from jaxemo.studies.saved_models import SavedModel
 from jaxemo.studies.sources import encoder_source
-from jaxemo.training.model import Frozen
+from jaxemo.training.predict import TrainedModel
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -71,13 +71,14 @@ def model_of(encoder, name, **options):
         lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), adaptation
     )
     width = encoder.config.hidden_size
-    head = init_head(jax.random.key(2), num_layers=3, width=width, hidden=4, num_classes=2)
+    head = init_head(jax.random.key(2), num_layers=3, width=width, hidden=4, num_outputs=2)
     statistics = LayerStatistics(np.zeros((3, width), np.float32), np.ones((3, width), np.float32))
     return SavedModel(
         source=encoder_source(encoder, "models/small"),
-        trainer=None,
-        trainable={"adaptation": adaptation, "head": head},
-        frozen=Frozen(encoder.params, statistics),
+        method=make_method(name, **options),
+        predictor=None,
+        base=encoder.params,
+        trained=TrainedModel({"adaptation": adaptation, "head": head}, statistics),
         record=record(name, **options),
     )
 
@@ -100,7 +101,7 @@ def test_the_exported_encoder_gives_the_adapted_hidden_states(
         return encoder.module.apply({"params": params}, *clips)
 
     adapted = make_method(name, **options).apply(
-        forward, encoder.params, model.trainable["adaptation"]
+        forward, encoder.params, model.trained.trainable["adaptation"]
     )
     export_model(model, tmp_path)
     exported = load_encoder(tmp_path)(*clips)
@@ -130,7 +131,7 @@ def test_the_head_is_kept_with_its_statistics_and_emotions(encoder, tmp_path):
         "statistics/std": (3, 16),
     }
     np.testing.assert_array_equal(
-        arrays["classifier/kernel"], model.trainable["head"]["classifier"]["kernel"]
+        arrays["classifier/kernel"], model.trained.trainable["head"]["classifier"]["kernel"]
     )
     with safetensors.safe_open(tmp_path / "head.safetensors", framework="np") as file:
         assert file.metadata() == {"emotions": "happy,sad"}

@@ -161,7 +161,9 @@ def _summary(
         _irregularity(contours["pitch_semitones"], loudness, voiced),
         _rhythm(loudness, contours["flux_db"], active, voiced),
     ]
-    return np.concatenate(parts).astype(np.float32)
+    summary = np.concatenate(parts).astype(np.float32)
+    assert summary.size == len(SUMMARY_FEATURES)
+    return summary
 
 
 def _hop(sample_rate_hz: int) -> int:

@@ -136,11 +136,11 @@ def frechet_distance_from_moments(
 
 
 def _gaussian_distance(
-    mean_a: Float64[Array, " D"],
-    factor_a: Float64[Array, "N D"],
-    mean_b: Float64[Array, " D"],
-    factor_b: Float64[Array, "M D"],
-) -> Float64[Array, ""]:
+    mean_a: Float64[AnyArray, " D"],
+    factor_a: Float64[AnyArray, "N D"],
+    mean_b: Float64[AnyArray, " D"],
+    factor_b: Float64[AnyArray, "M D"],
+) -> Float64[AnyArray, ""]:
     """The equation of `frechet_distance`, with covariance = factor^T factor."""
     nuclear_norm = jnp.sum(jnp.linalg.svd(factor_a @ factor_b.T, compute_uv=False))
     traces = jnp.sum(factor_a**2) + jnp.sum(factor_b**2)

@@ -19,10 +19,6 @@ from jaxtyping import Array, Bool, Float, Float64, Int, Int32, PRNGKeyArray
 
 from jaxemo.distances.arrays import AnyArray, is_concrete
 
-# kadtk prints the kernel distance times this. Ours is unscaled, so that it reads on the scale of
-# the kernel, where two sets far apart reach 2 and two of one distribution lie about 0.
-KADTK_SCALE = 100.0
-
 # Rounding of a sum of kernels, each at most 1: arrangements this near the observed one are ties.
 _TIE_TOLERANCE = 1e-12
 
@@ -59,7 +55,8 @@ def kernel_distance(
                - 2 sum_{i, j} k(x_i, y_j) / (n m)
 
     Unbiased, so about 0 and as often below as above it where both sets are of one distribution.
-    Times `KADTK_SCALE` it is what kadtk 1.1.0 prints, but for three choices: kadtk takes its bandwidth
+    Unscaled, so that it reads on the scale of the kernel: two sets far apart reach 2, two of one
+    distribution lie about 0. Times 100 it is what kadtk 1.1.0 prints, but for three choices: kadtk takes its bandwidth
     from the second, evaluated set alone (`median_bandwidth` of it), which makes it asymmetric and puts
     every evaluated set on a scale of its own; of an even number of pairs it takes the lower middle one
     as the median; and it works in float32.

@@ -32,9 +32,9 @@ class FrechetStatistics(NamedTuple):
     The factor is upper triangular and unique up to the sign of its rows: compare covariances.
     """
 
-    num_rows: Int32[Array, "*cells"]
-    mean: Float64[Array, "*cells D"]
-    factor: Float64[Array, "*cells D D"]
+    num_rows: Int32[AnyArray, "*cells"]
+    mean: Float64[AnyArray, "*cells D"]
+    factor: Float64[AnyArray, "*cells D D"]
 
 
 def empty_statistics(num_dimensions: int, *, cells: tuple[int, ...] = ()) -> FrechetStatistics:

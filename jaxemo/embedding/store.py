@@ -261,5 +261,5 @@ def _checksum(digests: list[str], tensors: dict[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         value = zlib.crc32(f"{name} {tensor.dtype.name} {tensor.shape}".encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(np.uint8), value)
+        value = zlib.crc32(tensor.reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"

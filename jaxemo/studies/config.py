@@ -25,6 +25,7 @@ from jaxemo.studies.ranges import (
 PathText = Annotated[str, Text(may_be_empty=True)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
 Seconds = Annotated[float, Between(0.025, 3600)]  # One frame of the published encoders has 25 ms.
+AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
 Decibels = Annotated[float, Between(0, 200)]
 Rate = Annotated[float, Between(0, 10, above=True)]
 Epochs = Annotated[int, Between(1, 100_000)]
@@ -174,6 +175,8 @@ class TrainingSettings(Block):
     weight_decay: Annotated[float, Between(0, 10)] = 1e-2
     clip_norm: Annotated[float, Between(0, 1e6, above=True)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
+    # Runs of one method in memory at a time; 0: all.
+    runs_at_once: Annotated[int, Between(0, 65_536)] = 0
 
 
 @settings
@@ -208,11 +211,12 @@ class SimilaritySettings(Block):
 
 @settings
 class MeshSettings(Block):
-    """How devices are shared out; -1 means all devices that the other axes leave."""
+    """How devices are shared out; -1, for one axis, means all devices that the others leave."""
 
-    data: Annotated[int, Between(1, 65_536, also=(-1,))] = -1
-    fsdp: Annotated[int, Between(1, 65_536)] = 1
-    tensor: Annotated[int, Between(1, 65_536)] = 1
+    run: AxisSize = 1
+    data: AxisSize = -1
+    fsdp: AxisSize = 1
+    tensor: AxisSize = 1
 
 
 @settings
@@ -299,6 +303,11 @@ RULES = (
         ("embed.overlap_seconds", "embed.window_seconds"),
         lambda s: s.embed.overlap_seconds < s.embed.window_seconds,
         "less than the window",
+    ),
+    Rule(
+        ("mesh.data", "mesh.run", "mesh.fsdp", "mesh.tensor"),
+        lambda s: [s.mesh[axis] for axis in s.mesh.keys_of()].count(-1) <= 1,
+        "-1 for one axis at most",
     ),
     Rule(
         ("training.micro_batches", "training.batch_size"),

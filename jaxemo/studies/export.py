@@ -60,7 +60,7 @@ def merged_encoder(model: SavedModel) -> Encoder:
             "layout. Train with 'lora' or 'full' to export, or keep the checkpoint and use "
             "`jaxemo predict`."
         )
-    params: Params = method.merge(encoder.params, model.trainable["adaptation"])
+    params: Params = method.merge(encoder.params, model.trained.trainable["adaptation"])
     name = f"{encoder.name}-{method.name}-{'-'.join(record['training']['domains'])}"
     return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")
 
@@ -119,9 +119,9 @@ def _head_bytes(model: SavedModel) -> bytes:
     """The head's tree and statistics, keys joined by '/'; as bytes, so that others may read the file."""
     import safetensors.numpy
 
-    head = traverse_util.flatten_dict(model.trainable["head"], sep="/")
+    head = traverse_util.flatten_dict(model.trained.trainable["head"], sep="/")
     statistics = {
-        f"statistics/{key}": value for key, value in model.frozen.statistics._asdict().items()
+        f"statistics/{key}": value for key, value in model.trained.statistics._asdict().items()
     }
     arrays = {key: np.ascontiguousarray(value) for key, value in (head | statistics).items()}
     return safetensors.numpy.save(arrays, metadata={"emotions": ",".join(model.record["emotions"])})

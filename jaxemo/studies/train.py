@@ -6,7 +6,7 @@ from typing import Any
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import prepare_experiment
-from jaxemo.studies.runs import held_out_confusions, make_bench, train_run
+from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.transfer import LogEpoch, needs_stem
@@ -40,22 +40,21 @@ def train_model(
         method_name=settings.method,
         mesh=make_mesh(**config.mesh),
     )
-    run = train_run(
+    domains = tuple(settings.domains)
+    place = Place(0, settings.fold, "single", domains, dev_domain=domains[0])
+    [run] = train_runs(
         experiment,
         bench,
-        seed=0,
-        fold=settings.fold,
-        regime="single",
-        domains=tuple(settings.domains),
-        dev_domain=settings.domains[0],
-        on_epoch=lambda record: log_epoch(settings.method, record),
+        [place],
+        on_epoch=lambda _, record: log_epoch(settings.method, record),
     )
+    [confusions] = held_out_confusions(experiment, bench, [run])
     return save_run(
         workdir / "checkpoint",
         experiment=experiment,
         bench=bench,
         run=run,
-        confusions=held_out_confusions(experiment, bench, run),
+        confusions=confusions,
         config=config,
     )
 
