@@ -1,7 +1,8 @@
 """jaxemo: what emotional speech and emotional music share, measured through self-supervised encoders.
 
 `load_encoder`, `frechet_distance` and `kernel_distance` are of use on their own; the command `jaxemo`
-runs the studies. Names are imported on first use, so that `import jaxemo` costs nothing.
+runs the studies and `jaxemo.figures` draws what they found. Names are imported on first use, so that
+`import jaxemo` costs nothing.
 """
 
 import importlib
@@ -15,10 +16,19 @@ _HOMES = {
     "load_encoder": "jaxemo.models.pretrained",
 }
 
-__all__ = ["EncoderOutput", "__version__", "frechet_distance", "kernel_distance", "load_encoder"]
+__all__ = [
+    "EncoderOutput",
+    "__version__",
+    "figures",
+    "frechet_distance",
+    "kernel_distance",
+    "load_encoder",
+]
 
 
 def __getattr__(name: str):
+    if name == "figures":
+        return importlib.import_module("jaxemo.figures")
     if name not in _HOMES:
         raise AttributeError(f"module 'jaxemo' has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES[name]), name)

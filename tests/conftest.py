@@ -1,6 +1,8 @@
 """Test-wide switches: several fake CPU devices, shape checks on, warnings are errors (see pyproject)."""
 
+import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +57,43 @@ def stem_batch(small_encoder):
     waveform = jax.random.normal(jax.random.key(1), (8, 4000))
     num_samples = jnp.array([4000, 4000, 3000, 2500, 4000, 1000, 800, 400])
     return module.apply({"params": params}, waveform, num_samples, method="stem")
+
+
+# One run of each long command, shared by the test_cli*.py files, which form one group.
+
+
+@pytest.fixture(scope="session")
+def tiny_config():
+    """The flag that names the whole instrument on as little as it can run on."""
+    return f"--config={Path(__file__).parent / 'tiny_config.py'}"
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory):
+    """The flag that names the cache folder of these runs."""
+    return f"--config.cache_dir={tmp_path_factory.mktemp('cache')}"
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory, tiny_config, cache):
+    """The workdir of one run of `jaxemo study`."""
+    from jaxemo.cli.main import main
+
+    workdir = tmp_path_factory.mktemp("study")
+    assert main(["study", tiny_config, cache, f"--workdir={workdir}"]) == 0
+    return workdir
+
+
+@pytest.fixture(scope="session")
+def results(study):
+    return json.loads((study / "results.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory, tiny_config, cache):
+    """The workdir of one run of `jaxemo train`."""
+    from jaxemo.cli.main import main
+
+    workdir = tmp_path_factory.mktemp("train")
+    assert main(["train", tiny_config, cache, f"--workdir={workdir}"]) == 0
+    return workdir

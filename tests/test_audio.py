@@ -1,4 +1,4 @@
-"""Decoding, fault detection, standardising, cropping and padding, on crafted files."""
+"""Decoding, fault detection, standardising and cropping, on crafted files."""
 
 import pickle
 from pathlib import Path
@@ -18,7 +18,6 @@ from jaxemo.data.audio import (
     Extent,
     UnusableAudio,
     centre_crop,
-    pad_batch,
     read_waveform,
     standardise,
     trim_silence,
@@ -230,29 +229,6 @@ def test_centre_crop_takes_the_middle_and_leaves_short_clips_whole(waveform, num
     after = waveform.size - before - cropped.size
     assert 0 <= after - before <= 1
     np.testing.assert_array_equal(cropped, waveform[before : before + cropped.size])
-
-
-@given(st.lists(waveforms, min_size=1, max_size=5), st.integers(0, 50))
-def test_padding_keeps_every_sample_and_adds_only_zeros(clips, extra):
-    width = max(clip.size for clip in clips) + extra
-    batch = pad_batch(clips, num_samples=width)
-    assert batch.waveform.shape == (len(clips), width)
-    for row, clip in enumerate(clips):
-        assert batch.num_samples[row] == clip.size
-        np.testing.assert_array_equal(batch.waveform[row, : clip.size], clip)
-        assert not batch.waveform[row, clip.size :].any()
-
-
-def test_the_default_padded_length_is_the_longest_clips():
-    assert pad_batch([tone(0.1, 1000), tone(0.2, 1000)]).waveform.shape == (2, 200)
-
-
-def test_clips_that_do_not_fit_are_all_named():
-    clips = [np.ones(n, np.float32) for n in (5, 11, 3, 0, 12)]
-    with pytest.raises(ValueError, match=r"clip 1 has 11, clip 3 has 0, clip 4 has 12"):
-        pad_batch(clips, num_samples=10)
-    with pytest.raises(ValueError, match="got no clip"):
-        pad_batch([])
 
 
 def _clip_between_quiet(*, rate=16_000, edge_s=0.5, floor=1e-4):

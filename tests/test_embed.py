@@ -1,5 +1,6 @@
 """`jaxemo embed`: every row against the encoder called alone, files opened as users open them, kills."""
 
+import dataclasses
 import functools
 import json
 import signal
@@ -20,7 +21,7 @@ from jaxemo.embedding.plan import WindowPlan, plan_passes
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies import embed as embed_module
-from jaxemo.studies.config import default_config
+from jaxemo.studies.config import Settings, default_config, read_settings
 from jaxemo.studies.embed import embed
 
 pytestmark = pytest.mark.xdist_group("embed")
@@ -88,8 +89,9 @@ def silent(items, description, total):
 
 def run(config, workdir, cache_dir, *, track=silent):
     progress = Progress(track, lambda description: lambda done, total: None)
+    settings = config if isinstance(config, Settings) else read_settings(config)
     return embed(
-        config, workdir=workdir, cache_dir=cache_dir, progress=progress, provenance={"by": "test"}
+        settings, workdir=workdir, cache_dir=cache_dir, progress=progress, provenance={"by": "test"}
     )
 
 
@@ -383,8 +385,9 @@ def test_the_acoustic_baseline_alone_is_no_encoder(config, cache_dir, tmp_path):
 
 
 def test_two_encoders_of_one_name_do_not_share_a_folder(config, cache_dir, tmp_path):
-    twice = changed(config)
-    twice.encoders = ("untrained/speech", "untrained/speech")
+    twice = dataclasses.replace(
+        read_settings(config), encoders=("untrained/speech", "untrained/speech")
+    )
     with pytest.raises(ValueError, match=FOLDER):
         run(twice, tmp_path, cache_dir)
 
@@ -392,8 +395,6 @@ def test_two_encoders_of_one_name_do_not_share_a_folder(config, cache_dir, tmp_p
 def test_a_clip_shorter_than_a_frame_is_named_before_any_compute(
     config, cache_dir, tmp_path, monkeypatch
 ):
-    import dataclasses
-
     encoder = load_encoder("untrained/speech")
     wide = dataclasses.replace(encoder.config, conv_kernel=(410, 3, 3, 3, 3, 2, 2))
     module = dataclasses.replace(encoder, module=encoder.module.clone(config=wide))

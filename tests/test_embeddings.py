@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from jaxemo.data.audio import Excerpt, Extent, centre_crop, standardise
-from jaxemo.distances.frechet import covariance
+from jaxemo.distances.statistics import covariance
 from jaxemo.embedding.acoustic import embed_acoustics
+from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.frames import FrameSample, sampled_positions
 from jaxemo.embedding.passes import row_mesh
-from jaxemo.embedding.stream import Cells, Clips, Settings, Wanted, embed_clips
+from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 

@@ -108,7 +108,8 @@ def test_halvings_are_disjoint_even_and_equal_in_clips():
         half = halving.half_of_speaker[thinned.speaker[clips]]
         cells = np.stack([thinned.domain[clips], thinned.emotion[clips], half])
         sets, counts = np.unique(cells, axis=1, return_counts=True)
-        assert sets.shape[1] == 4 * EMOTIONS and len(set(counts)) == 1
+        assert sets.shape[1] == 4 * EMOTIONS
+        assert len(set(counts)) == 1
 
 
 def test_neighbours_stay_together_so_that_alternating_sexes_are_balanced():
@@ -173,8 +174,10 @@ def test_an_emotion_that_a_half_lacks_is_undefined_and_leaves_the_others_alone()
     thinned = Design(*(field[keep] for field in design[:3]), EMOTIONS, 12)
     halvings = draw_halvings(np.random.default_rng(0), thinned, num_halvings=2)
     found = emotion_bias(rows[keep], mask[keep], thinned, halvings)
-    assert np.isnan(found.estimate[4]) and np.isnan(found.influence[4]).all()
-    assert np.isfinite(found.estimate[:4]).all() and np.isfinite(found.influence[:4]).all()
+    assert np.isnan(found.estimate[4])
+    assert np.isnan(found.influence[4]).all()
+    assert np.isfinite(found.estimate[:4]).all()
+    assert np.isfinite(found.influence[:4]).all()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 GOLDENS = Path(__file__).parent / "goldens"
 KINDS = sorted(path.name for path in GOLDENS.iterdir() if path.is_dir())
@@ -25,8 +26,11 @@ def test_absent_keys_mean_what_hugging_face_means():
         3072,
     )
     assert config.feat_extract_norm is StemNorm.GROUP
-    assert config.feat_proj_layer_norm and not config.conv_bias and not config.do_stable_layer_norm
-    assert config.layerdrop == 0.1 and config.attention_dropout == 0.1
+    assert config.feat_proj_layer_norm
+    assert not config.conv_bias
+    assert not config.do_stable_layer_norm
+    assert config.layerdrop == 0.1
+    assert config.attention_dropout == 0.1
     assert (config.shortest_clip_samples, config.hop_samples, config.sample_rate_hz) == (
         400,
         320,
@@ -107,5 +111,7 @@ def test_frame_formula_equals_convolution_output_length(stem, num_samples):
 
 def test_one_more_hop_is_one_more_frame():
     config = EncoderConfig()
-    assert config.num_frames(400) == 1 and config.num_frames(719) == 1
-    assert config.num_frames(720) == 2 and config.num_frames(399) == 0
+    assert config.num_frames(400) == 1
+    assert config.num_frames(719) == 1
+    assert config.num_frames(720) == 2
+    assert config.num_frames(399) == 0

@@ -13,7 +13,7 @@ from jaxemo.data.audio import standardise
 from jaxemo.data.clip_store import UnusableFiles
 from jaxemo.data.corpora.folder import read_folder
 from jaxemo.data.progress import Progress
-from jaxemo.distances.frechet import covariance
+from jaxemo.distances.statistics import covariance
 from jaxemo.embedding.sets import embed_clip_set
 from jaxemo.embedding.stream import Settings
 from jaxemo.models.pretrained import load_encoder

@@ -1,15 +1,13 @@
-"""The distance kernel against float64 references, its invariances, and its streaming statistics."""
+"""The distance kernel against float64 references, its invariances, its grids and its moments."""
 
 import jax
-import jax.numpy as jnp
 import jaxtyping
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jax.sharding import AxisType, PartitionSpec
 
-from jaxemo.distances import frechet
+from jaxemo.distances import frechet, statistics
 
 # What the kernel promises against float64; it reaches about 1e-12, the reference itself about 1e-8.
 RELATIVE_TOLERANCE = 1e-5
@@ -148,119 +146,16 @@ def test_precision_does_not_depend_on_the_users_x64_setting(enabled):
         assert float(frechet.frechet_distance(x, y)) == expected
         assert float(jax.jit(frechet.frechet_distance)(x, y)) == pytest.approx(expected, rel=1e-12)
         assert jax.config.jax_enable_x64 == enabled
-        statistics = frechet.update(frechet.empty_statistics(NUM_DIMENSIONS), x, np.ones(30, bool))
-        assert statistics.factor.dtype == np.float64
+        cell = statistics.update(statistics.empty_statistics(NUM_DIMENSIONS), x, np.ones(30, bool))
+        assert cell.factor.dtype == np.float64
 
 
 def statistics_of(rows):
-    return frechet.update(
-        frechet.empty_statistics(rows.shape[-1], cells=rows.shape[:-2]),
+    return statistics.update(
+        statistics.empty_statistics(rows.shape[-1], cells=rows.shape[:-2]),
         rows,
         np.ones(rows.shape[:-1], bool),
     )
-
-
-def cell_of(statistics, cell):
-    return jax.tree.map(lambda leaf: leaf[cell], statistics)
-
-
-def assert_describes(statistics, rows, *, rtol=1e-10):
-    rows = np.asarray(rows, np.float64)
-    assert int(statistics.num_rows) == len(rows)
-    np.testing.assert_allclose(statistics.mean, rows.mean(0), rtol=rtol, atol=rtol)
-    np.testing.assert_allclose(frechet.covariance(statistics), np.cov(rows.T), rtol=rtol, atol=rtol)
-
-
-@quick
-@given(seeds, st.lists(st.sampled_from([0, 1, 3, 8]), min_size=2, max_size=5), st.floats(-1e3, 1e3))
-def test_statistics_do_not_depend_on_how_rows_were_split(seed, sizes, shift):
-    rows = sample(seed, num_rows=sum(sizes) + 8, shift=shift)
-    order = np.random.default_rng(seed).permutation(len(rows))
-    parts = np.split(rows[order], np.cumsum(sizes))
-    streamed = frechet.empty_statistics(NUM_DIMENSIONS)
-    for part in parts:
-        streamed = frechet.update(streamed, part, np.ones(len(part), bool))
-    assert_describes(streamed, rows)
-
-
-def test_masked_rows_contribute_nothing_even_when_nan():
-    rows = sample(0, num_rows=20)
-    padded = np.concatenate([rows, np.full((5, NUM_DIMENSIONS), np.nan, np.float32)])
-    mask = np.arange(25) < 20
-    order = np.random.default_rng(0).permutation(25)
-    statistics = frechet.update(
-        frechet.empty_statistics(NUM_DIMENSIONS), padded[order], mask[order]
-    )
-    assert_describes(statistics, rows)
-
-
-def test_an_empty_batch_changes_nothing():
-    before = statistics_of(sample(0, num_rows=20))
-    after = frechet.update(
-        before, np.full((4, NUM_DIMENSIONS), np.inf, np.float32), np.zeros(4, bool)
-    )
-    assert_describes(after, sample(0, num_rows=20))
-
-
-def test_merge_describes_the_union_in_either_order():
-    rows = sample(0, num_rows=30, shift=100.0)
-    a, b = statistics_of(rows[:7]), statistics_of(rows[7:])
-    assert_describes(frechet.merge(a, b), rows)
-    assert_describes(frechet.merge(b, a), rows)
-    assert_describes(
-        frechet.merge(frechet.empty_statistics(NUM_DIMENSIONS), frechet.merge(a, b)), rows
-    )
-
-
-def test_merge_cells_joins_the_first_axis():
-    rows = sample(0, num_rows=60).reshape(5, 2, 6, NUM_DIMENSIONS)
-    joined = frechet.merge_cells(statistics_of(rows))
-    for cell in range(2):
-        assert_describes(cell_of(joined, cell), rows[:, cell].reshape(30, -1))
-
-
-def test_cells_are_updated_independently_and_vmap_agrees():
-    rows = sample(0, num_rows=24).reshape(3, 8, NUM_DIMENSIONS)
-    mask = np.random.default_rng(0).random((3, 8)) > 0.3
-    cells = frechet.empty_statistics(NUM_DIMENSIONS, cells=(3,))
-    batched, mapped = frechet.update(cells, rows, mask), jax.vmap(frechet.update)(cells, rows, mask)
-    for cell in range(3):
-        for statistics in (batched, mapped):
-            assert_describes(cell_of(statistics, cell), rows[cell][mask[cell]])
-
-
-def test_statistics_stream_through_a_jitted_scan_in_float64():
-    rows = sample(0, num_rows=24, shift=1e3).reshape(3, 8, NUM_DIMENSIONS)
-
-    def add(statistics, batch):
-        return frechet.update(statistics, batch, jnp.ones(8, bool)), None
-
-    scan = jax.jit(
-        lambda batches: jax.lax.scan(add, frechet.empty_statistics(NUM_DIMENSIONS), batches)[0]
-    )
-    assert_describes(scan(rows), rows.reshape(24, -1))
-
-
-def test_statistics_made_on_eight_devices_equal_one_devices():
-    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-    rows = sample(0, num_rows=80)
-
-    def local_then_joined(part):
-        statistics = frechet.update(
-            frechet.empty_statistics(NUM_DIMENSIONS), part, jnp.ones(len(part), bool)
-        )
-        return frechet.merge_cells(jax.lax.all_gather(statistics, "data"))
-
-    joined = jax.jit(
-        jax.shard_map(
-            local_then_joined,
-            mesh=mesh,
-            in_specs=PartitionSpec("data"),
-            out_specs=PartitionSpec(),
-            check_vma=False,
-        )
-    )
-    assert_describes(joined(rows), rows)
 
 
 def test_grid_equals_the_distances_of_its_pairs():
@@ -287,12 +182,12 @@ def test_a_cell_with_too_few_rows_is_marked_and_leaves_the_others_alone():
     rows = sample(0, num_rows=30).reshape(3, 10, -1)
     mask = np.ones((3, 10), bool)
     mask[1, 1:] = False
-    sparse = frechet.update(frechet.empty_statistics(NUM_DIMENSIONS, cells=(3,)), rows, mask)
+    sparse = statistics.update(statistics.empty_statistics(NUM_DIMENSIONS, cells=(3,)), rows, mask)
     grid = frechet.distance_grid(sparse, statistics_of(rows[::-1]))
     np.testing.assert_array_equal(grid.defined, [True, False, True])
     np.testing.assert_array_equal(np.isnan(grid.distance), [False, True, False])
     np.testing.assert_array_equal(grid.num_rows_a, [10, 1, 10])
-    assert np.isnan(np.asarray(frechet.covariance(sparse))[1]).all()
+    assert np.isnan(np.asarray(statistics.covariance(sparse))[1]).all()
 
 
 def test_single_cells_agree_with_their_rows():

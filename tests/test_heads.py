@@ -14,7 +14,7 @@ from jaxemo.models.heads import (
 
 
 def make_head():
-    return init_head(jax.random.key(0), num_layers=3, width=4, hidden=5, num_classes=6)
+    return init_head(jax.random.key(0), num_layers=3, width=4, hidden=5, num_outputs=6)
 
 
 def test_the_mean_over_frames_leaves_out_invalid_ones_even_if_nan():

@@ -11,7 +11,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from jaxemo.models import layers, positional
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 GOLDENS = Path(__file__).parent / "goldens"
 
@@ -113,7 +114,8 @@ def test_stem_norm_follows_the_configuration():
         inputs = jnp.zeros((1, 30, 512))
         return "layer_norm" in layer.init(jax.random.key(0), inputs, jnp.array([14]))["params"]
 
-    assert norms(StemNorm.LAYER) and not norms(StemNorm.GROUP)
+    assert norms(StemNorm.LAYER)
+    assert not norms(StemNorm.GROUP)
 
 
 def test_attention_with_vanishing_dropout_equals_attention_without():

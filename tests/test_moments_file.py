@@ -9,7 +9,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from jaxemo.distances import frechet, moments_file
+from jaxemo.distances import frechet, moments_file, statistics
 from jaxemo.distances.moments_file import Moments
 
 # What the project promises against float64; the published statistics reach 1e-14 against Cholesky.
@@ -28,13 +28,17 @@ def assert_equal(read, written):
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_written_pairs_are_read_back_exactly(tmp_path):
+def stacked(*layers):
+    return Moments(*(np.stack(leaves) for leaves in zip(*layers, strict=True)))
+
+
+@pytest.mark.parametrize("num_layers", [1, 3])
+def test_written_layers_are_read_back_exactly(tmp_path, num_layers):
     path = tmp_path / "moments.npz"
-    pairs = {"": moments(0), "clap-0.3": moments(1, num_dimensions=6)}
-    moments_file.write_moments(path, pairs)
-    assert moments_file.names_in(path) == list(pairs)
-    for name, pair in pairs.items():
-        assert_equal(moments_file.read_moments(path, name=name), pair)
+    layers = stacked(*(moments(seed) for seed in range(num_layers)))
+    moments_file.write_layer_moments(path, "clap-0.3", moments=layers)
+    assert moments_file.names_in(path) == ["clap-0.3-1", "clap-0.3-2", "clap-0.3"][-num_layers:]
+    assert_equal(moments_file.read_layer_moments(path, "clap-0.3", num_layers=num_layers), layers)
     assert [file.name for file in tmp_path.iterdir()] == ["moments.npz"]
 
 
@@ -51,11 +55,11 @@ def test_a_file_as_fadtk_writes_it_is_read_layer_by_layer(tmp_path):
 
 def test_statistics_survive_a_file_and_give_the_same_distance(tmp_path):
     rows = np.random.default_rng(0).normal(size=(3, 30, 4)).astype(np.float32)
-    statistics = frechet.update(
-        frechet.empty_statistics(4, cells=(3,)), rows, np.ones((3, 30), bool)
+    cells = statistics.update(
+        statistics.empty_statistics(4, cells=(3,)), rows, np.ones((3, 30), bool)
     )
     path = tmp_path / "layers.npz"
-    moments_file.write_layer_moments(path, "ours", moments=moments_file.moments_of(statistics))
+    moments_file.write_layer_moments(path, "ours", moments=moments_file.moments_of(cells))
     read = moments_file.read_layer_moments(path, "ours", num_layers=3)
     from_file = frechet.frechet_distance_from_moments(
         (read.mean[0], read.covariance[0]), (read.mean[2], read.covariance[2])
@@ -66,7 +70,7 @@ def test_statistics_survive_a_file_and_give_the_same_distance(tmp_path):
 
 def test_cells_without_a_covariance_are_not_written():
     with pytest.raises(ValueError, match="2 cells have fewer than 2 rows"):
-        moments_file.moments_of(frechet.empty_statistics(4, cells=(2,)))
+        moments_file.moments_of(statistics.empty_statistics(4, cells=(2,)))
 
 
 @pytest.mark.parametrize(
@@ -87,7 +91,7 @@ def test_pairs_that_are_no_moments_are_refused_by_key(tmp_path, arrays, message)
     path = tmp_path / "bad.npz"
     np.savez(path, **arrays)
     with pytest.raises(ValueError, match=message) as error:
-        moments_file.read_moments(path, name="m")
+        moments_file.read_layer_moments(path, "m", num_layers=1)
     assert str(path) in str(error.value)
 
 
@@ -98,47 +102,50 @@ def test_a_header_larger_than_its_data_is_refused_before_allocation(tmp_path):
         header, {"descr": "<f8", "fortran_order": False, "shape": (8000, 8000)}
     )
     path = tmp_path / "bad.npz"
-    np.savez(path, mu=np.zeros(2))
+    np.savez(path, **{"m.mu": np.zeros(2)})
     with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr("cov.npy", header.getvalue() + b"\0" * 8)
-    with pytest.raises(ValueError, match=r"key 'cov' cannot be read: shape \(8000, 8000\)"):
-        moments_file.read_moments(path)
+        archive.writestr("m.cov.npy", header.getvalue() + b"\0" * 8)
+    with pytest.raises(ValueError, match=r"key 'm\.cov' cannot be read: shape \(8000, 8000\)"):
+        moments_file.read_layer_moments(path, "m", num_layers=1)
 
 
 def test_a_file_that_is_no_archive_is_refused(tmp_path):
     path = tmp_path / "bad.npz"
     path.write_bytes(b"not a zip")
     with pytest.raises(ValueError, match=r"bad\.npz' is not an \.npz file"):
-        moments_file.read_moments(path)
+        moments_file.read_layer_moments(path, "m", num_layers=1)
 
 
 def test_a_damaged_array_is_refused_by_key(tmp_path):
     path = tmp_path / "bad.npz"
-    moments_file.write_moments(path, {"": moments(0)})
+    moments_file.write_layer_moments(path, "m", moments=stacked(moments(0)))
     content = path.read_bytes()
     position = content.index(moments(0).covariance.tobytes())
     path.write_bytes(content[:position] + b"\xff" + content[position + 1 :])
-    with pytest.raises(ValueError, match="key 'cov' cannot be read"):
-        moments_file.read_moments(path)
+    with pytest.raises(ValueError, match=r"key 'm\.cov' cannot be read"):
+        moments_file.read_layer_moments(path, "m", num_layers=1)
 
 
 def test_layers_of_different_widths_are_refused(tmp_path):
     path = tmp_path / "bad.npz"
-    moments_file.write_moments(path, {"m-1": moments(0), "m": moments(1, num_dimensions=5)})
+    layers = {"m-1": moments(0), "m": moments(1, num_dimensions=5)}
+    arrays = {f"{name}.mu": layer.mean for name, layer in layers.items()}
+    np.savez(path, **arrays, **{f"{name}.cov": layers[name].covariance for name in layers})
     with pytest.raises(ValueError, match=r"widths \[4, 5\]"):
         moments_file.read_layer_moments(path, "m", num_layers=2)
 
 
 @pytest.mark.parametrize(
-    ("pairs", "message"),
+    ("layers", "message"),
     [
-        ({}, "no pair to write"),
-        ({"a": Moments(np.zeros(2), np.eye(3)), "b": Moments(np.zeros(2), np.eye(2))}, r"'a\.mu'"),
+        (Moments(np.zeros((0, 2)), np.zeros((0, 2, 2))), "no layer to write"),
+        (Moments(np.zeros((2, 2)), np.ones((2, 3, 3))), r"'a-1\.mu'"),
+        (Moments(np.zeros((1, 2)), np.full((1, 2, 2), np.nan)), r"'a\.cov' hold NaN"),
     ],
 )
-def test_bad_moments_are_not_written(tmp_path, pairs, message):
+def test_bad_moments_are_not_written(tmp_path, layers, message):
     with pytest.raises(ValueError, match=message):
-        moments_file.write_moments(tmp_path / "out.npz", pairs)
+        moments_file.write_layer_moments(tmp_path / "out.npz", "a", moments=layers)
     assert not list(tmp_path.iterdir())
 
 

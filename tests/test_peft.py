@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxemo.peft import METHODS, Prefix, make_method
+from jaxemo.peft import METHODS, make_method
 from jaxemo.peft.method import flatten
 
 # Merged and adapted forward passes differ by rounding alone.
@@ -108,10 +108,16 @@ def test_full_fine_tuning_leaves_the_stem_out(small_encoder):
     assert "masked_spec_embed" in left_out and len(left_out) > 7
 
 
-def test_a_frozen_encoder_is_its_own_prefix(small_encoder):
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "weighted_sum"])
+def test_methods_that_train_the_encoder_freeze_its_stem_alone(name):
+    assert make_method(name).frozen_layers == 0
+
+
+def test_a_frozen_encoder_is_wholly_frozen(small_encoder):
     _, base = small_encoder
     method = make_method("weighted_sum")
-    assert method.prefix is Prefix.LAYERS and method.init(jax.random.key(0), base) == {}
+    assert method.frozen_layers is None
+    assert method.init(jax.random.key(0), base) == {}
 
 
 @pytest.mark.parametrize(
@@ -134,6 +140,7 @@ def test_a_target_that_matches_nothing_is_refused(name, options, words, small_en
         ("lora", {"rnak": 4}, "rnak"),
         ("lora", {"rank": 0}, "at least 1"),
         ("adapter", {"bottleneck": 0}, "at least 1"),
+        ("full", {"frozen_layers": 3}, "frozen_layers=3"),
     ],
 )
 def test_unknown_methods_and_options_are_refused_by_name(name, options, words):

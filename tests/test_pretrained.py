@@ -293,10 +293,12 @@ def test_configuration_of_absurd_sizes_is_refused_at_once(folder):
 
 def test_rate_and_normalisation_come_from_the_preprocessor(folder):
     encoder = load_encoder(folder)
-    assert encoder.sample_rate_hz == 16000 and encoder.normalisation == "zero_mean_unit_variance"
+    assert encoder.sample_rate_hz == 16000
+    assert encoder.normalisation == "zero_mean_unit_variance"
     change_json(folder / "preprocessor_config.json", do_normalize=False, sampling_rate=8000)
     encoder = load_encoder(folder)
-    assert encoder.sample_rate_hz == 8000 and encoder.normalisation == "none"
+    assert encoder.sample_rate_hz == 8000
+    assert encoder.normalisation == "none"
     other = load_encoder(folder, normalisation=hub_layout.Normalisation.ZERO_MEAN_UNIT_VARIANCE)
     assert other.normalisation == "zero_mean_unit_variance"
     (folder / "preprocessor_config.json").unlink()

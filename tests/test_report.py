@@ -6,9 +6,12 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from fabricated_results import EMOTIONS, Page, drawn, fabricated_results
 
-from jaxemo.report import headline_tables, summary_table, theme, write_report
 from jaxemo.report import rows as r
+from jaxemo.report import summary_table, theme, write_report
+from jaxemo.report.contents import content_of
 from jaxemo.report.page import TEMPLATES
+from jaxemo.report.table import markdown
+from jaxemo.report.tables import headlines
 
 BIG = {
     "facebook/wav2vec2-base": ("published", 12),
@@ -85,7 +88,7 @@ def test_hostile_strings_are_shown_and_not_obeyed(tmp_path):
     assert not any("onload" in attributes for _, attributes in page.tags)
     assert hostile in "".join(page.text)
     assert any(hostile in a.get("aria-label", "") for a in page.of("svg"))
-    assert "<script>" not in headline_tables(results).replace("\\<", "")
+    assert "<script>" not in headlines_in_markdown(results).replace("\\<", "")
 
 
 def test_names_that_no_encoding_or_eye_can_take_become_visible_escapes(tmp_path):
@@ -246,10 +249,15 @@ def test_summary_is_short_plain_ascii_and_markdown_tables_are_rectangular():
     summary = summary_table(results)
     assert summary.isascii() and len(summary.splitlines()) < 40
     assert "music -> speech" in summary and "UA" in summary and "FAD" in summary
-    for block in headline_tables(results).split("\n\n")[1::2]:
+    for block in headlines_in_markdown(results).split("\n\n")[1::2]:
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(widths) == 1
-    assert summary_table({}) == "The results hold no figures." and headline_tables({}) == ""
+    assert summary_table({}) == "The results hold no figures."
+    assert not headlines(content_of({}))
+
+
+def headlines_in_markdown(results):
+    return "\n\n".join(markdown(table) for table in headlines(content_of(results)))
 
 
 def _svgs(html: str) -> list[str]:

@@ -111,7 +111,7 @@ def test_cells_that_a_spreadsheet_would_run_are_disarmed(tmp_path):
 
 
 def test_figures_without_numbers_are_empty_cells_of_a_csv():
-    cells = [[Cell("54.2 [50.1, 58.3]", 0.542, 0.501, 0.583)], [Cell("–")]]
+    cells = [[Cell("54.2 [50.1, 58.3]", 0.542, 0.501, 0.583)], [Cell("\u2013")]]
     rows = csv_rows(Table("name", "caption", ["UA [95 %]"], cells, 0, 1))
     assert rows == [
         {"UA": 0.542, "UA, low": 0.501, "UA, high": 0.583},

@@ -1,4 +1,4 @@
-"""Distances from summed moments against those of the rows themselves."""
+"""Distances from sums over rows against those of the rows themselves."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from jaxemo.analysis.resampling import (
     equal_clips_distance,
     infinite_clips_distance,
     jackknife_distance,
-    moments_by_unit,
     pair_distances,
     principal_rows,
+    sums_by_unit,
 )
 from jaxemo.distances.frechet import frechet_distance
 
-# Squared moments and the diagonal added to them; worst where the covariance is rank-deficient.
+# Squared rows and the diagonal added to them; worst where the covariance is rank-deficient.
 TOLERANCE = 1e-4
 
 
@@ -27,16 +27,17 @@ def cloud(seed, n, d, *, spread=1.0, shift=0.0):
 def test_pair_distances_are_those_of_the_rows(n):
     x, y = cloud(0, n, 12), cloud(1, n, 12, spread=2.0, shift=0.5)
     units = np.repeat([0, 1], n)
-    moments = moments_by_unit(np.concatenate([x, y]), units, num_units=3)
-    found = pair_distances(moments, np.array([0, 0, 1]), np.array([1, 0, 2]))
+    sums = sums_by_unit(np.concatenate([x, y]), units, num_units=3)
+    found = pair_distances(sums, np.array([0, 0, 1]), np.array([1, 0, 2]))
     assert found[0] == pytest.approx(float(frechet_distance(x, y)), rel=TOLERANCE)
-    assert found[1] < 1e-5 and np.isnan(found[2])
+    assert found[1] < 1e-5
+    assert np.isnan(found[2])
 
 
 def test_each_speaker_is_left_out_of_both_sets_once():
     x, y = cloud(0, 60, 4), cloud(1, 60, 4, shift=1.0)
     speaker = np.arange(60) % 3
-    a, b = (moments_by_unit(rows, speaker, num_units=4) for rows in (x, y))
+    a, b = (sums_by_unit(rows, speaker, num_units=4) for rows in (x, y))
     found = jackknife_distance(a, b)
     assert found.distance == pytest.approx(float(frechet_distance(x, y)), rel=1e-6)
     kept = [speaker != s for s in range(3)]
@@ -54,7 +55,7 @@ def test_the_jackknife_error_is_the_spread_over_new_speakers():
             for shift in (0.0, 0.5)
         )
         speaker = np.repeat(np.arange(24), 20)
-        sides = (moments_by_unit(rows.reshape(-1, 8), speaker, num_units=24) for rows in (x, y))
+        sides = (sums_by_unit(rows.reshape(-1, 8), speaker, num_units=24) for rows in (x, y))
         found = jackknife_distance(*sides)
         distances.append(found.distance)
         errors.append(found.standard_error)
@@ -69,9 +70,11 @@ def test_principal_rows_keep_all_distances_where_dimensions_suffice_and_most_oth
         distance = float(frechet_distance(*np.split(found.rows, 2)))
         whole = float(frechet_distance(x, y))
         if exact:
-            assert distance == pytest.approx(whole, rel=1e-5) and found.variance_kept == 1.0
+            assert distance == pytest.approx(whole, rel=1e-5)
+            assert found.variance_kept == 1.0
         else:
-            assert 0.9 * whole < distance <= whole and 0.97 < found.variance_kept < 1.0
+            assert 0.9 * whole < distance <= whole
+            assert 0.97 < found.variance_kept < 1.0
 
 
 def test_clips_are_drawn_evenly_over_speakers_and_never_twice():
@@ -100,7 +103,8 @@ def test_infinite_clips_take_off_the_bias_that_frames_of_few_clips_leave():
         plain.append(equal_clips_distance(random, a, b, num_clips=160, num_draws=1))
     # Both sets are of one distribution: the distance is all bias.
     assert abs(np.mean([line.distance for line in lines])) < 0.25 * np.mean(plain)
-    assert all(line.slope > 0 and line.standard_error < plain[0] for line in lines)
+    assert all(line.slope > 0 for line in lines)
+    assert all(line.standard_error < plain[0] for line in lines)
 
 
 def test_too_few_clips_are_not_extrapolated():
@@ -113,4 +117,5 @@ def test_equal_clips_make_an_uneven_pair_as_biased_as_an_even_one():
     uneven = equal_clips_distance(random, many, more, num_clips=40, num_draws=10)
     whole = equal_clips_distance(random, many, more, num_clips=400, num_draws=1)
     even = equal_clips_distance(random, few, many, num_clips=40, num_draws=10)
-    assert whole < 0.3 * uneven and uneven == pytest.approx(even, rel=0.5)
+    assert whole < 0.3 * uneven
+    assert uneven == pytest.approx(even, rel=0.5)

@@ -102,7 +102,8 @@ def test_tensors_come_back_bit_equal(tmp_path, dtype):
     array = numbers.astype(ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype)
     path = write_checkpoint(tmp_path / "a.bin", {"w": array, "scalar": array[0, 0].reshape(())})
     loaded = torch_pickle.read(path)
-    assert loaded["w"].dtype == array.dtype and loaded["scalar"].shape == ()
+    assert loaded["w"].dtype == array.dtype
+    assert loaded["scalar"].shape == ()
     np.testing.assert_array_equal(loaded["w"].view(np.uint8), array.view(np.uint8))
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxemo.models.config import StemNorm
+from jaxemo.models.families import StemNorm
 from jaxemo.models.pretrained import UNTRAINED_NAMES, load_encoder, save_pretrained
 from jaxemo.models.untrained import write_untrained_encoder
 
@@ -37,7 +37,8 @@ def test_they_have_the_flags_of_their_models():
     assert (music.config.model_type, music.sample_rate_hz) == ("mert_model", 24000)
     for encoder in (speech, music):
         assert encoder.config.feat_extract_norm is StemNorm.GROUP
-        assert not encoder.config.do_stable_layer_norm and not encoder.config.conv_bias
+        assert not encoder.config.do_stable_layer_norm
+        assert not encoder.config.conv_bias
         assert sum(leaf.size for leaf in jax.tree.leaves(encoder.params)) < 500_000
 
 
@@ -45,7 +46,8 @@ def test_they_are_called_untrained_wherever_they_go(tmp_path):
     encoder = load_encoder("untrained/music")
     save_pretrained(encoder, tmp_path / "published-looking")
     for loaded in (encoder, load_encoder(tmp_path / "published-looking")):
-        assert loaded.name == "untrained music encoder" and loaded.origin == "untrained"
+        assert loaded.name == "untrained music encoder"
+        assert loaded.origin == "untrained"
 
 
 @pytest.mark.parametrize("name", UNTRAINED_NAMES)

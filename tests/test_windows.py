@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxemo.models import windows
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder
+from jaxemo.models.families import StemNorm
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows, plan_windows
 
@@ -65,7 +66,8 @@ def test_windows_give_every_frame_of_the_clip_once_and_in_order(
     next_frame = 0
     for window in windows:
         assert window.start_sample % config.hop_samples == 0
-        assert window.first_frame == next_frame and window.num_frames > 0
+        assert window.first_frame == next_frame
+        assert window.num_frames > 0
         own = window.start_sample // config.hop_samples
         assert window.first_frame - own == window.skipped_frames >= 0
         assert window.given.stop <= config.num_frames(window.num_samples)
@@ -81,7 +83,8 @@ def test_neighbours_drop_half_of_their_overlap_each():
     first, second, *_ = plan_windows(CONFIG, 160_000, window_samples=32_000, overlap_samples=6_400)
     # 20 frames apart at 320 samples; a window of 32000 samples has 99 frames.
     assert second.start_sample == 25_600
-    assert first.num_frames == (80 + 99) // 2 and second.skipped_frames == first.num_frames - 80
+    assert first.num_frames == (80 + 99) // 2
+    assert second.skipped_frames == first.num_frames - 80
 
 
 def test_a_clip_of_one_window_gives_exactly_what_the_encoder_gives(encoder, waveform):
@@ -129,7 +132,7 @@ def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(
     waveform, norm, monkeypatch
 ):
     """Hidden state 0: no attention yet, and the group norm's statistics are the whole clip's."""
-    monkeypatch.setattr(windows, "_STEPS_A_PIECE", 10_000)
+    monkeypatch.setattr(windows, "_STEPS_PER_PIECE", 10_000)
     config = dataclasses.replace(load_encoder("untrained/speech").config, feat_extract_norm=norm)
     module = AudioEncoder(config)
     length = np.array([waveform.size])

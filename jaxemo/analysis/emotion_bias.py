@@ -15,11 +15,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
 from jaxemo.analysis.resampling import (
-    Moments,
+    RowSums,
     draw_clips,
     influence_of,
-    moments_by_unit,
     pair_distances,
+    sums_by_unit,
 )
 
 NUM_DOMAINS = 2
@@ -31,7 +31,7 @@ _CHUNK = 1000
 
 
 class Design(NamedTuple):
-    """Who says what: for each clip its domain (0 speech, 1 music), emotion and speaker, as numbers."""
+    """What each clip is: its domain (0 speech, 1 music), emotion and speaker, as numbers."""
 
     domain: Int[np.ndarray, " n"]
     emotion: Int[np.ndarray, " n"]
@@ -90,7 +90,7 @@ def emotion_bias(
 ) -> EmotionBias:
     """The bias of each emotion at one layer, and each speaker's influence on it.
 
-    Costs 4 E (S + 1) singular value decompositions of (k, k) a halving.
+    Costs 4 E (S + 1) singular value decompositions of (k, k) per halving.
 
     Args:
       rows: K frames of each clip, in few dimensions (`resampling.principal_rows`).
@@ -136,12 +136,17 @@ def emotions_differ(
 
 
 def kendall_tau(a: Float[np.ndarray, " E"], b: Float[np.ndarray, " E"]) -> float:
-    """(pairs ordered alike - pairs ordered differently) / pairs; a tie counts as neither.
+    """(pairs ordered alike - pairs ordered differently) / pairs, of values without ties.
 
     Reference: Kendall 1938, Biometrika 30(1-2):81-93.
     """
-    first, second = np.triu_indices(len(a), k=1)
-    return float(np.mean(np.sign(a[first] - a[second]) * np.sign(b[first] - b[second])))
+    # Here, because scipy.stats takes a second to import.
+    from scipy import stats
+
+    # Without ties the variants are one number; only this one divides without roots, so to the last bit.
+    result = stats.kendalltau(a, b, variant="c")
+    # scipy has no stubs, and makes the class of its results at run time.
+    return float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _spread(values: Float64[np.ndarray, "P S E"]) -> Float64[np.ndarray, " P"]:
@@ -195,8 +200,8 @@ def _terms(rows, row_mask, design: Design, halving: Halving) -> Float64[np.ndarr
     return pair_distances(table, first.ravel(), second.ravel()).reshape(first.shape)
 
 
-def _sets_of_halving(rows, row_mask, design: Design, halving: Halving) -> Moments:
-    """Moments of (domain, emotion, set), the sets being A, B and each speaker's half without them."""
+def _sets_of_halving(rows, row_mask, design: Design, halving: Halving) -> RowSums:
+    """Sums per (domain, emotion, set), the sets being A, B and each speaker's half without them."""
     clips = halving.clips
     shape = (NUM_DOMAINS, design.num_emotions, design.num_speakers)
     unit_of_clip = np.ravel_multi_index(
@@ -204,8 +209,8 @@ def _sets_of_halving(rows, row_mask, design: Design, halving: Halving) -> Moment
     )
     mask = row_mask[clips]
     unit_of_row = np.broadcast_to(unit_of_clip[:, None], mask.shape)[mask]
-    units = moments_by_unit(rows[clips][mask], unit_of_row, num_units=int(np.prod(shape)))
-    return Moments(*(_halves_and_lacking(leaf, shape, halving.half_of_speaker) for leaf in units))
+    units = sums_by_unit(rows[clips][mask], unit_of_row, num_units=int(np.prod(shape)))
+    return RowSums(*(_halves_and_lacking(leaf, shape, halving.half_of_speaker) for leaf in units))
 
 
 def _halves_and_lacking(leaf, shape: tuple[int, int, int], half) -> np.ndarray:

@@ -3,7 +3,7 @@
 A probe is L2-regularised multinomial logistic regression on standardised features with
 class-balanced weights (the metric is unweighted accuracy, UA). All layers, runs (fold x seed) and
 strengths are one compiled program on fixed shapes: membership of a part is a row weight, never a
-row subset. Scoring the test rows is left to the caller (`scores`).
+row subset. The test rows are left to the caller to score (`analysis.scores`).
 """
 
 import functools
@@ -16,7 +16,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
-AnyArray = Array | np.ndarray
+from jaxemo.distances.arrays import AnyArray
 
 # Our choice: from nearly free weights to a handful of effective directions; the loss is a mean.
 L2_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -164,7 +164,7 @@ def _design(
 
 
 class _Problem(NamedTuple):
-    """One regression a run on one layer; K = D + 1 columns, the bias with variance 0 last.
+    """One regression per run on one layer; K = D + 1 columns, the bias with variance 0 last.
 
     Runs are the last axis throughout, so that what differs by run broadcasts and softmax sums over
     an outer axis (twice as fast on a CPU).

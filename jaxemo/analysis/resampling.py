@@ -1,9 +1,10 @@
 """Frechet distances of many overlapping sets of rows: speakers left out, clips drawn down.
 
-The first two moments of disjoint units of rows (one speaker's part of a cell, say) add up, so a union
-of units costs a sum, and thousands of distances are one compiled program. That pays in few dimensions
-only: `principal_rows` cuts a layer down to its leading directions. Squaring rows into moments loses
-digits that `frechet` keeps; they are nothing beside the spread of resamples. Arithmetic is float64.
+The sums of rows and of their outer products over disjoint units of rows (one speaker's part of a cell,
+say) add up, so a union of units costs a sum, and thousands of distances are one compiled program. That
+pays in few dimensions only: `principal_rows` cuts a layer down to its leading directions. Squaring rows
+loses digits that `distances.frechet` keeps; they are nothing beside the spread of resamples. Arithmetic
+is float64.
 """
 
 from functools import partial
@@ -21,8 +22,8 @@ from jaxemo.distances.extrapolation import Extrapolation, inverse_sizes, line_ov
 # Added to a covariance's diagonal as a share of the mean square row, so that Cholesky takes rank-deficient
 # ones: well above rounding, and a millionth in the distance.
 _JITTER = 1e-12
-# Pairs a batch: enough to keep an accelerator busy, few enough to stay in a CPU's cache.
-_PAIRS_A_BATCH = 32
+# Pairs per batch: enough to keep an accelerator busy, few enough to stay in a CPU's cache.
+_PAIRS_PER_BATCH = 32
 _ROUNDED_TO = 64
 
 
@@ -33,7 +34,7 @@ class PrincipalRows(NamedTuple):
     variance_kept: float
 
 
-class Moments(NamedTuple):
+class RowSums(NamedTuple):
     """Row count, sum of rows and sum of their outer products of one set or many."""
 
     num_rows: Float64[np.ndarray, "*sets"]
@@ -71,29 +72,29 @@ def principal_rows(rows: Float[np.ndarray, "N D"], *, num_dimensions: int) -> Pr
         return PrincipalRows(np.asarray(projected), float(variance_kept))
 
 
-def moments_by_unit(
+def sums_by_unit(
     rows: Float64[np.ndarray, "N k"], unit_of_row: Int[np.ndarray, " N"], *, num_units: int
-) -> Moments:
-    """Moments of each unit of rows; a unit without rows has zeros, unit -1 is left out."""
+) -> RowSums:
+    """Sums over each unit of rows; a unit without rows has zeros, unit -1 is left out."""
     width = rows.shape[1]
-    moments = empty_moments((num_units,), width)
+    sums = _empty_sums((num_units,), width)
     order = np.argsort(unit_of_row, kind="stable")
     ends = np.searchsorted(unit_of_row[order], np.arange(num_units + 1))
     for unit in range(num_units):
-        _fill(moments, unit, rows[order[ends[unit] : ends[unit + 1]]])
-    return moments
+        _fill(sums, unit, rows[order[ends[unit] : ends[unit + 1]]])
+    return sums
 
 
-def empty_moments(sets: tuple[int, ...], num_dimensions: int) -> Moments:
-    """Moments of no rows, to be filled."""
+def _empty_sums(sets: tuple[int, ...], num_dimensions: int) -> RowSums:
+    """Sums of no rows, to be filled."""
     square = (num_dimensions, num_dimensions)
-    return Moments(*(np.zeros((*sets, *shape)) for shape in ((), square[:1], square)))
+    return RowSums(*(np.zeros((*sets, *shape)) for shape in ((), square[:1], square)))
 
 
 def pair_distances(
-    moments: Moments, first: Int[np.ndarray, " P"], second: Int[np.ndarray, " P"]
+    sums: RowSums, first: Int[np.ndarray, " P"], second: Int[np.ndarray, " P"]
 ) -> Float64[np.ndarray, " P"]:
-    """Frechet distances of P pairs of sets, given as positions along the one axis of `moments`.
+    """Frechet distances of P pairs of sets, given as positions along the one axis of `sums`.
 
     C = (outer - n mean mean^T) / (n - 1) = L L^T,   tr sqrt(C_a C_b) = nuclear norm of L_a^T L_b
 
@@ -101,13 +102,13 @@ def pair_distances(
     """
     num_pairs = len(first)
     # Sizes rounded up, so that few programs are compiled for many numbers of pairs.
-    moments = Moments(*(_filled_up(leaf) for leaf in moments))
+    sums = RowSums(*(_filled_up(leaf) for leaf in sums))
     first, second = _filled_up(first), _filled_up(second)
     with jax.enable_x64(True):
-        return np.asarray(_pair_distances(moments, first, second))[:num_pairs]
+        return np.asarray(_pair_distances(sums, first, second))[:num_pairs]
 
 
-def jackknife_distance(a: Moments, b: Moments) -> Jackknife:
+def jackknife_distance(a: RowSums, b: RowSums) -> Jackknife:
     """Distance of two sets, with each speaker left out of both once.
 
     A bootstrap over speakers takes some twice and lacks others, which changes the small-sample bias
@@ -115,13 +116,13 @@ def jackknife_distance(a: Moments, b: Moments) -> Jackknife:
     where new speakers gave 0.56, and the jackknife's 0.56.
 
     Args:
-      a: Moments of each speaker's rows in the first set, zeros for those who have none.
+      a: Sums over each speaker's rows in the first set, zeros for those who have none.
       b: The same speakers' in the second.
 
     Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
     """
     members = np.flatnonzero((a.num_rows > 0) | (b.num_rows > 0))
-    table = Moments(
+    table = RowSums(
         *(
             np.concatenate([_whole_and_lacking(side, members) for side in sides])
             for sides in zip(a, b, strict=True)
@@ -186,7 +187,7 @@ def infinite_clips_distance(
 
     distance(c) = distance + slope / c,   least squares over sizes c, `num_draws` draws at each
 
-    As `small_samples.frechet_distance_infinity`, but whole clips are drawn, since the frames of a clip
+    As `distances.extrapolation.frechet_distance_infinity`, but whole clips are drawn, since the frames of a clip
     are not independent: thinning frames alone would leave the bias of few clips in the intercept. None
     where the smaller set has too few clips for three sizes.
     """
@@ -200,7 +201,7 @@ def infinite_clips_distance(
 def _drawn_distances(
     random: np.random.Generator, a: ClipRows, b: ClipRows, *, sizes: Int[np.ndarray, " P"]
 ) -> Float64[np.ndarray, " P"]:
-    table = empty_moments((2 * len(sizes),), a.rows.shape[-1])
+    table = _empty_sums((2 * len(sizes),), a.rows.shape[-1])
     for place, size in enumerate(sizes):
         for row, clips in ((place, a), (place + len(sizes), b)):
             drawn = draw_clips(random, clips.speaker, num_clips=int(size))
@@ -219,10 +220,10 @@ def _filled_up(array: np.ndarray) -> np.ndarray:
     return np.concatenate([array, np.zeros((filler, *array.shape[1:]), array.dtype)])
 
 
-def _fill(moments: Moments, place: int, rows: Float64[np.ndarray, "N k"]) -> None:
-    moments.num_rows[place] = len(rows)
-    moments.total[place] = rows.sum(axis=0)
-    moments.outer[place] = rows.T @ rows
+def _fill(sums: RowSums, place: int, rows: Float64[np.ndarray, "N k"]) -> None:
+    sums.num_rows[place] = len(rows)
+    sums.total[place] = rows.sum(axis=0)
+    sums.outer[place] = rows.T @ rows
 
 
 @jax.jit
@@ -241,13 +242,13 @@ def _projected(rows, num_dimensions):
 
 
 @jax.jit
-def _pair_distances(moments, first, second):
-    enough = moments.num_rows > 1.0
-    num_rows = jnp.where(enough, moments.num_rows, 2.0)[:, None]
-    mean = moments.total / num_rows
-    scatter = moments.outer - num_rows[..., None] * mean[:, :, None] * mean[:, None, :]
+def _pair_distances(sums, first, second):
+    enough = sums.num_rows > 1.0
+    num_rows = jnp.where(enough, sums.num_rows, 2.0)[:, None]
+    mean = sums.total / num_rows
+    scatter = sums.outer - num_rows[..., None] * mean[:, :, None] * mean[:, None, :]
     covariance = scatter / (num_rows[..., None] - 1.0)
-    mean_square = jnp.trace(moments.outer, axis1=1, axis2=2)[:, None, None] / num_rows[..., None]
+    mean_square = jnp.trace(sums.outer, axis1=1, axis2=2)[:, None, None] / num_rows[..., None]
     jitter = (_JITTER * mean_square + jnp.finfo(jnp.float64).tiny) * jnp.eye(mean.shape[1])
     factor = jnp.linalg.cholesky(covariance + jitter)
     trace = jnp.trace(covariance, axis1=1, axis2=2)
@@ -258,5 +259,5 @@ def _pair_distances(moments, first, second):
         shift = jnp.sum((mean[i] - mean[j]) ** 2)
         return jnp.maximum(shift + trace[i] + trace[j] - 2.0 * nuclear_norm, 0.0)
 
-    distances = lax.map(distance_of_pair, (first, second), batch_size=_PAIRS_A_BATCH)
+    distances = lax.map(distance_of_pair, (first, second), batch_size=_PAIRS_PER_BATCH)
     return jnp.where(enough[first] & enough[second], distances, jnp.nan)

@@ -94,7 +94,7 @@ def student_interval(
     mean +- t_{(1 + level) / 2, n - 1} * std / sqrt(n),   std over n - 1
 
     Args:
-      values: One figure a unit, such as the UA of each held-out fold.
+      values: One value per unit, such as the UA of each held-out fold.
       level: Confidence, in (0, 1).
       bounds: The scale's ends, such as (0, 1) for a rate; limits beyond them are cut to them.
 

@@ -1,13 +1,17 @@
-"""What each command does: config values in, library calls, files out. The only place that prints results."""
+"""What each computing command does: settings in, library calls, files out.
+
+Each function is the handler of one row of the table in `main.py`, and its keywords are that row's
+flags. Results are printed here and in `housekeeping.py` only.
+"""
 
 import json
-import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxemo.cli.arguments import Arguments
+from ml_collections import ConfigDict
+
 from jaxemo.cli.progress import console
 from jaxemo.cli.provenance import environment, user_cache_dir
 from jaxemo.data.corpora.corpus import DOMAINS
@@ -16,8 +20,10 @@ from jaxemo.report.folder_table import folder_table, worst_files
 from jaxemo.results.checks import rows_from
 from jaxemo.results.file import write_csv, write_results
 from jaxemo.results.schema import FigureRow
-from jaxemo.studies.embed import embed
-from jaxemo.studies.evaluation import evaluate, predict_files
+from jaxemo.studies import embed as embedding
+from jaxemo.studies import evaluation
+from jaxemo.studies import export as exporting
+from jaxemo.studies.config import Settings, read_corpus, read_settings
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
@@ -27,73 +33,63 @@ from jaxemo.studies.train import train_model
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
 
-logger = logging.getLogger("jaxemo")
-
 _WORST_FILES = 5
 
 
-class BadInput(Exception):
-    """Input that the library refused, in its words."""
+def study(*, config: ConfigDict, workdir: Path) -> None:
+    """All three studies."""
+    _run_studies(config, STUDIES, workdir)
 
 
-def run(verb: str, arguments: Arguments) -> None:
-    """Runs one command.
-
-    Raises:
-      BadInput: For input that the library refuses. With JAXEMO_TRACEBACK set the original error
-        passes through instead.
-    """
-    _configure_logging()
-    _keep_compiled_programs(_cache_dir(arguments) / "xla")
-    try:
-        _COMMANDS[verb](arguments)
-    except (ValueError, OSError) as error:
-        if os.environ.get("JAXEMO_TRACEBACK"):
-            raise
-        raise BadInput(f"{error}\n(JAXEMO_TRACEBACK=1 shows where this was found)") from error
+def probe(*, config: ConfigDict, workdir: Path) -> None:
+    """Study 1 alone."""
+    _run_studies(config, (LAYERS,), workdir)
 
 
-def _studies(studies: Sequence[str]) -> Callable[[Arguments], None]:
-    def command(arguments: Arguments) -> None:
-        workdir = _make_workdir(arguments)
-        context = environment(arguments.config)
-        partial = workdir / "results.partial.json"
-
-        def finish(results: dict[str, Any]) -> dict[str, Any]:
-            return {**results, "provenance": {**context, **results["provenance"]}}
-
-        with CurveLog(workdir / "logs") as log:
-            results = finish(
-                run_studies(
-                    arguments.config,
-                    studies,
-                    workdir=workdir,
-                    cache_dir=_cache_dir(arguments),
-                    progress=console(),
-                    log_epoch=log.epoch,
-                    save_partial=lambda results: write_results(finish(results), partial),
-                )
-            )
-        write_results(results, workdir / "results.json")
-        partial.unlink(missing_ok=True)
-        report = write_report(results, workdir / "report.html")
-        print(summary_table(results))
-        print(f"\n{report}")
-
-    return command
+def transfer(*, config: ConfigDict, workdir: Path) -> None:
+    """Study 2 alone."""
+    _run_studies(config, (TRANSFER,), workdir)
 
 
-def _fad(arguments: Arguments) -> None:
-    if arguments.folders is None:
-        _studies((SIMILARITY,))(arguments)
+def fad(*, config: ConfigDict | None, workdir: Path | None, **question: Any) -> None:
+    """Study 3 alone; or, without a config, a comparison of the folders that `question` names."""
+    if config is not None:
+        assert workdir is not None  # A config gives it a default.
+        _run_studies(config, (SIMILARITY,), workdir)
     else:
-        _compare_folders(arguments)
+        _compare_folders(FolderQuestion(**question), workdir)
 
 
-def _compare_folders(arguments: Arguments) -> None:
-    results, file_scores = compare_folders(
-        FolderQuestion(**arguments.folders), cache_dir=_cache_dir(arguments), progress=console()
-    )
+def _run_studies(config: ConfigDict, studies: Sequence[str], workdir: Path) -> None:
+    settings, cache_dir = _read(config, workdir)
+    context = environment(config)
+    partial = workdir / "results.partial.json"
+
+    def finish(results: dict[str, Any]) -> dict[str, Any]:
+        return {**results, "provenance": {**context, **results["provenance"]}}
+
+    with CurveLog(workdir / "logs") as log:
+        results = finish(
+            run_studies(
+                settings,
+                studies,
+                workdir=workdir,
+                cache_dir=cache_dir,
+                progress=console(),
+                log_epoch=log.epoch,
+                save_partial=lambda results: write_results(finish(results), partial),
+            )
+        )
+    write_results(results, workdir / "results.json")
+    partial.unlink(missing_ok=True)
+    report = write_report(results, workdir / "report.html")
+    print(summary_table(results))
+    print(f"\n{report}")
+
+
+def _compare_folders(question: FolderQuestion, workdir: Path | None) -> None:
+    cache_dir = _open_cache(user_cache_dir())
+    results, file_scores = compare_folders(question, cache_dir=cache_dir, progress=console())
     print(folder_table(results))
     print("\nfiles of the candidate least like the reference (1 = a frame of the reference):")
     for path, score in worst_files(file_scores, count=_WORST_FILES):
@@ -101,24 +97,25 @@ def _compare_folders(arguments: Arguments) -> None:
     _print_left_out(results)
     if shared := results["sets"].files_in_both:
         print(f"{shared} files of the candidate are in the reference too")
-    if arguments.workdir is not None:
-        workdir = _make_workdir(arguments)
+    if workdir is not None:
+        workdir.mkdir(parents=True, exist_ok=True)
         provenance = environment(None) | results["provenance"]
         write_results({**results, "provenance": provenance}, workdir / "results.json")
         write_csv(file_scores, workdir / "file_scores.csv")
         print(f"{workdir / 'results.json'}\n{workdir / 'file_scores.csv'}")
 
 
-def _prepare(arguments: Arguments) -> None:
-    workdir = _make_workdir(arguments)
+def prepare(*, config: ConfigDict, workdir: Path) -> None:
+    """Decodes and checks the corpus."""
+    settings, cache_dir = _read(config, workdir)
     experiment = prepare_experiment(
-        arguments.config,
+        settings,
         sample_rates_hz=(16_000,),
         num_seeds=1,
-        cache_dir=_cache_dir(arguments),
+        cache_dir=cache_dir,
         progress=console(),
     )
-    provenance = environment(arguments.config) | {"corpus_hash": experiment.corpus_hash()}
+    provenance = environment(config) | {"corpus_hash": experiment.corpus_hash()}
     results = {**describe_corpus(experiment), "provenance": provenance}
     write_results(results, workdir / "results.json")
     for row in results["corpus"]:
@@ -133,17 +130,18 @@ def _prepare(arguments: Arguments) -> None:
     )
 
 
-def _train(arguments: Arguments) -> None:
-    workdir = _make_workdir(arguments)
+def train(*, config: ConfigDict, workdir: Path) -> None:
+    """Trains one model and keeps it."""
+    settings, cache_dir = _read(config, workdir)
     with CurveLog(workdir / "logs") as log:
         record = train_model(
-            arguments.config,
+            settings,
             workdir=workdir,
-            cache_dir=_cache_dir(arguments),
+            cache_dir=cache_dir,
             progress=console(),
             log_epoch=log.epoch,
         )
-    provenance = environment(arguments.config) | {"corpus_hash": record["corpus"]["hash"]}
+    provenance = environment(config) | {"corpus_hash": record["corpus"]["hash"]}
     provenance["encoders"] = [record["encoder"]]
     results = {"figures": record["figures"], "history": record["history"], "provenance": provenance}
     write_results(results, workdir / "results.json")
@@ -151,38 +149,50 @@ def _train(arguments: Arguments) -> None:
     print(workdir / "checkpoint")
 
 
-def _evaluate(arguments: Arguments) -> None:
-    from ml_collections import ConfigDict
-
-    model = load_model(arguments.checkpoint, mesh=make_mesh(), encoder=arguments.encoder)
-    corpus = ConfigDict(model.record["corpus"])
-    if arguments.config is not None:
-        corpus = arguments.config.corpus
-    results = evaluate(model, corpus, cache_dir=_cache_dir(arguments), progress=console())
+def evaluate(
+    *, checkpoint: Path, encoder: str | None, config: ConfigDict | None, workdir: Path | None
+) -> None:
+    """Scores a checkpoint on a corpus: the config's, else the one that it was trained on."""
+    settings = None if config is None else read_settings(config)
+    cache_dir = _open_cache(_cache_dir(settings))
+    model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
+    corpus = read_corpus(model.record["corpus"]) if settings is None else settings.corpus
+    results = evaluation.evaluate(model, corpus, cache_dir=cache_dir, progress=console())
     _print_figures(results["figures"])
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
     _print_left_out(results)
-    if arguments.workdir is not None:
-        workdir = _make_workdir(arguments)
-        context = environment(arguments.config) | {"checkpoint": str(arguments.checkpoint)}
+    if workdir is not None:
+        workdir.mkdir(parents=True, exist_ok=True)
+        context = environment(config) | {"checkpoint": str(checkpoint)}
         write_results({**results, "provenance": context}, workdir / "results.json")
         print(workdir / "results.json")
 
 
-def _predict(arguments: Arguments) -> None:
-    model = load_model(arguments.checkpoint, mesh=make_mesh(), encoder=arguments.encoder)
-    for record in predict_files(model, arguments.files):
+def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) -> None:
+    """Prints one JSON line per file."""
+    _open_cache(user_cache_dir())
+    model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
+    for record in evaluation.predict_files(model, files):
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
-def _embed(arguments: Arguments) -> None:
-    outcomes = embed(
-        arguments.config,
-        workdir=_make_workdir(arguments),
-        cache_dir=_cache_dir(arguments),
+def export(*, checkpoint: Path, encoder: str | None, workdir: Path) -> None:
+    """Writes a checkpoint's encoder in hub layout, its adaptation merged."""
+    model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
+    for path in exporting.export_model(model, workdir):
+        print(path)
+
+
+def embed(*, config: ConfigDict, workdir: Path) -> None:
+    """Writes layerwise embeddings of a corpus."""
+    settings, cache_dir = _read(config, workdir)
+    outcomes = embedding.embed(
+        settings,
+        workdir=workdir,
+        cache_dir=cache_dir,
         progress=console(),
-        provenance=environment(arguments.config),
+        provenance=environment(config),
     )
     for outcome in outcomes:
         timing = None if outcome.timing.num_clips == 0 else outcome.timing
@@ -192,19 +202,6 @@ def _embed(arguments: Arguments) -> None:
         )
         for path in sorted(outcome.folder.iterdir()):
             print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
-
-
-_COMMANDS = {
-    "study": _studies(STUDIES),
-    "probe": _studies((LAYERS,)),
-    "transfer": _studies((TRANSFER,)),
-    "fad": _fad,
-    "train": _train,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "embed": _embed,
-    "prepare": _prepare,
-}
 
 
 def _print_figures(figures: list[FigureRow]) -> None:
@@ -222,32 +219,25 @@ def _print_left_out(results: dict[str, Any]) -> None:
         print(f"left out: {item.path}: {item.reason}")
 
 
-def _make_workdir(arguments: Arguments) -> Path:
-    arguments.workdir.mkdir(parents=True, exist_ok=True)
-    return arguments.workdir
+def _read(config: ConfigDict, workdir: Path) -> tuple[Settings, Path]:
+    """The checked settings and the opened cache folder; makes the workdir."""
+    settings = read_settings(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    return settings, _open_cache(_cache_dir(settings))
 
 
-def _cache_dir(arguments: Arguments) -> Path:
-    configured = "" if arguments.config is None else arguments.config.cache_dir
+def _cache_dir(settings: Settings | None) -> Path:
+    configured = "" if settings is None else settings.cache_dir
     return Path(configured).expanduser() if configured else user_cache_dir()
 
 
-def _keep_compiled_programs(directory: Path) -> None:
+def _open_cache(cache_dir: Path) -> Path:
     """Lets later processes find what this one compiles, unless the environment says where or not to."""
     import jax
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(directory))
+        jax.config.update("jax_compilation_cache_dir", str(cache_dir / "xla"))
     # jax keeps only what took a second or more; small encoders make dozens of shorter ones.
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-
-
-def _configure_logging() -> None:
-    handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    logger.handlers = [handler]
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-    # orbax tells of every read-only restore through absl.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    return cache_dir

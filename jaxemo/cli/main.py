@@ -1,187 +1,300 @@
-"""The command `jaxemo`: parses, calls, prints. Heavy imports wait until the arguments are known to be good."""
+"""The command `jaxemo`: one table of commands, from which help, flags, errors and calls are made.
+
+Heavy imports wait until the arguments are known to be good.
+"""
 
 import os
 import sys
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any
 
-_CONFIG_FLAGS = """  --config=FILE.py[:argument]   experiment (see configs/); required
-  --config.KEY=VALUE            changes one value, for example --config.audio.crop_seconds=2.0
-  --workdir=DIR                 where outputs go (default: runs/<name of the config file>)"""
+from jaxemo.cli.command import (
+    ArgumentFault,
+    Command,
+    Flag,
+    Positional,
+    help_of,
+    nearest,
+    overview,
+    parse,
+    size_in_bytes,
+)
 
-_CHECKPOINT_FLAGS = """  --checkpoint=DIR              a folder that `jaxemo train` or `jaxemo transfer` wrote; required
-  --encoder=SOURCE              where the base encoder is now, if not where the checkpoint says"""
+_CONFIG = Flag(
+    "config",
+    "FILE.py|NAME[:ARG]",
+    "the experiment: a config file, or the name of one that comes with the package\n"
+    "(`jaxemo config` lists them)",
+    required=True,
+)
+_OPTIONAL_CONFIG = _CONFIG._replace(required=False)
+_WORKDIR = Flag(
+    "workdir",
+    "DIR",
+    "where outputs go (default: runs/<name of the config>)",
+    read=Path,
+    default="runs/{config}",
+)
+_WRITING_NOTHING = Flag(
+    "workdir", "DIR", "where outputs go (default: nothing is written)", read=Path
+)
+_CHECKPOINT = (
+    Flag(
+        "checkpoint",
+        "DIR",
+        "a folder that `jaxemo train` or `jaxemo transfer` wrote",
+        read=Path,
+        required=True,
+    ),
+    Flag("encoder", "SOURCE", "where the base encoder is now, if not where the checkpoint says"),
+)
+_FOLDERS = (
+    Flag(
+        "reference",
+        "DIR|FILE.npz",
+        "in place of --config: a folder of audio without labels, or means and covariances\n"
+        "as fadtk publishes them",
+        read=Path,
+    ),
+    Flag(
+        "candidate",
+        "DIR",
+        "the folder to compare with it; its files are scored one by one",
+        read=Path,
+    ),
+    Flag("encoder", "SOURCE", "a hub id, a folder in hub layout, untrained/speech or /music"),
+    Flag("crop_seconds", "S", "cuts longer clips to their middle (default: whole clips)", float),
+    Flag("reference_model", "NAME", "the encoder's name in FILE.npz, if not its own"),
+    Flag(
+        "save_moments",
+        "FILE.npz",
+        "keeps means and covariances of a reference folder, as fadtk reads them",
+        read=Path,
+    ),
+)
+_CACHE_DIR = Flag(
+    "cache_dir",
+    "DIR",
+    "the cache folder (default: $JAXEMO_CACHE, else jaxemo in the user's cache folder)",
+    read=Path,
+)
 
 
-_FOLDER_FLAGS = """or, without --config and without labels, any two folders of audio:
-  --reference=DIR|FILE.npz      a folder, or means and covariances as fadtk publishes them
-  --candidate=DIR               the folder to compare with it; its files are scored one by one
-  --encoder=SOURCE              a hub id, a folder in hub layout, untrained/speech or untrained/music
-  --crop_seconds=S              cuts longer clips to their middle (default: whole clips)
-  --reference_model=NAME        the encoder's name in FILE.npz, if not its own
-  --save_moments=FILE.npz       keeps means and covariances of a reference folder, as fadtk reads them
-  --workdir=DIR                 where outputs go (default: nothing is written)"""
-
-
-class Verb(NamedTuple):
-    """What `jaxemo VERB --help` says; `flags` are those it accepts."""
-
-    summary: str
-    reads: str
-    writes: str
-    needs: str
-    usage: str
-    flags: str
+def _check_folders(values: dict[str, Any]) -> None:
+    """A comparison of folders has no config, and needs both folders and an encoder."""
+    given = [flag.name for flag in _FOLDERS if values[flag.name] is not None]
+    if not given and values["config"] is None:
+        raise ArgumentFault("needs --config=FILE.py, or --reference, --candidate and --encoder")
+    if given and values["config"] is not None:
+        names = ", ".join(f"--{name}" for name in given)
+        raise ArgumentFault(f"takes either --config or folders; {names} came with --config")
+    missing = [f"--{n}" for n in ("reference", "candidate", "encoder") if n not in given]
+    if given and missing:
+        raise ArgumentFault(f"a comparison of folders needs {' and '.join(missing)} too")
 
 
 _STUDY_WRITES = (
-    """WORKDIR/results.json (figures with intervals, n and provenance), WORKDIR/report.html"""
+    "WORKDIR/results.json (figures with intervals, n and provenance), WORKDIR/report.html"
 )
+_TRAINING_WRITES = f"{_STUDY_WRITES}, WORKDIR/models/ (checkpoints), WORKDIR/logs/"
 
-VERBS = {
-    "study": Verb(
-        "all three studies (layers, transfer, similarity) and the report",
-        "the corpus and encoders that the config names",
-        f"{_STUDY_WRITES}, WORKDIR/models/ (checkpoints), WORKDIR/logs/ (JSONL, TensorBoard)",
-        "a labelled corpus with speech and music by at least three groups of speakers",
-        "jaxemo study --config=configs/demo.py --workdir=runs/demo",
-        _CONFIG_FLAGS,
+COMMANDS: dict[str, Command] = {
+    "study": Command(
+        summary="all three studies (layers, transfer, similarity) and the report",
+        reads="the corpus and encoders that the config names",
+        writes=_TRAINING_WRITES,
+        needs="a labelled corpus with speech and music by at least three groups of speakers",
+        example="jaxemo study --config=demo --workdir=runs/demo",
+        handler="jaxemo.cli.handlers:study",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "probe": Verb(
-        "study 1: a linear probe on every layer, in speech and in music",
-        "the corpus and encoders that the config names",
-        _STUDY_WRITES,
-        "a labelled corpus of speech, music or both",
-        "jaxemo probe --config=configs/demo.py",
-        _CONFIG_FLAGS,
+    "probe": Command(
+        summary="study 1: a linear probe on every layer, in speech and in music",
+        reads="the corpus and encoders that the config names",
+        writes=_STUDY_WRITES,
+        needs="a labelled corpus of speech, music or both",
+        example="jaxemo probe --config=demo",
+        handler="jaxemo.cli.handlers:probe",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "transfer": Verb(
-        "study 2: two-stage fine-tuning across domains against target-only training",
-        "the corpus and encoders that the config names",
-        f"{_STUDY_WRITES}, WORKDIR/models/ (checkpoints), WORKDIR/logs/ (JSONL, TensorBoard)",
-        "a labelled corpus with speech and music",
-        "jaxemo transfer --config=configs/demo.py --config.transfer.methods=\"('lora',)\"",
-        _CONFIG_FLAGS,
+    "transfer": Command(
+        summary="study 2: two-stage fine-tuning across domains against target-only training",
+        reads="the corpus and encoders that the config names",
+        writes=_TRAINING_WRITES,
+        needs="a labelled corpus with speech and music",
+        example="jaxemo transfer --config=demo --config.transfer.methods=lora,full",
+        handler="jaxemo.cli.handlers:transfer",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "fad": Verb(
-        "study 3: Frechet Audio Distance between speech and music by emotion, or between two folders",
-        "the corpus and encoders that the config names; or two folders (wav, flac, mp3, ogg)",
-        f"{_STUDY_WRITES}; for folders WORKDIR/results.json, WORKDIR/file_scores.csv",
-        "a labelled corpus with speech and music; or two folders",
-        "jaxemo fad --reference=DIR --candidate=DIR --encoder=m-a-p/MERT-v1-95M",
-        f"{_CONFIG_FLAGS}\n\n{_FOLDER_FLAGS}",
+    "fad": Command(
+        summary="study 3: Frechet Audio Distance by emotion, or between any two folders",
+        reads="the corpus and encoders that the config names; or two folders of audio",
+        writes=f"{_STUDY_WRITES}; for folders WORKDIR/results.json, WORKDIR/file_scores.csv",
+        needs="a labelled corpus with speech and music; or two folders (wav, flac, mp3, ogg)",
+        example="jaxemo fad --reference=DIR --candidate=DIR --encoder=m-a-p/MERT-v1-95M",
+        handler="jaxemo.cli.handlers:fad",
+        flags=(
+            _OPTIONAL_CONFIG,
+            _WORKDIR._replace(
+                help="where outputs go (default: runs/<name of the config>; for folders nothing\n"
+                "is written)"
+            ),
+            *_FOLDERS,
+        ),
+        check=_check_folders,
     ),
-    "train": Verb(
-        "trains one model on one fold (config.train) and keeps it",
-        "the corpus that the config names and the encoder config.train.encoder",
-        "WORKDIR/checkpoint/ (orbax), WORKDIR/results.json (held-out figures), WORKDIR/logs/",
-        "a labelled corpus by at least three groups of speakers",
-        "jaxemo train --config=configs/demo.py --config.train.method=lora --workdir=runs/lora",
-        _CONFIG_FLAGS,
+    "train": Command(
+        summary="trains one model on one fold (config.train) and keeps it",
+        reads="the corpus that the config names and the encoder config.train.encoder",
+        writes="WORKDIR/checkpoint/, WORKDIR/results.json (held-out figures), WORKDIR/logs/",
+        needs="a labelled corpus by at least three groups of speakers",
+        example="jaxemo train --config=demo --config.train.method=lora --workdir=runs/lora",
+        handler="jaxemo.cli.handlers:train",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "evaluate": Verb(
-        "restores a checkpoint and scores it on speakers that it has not seen",
-        "the checkpoint; the corpus of --config, or else the corpus that the model was trained on",
-        "figures on stdout; with --workdir, WORKDIR/results.json too",
-        "a corpus with the checkpoint's emotions; the base encoder at its recorded source",
-        "jaxemo evaluate --checkpoint=runs/lora/checkpoint",
-        f"{_CHECKPOINT_FLAGS}\n"
-        + _CONFIG_FLAGS.replace("required", "optional").replace(
-            "runs/<name of the config file>", "nothing is written"
+    "evaluate": Command(
+        summary="restores a checkpoint and scores it on speakers that it has not seen",
+        reads="the checkpoint; the corpus of --config, or else the one that it was trained on",
+        writes="figures on stdout; with --workdir, WORKDIR/results.json too",
+        needs="a corpus with the checkpoint's emotions; the base encoder at its recorded source",
+        example="jaxemo evaluate --checkpoint=runs/lora/checkpoint",
+        handler="jaxemo.cli.handlers:evaluate",
+        flags=(*_CHECKPOINT, _OPTIONAL_CONFIG, _WRITING_NOTHING),
+    ),
+    "predict": Command(
+        summary="prints one JSON line per file: emotion, probabilities, duration",
+        reads="the checkpoint and the audio files (wav, flac, mp3, ogg; any rate, any channels)",
+        writes="JSON lines on stdout",
+        needs="the base encoder at its recorded source",
+        example="jaxemo predict --checkpoint=runs/lora/checkpoint FILE...",
+        handler="jaxemo.cli.handlers:predict",
+        flags=_CHECKPOINT,
+        positional=Positional("files", "audio files", missing="needs at least one audio file"),
+    ),
+    "export": Command(
+        summary="writes a checkpoint's encoder in hub layout, its adaptation merged into the weights",
+        reads="the checkpoint",
+        writes="WORKDIR/config.json, model.safetensors, head.safetensors, README.md (model card)",
+        needs="a method that can be merged (full, weighted_sum, lora); the base encoder",
+        example="jaxemo export --checkpoint=runs/lora/checkpoint --workdir=exported",
+        handler="jaxemo.cli.handlers:export",
+        flags=(
+            *_CHECKPOINT,
+            Flag("workdir", "DIR", "the folder to write", read=Path, required=True),
         ),
     ),
-    "predict": Verb(
-        "prints one JSON line a file: emotion, probabilities, duration",
-        "the checkpoint and the audio files (wav, flac, mp3, ogg; any rate, any channels)",
-        "JSON lines on stdout",
-        "the base encoder at its recorded source",
-        "jaxemo predict --checkpoint=runs/lora/checkpoint FILE...",
-        _CHECKPOINT_FLAGS,
+    "embed": Command(
+        summary="layerwise embeddings of a corpus in files for numpy, pandas and datasets",
+        reads="the corpus and encoders that the config names; a killed run goes on where it stopped",
+        writes="WORKDIR/<encoder>/pooled.npy, clips.parquet, about.json; frames.npy if kept",
+        needs="a corpus; labels may be of one domain, speakers may be few",
+        example="jaxemo embed --config=demo --config.embed.frames=frames --workdir=runs/embeddings",
+        handler="jaxemo.cli.handlers:embed",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "embed": Verb(
-        "layerwise embeddings of a corpus in files for numpy, pandas and datasets (config.embed)",
-        "the corpus and encoders that the config names; a killed run goes on where it stopped",
-        "WORKDIR/<encoder>/pooled.npy, clips.parquet, about.json; frames.npy where frames are kept",
-        "a corpus; labels may be of one domain, speakers may be few",
-        "jaxemo embed --config=configs/demo.py --config.embed.frames=frames --workdir=runs/embeddings",
-        _CONFIG_FLAGS,
+    "prepare": Command(
+        summary="decodes and checks a corpus: clips, speakers, folds, leaks, unusable files",
+        reads="the corpus that the config names",
+        writes="the decoded-audio cache; WORKDIR/results.json (corpus, folds, left-out files)",
+        needs="nothing but the corpus",
+        example="jaxemo prepare --config=ravdess_quick --config.corpus.audio_dir=DIR",
+        handler="jaxemo.cli.handlers:prepare",
+        flags=(_CONFIG, _WORKDIR),
     ),
-    "prepare": Verb(
-        "decodes and checks a corpus: clips, speakers, folds, leaks, unusable files",
-        "the corpus that the config names",
-        "the decoded-audio cache; WORKDIR/results.json (corpus, folds, left-out files)",
-        "nothing but the corpus",
-        "jaxemo prepare --config=configs/ravdess_quick.py --config.corpus.audio_dir=DIR",
-        _CONFIG_FLAGS,
+    "report": Command(
+        summary="draws the report again, of one results file or of several side by side",
+        reads="results.json files that the studies wrote",
+        writes="WORKDIR/report.html, and its tables and figures as files",
+        needs="no audio, no model and no network",
+        example="jaxemo report runs/a/results.json runs/b/results.json --workdir=runs/both",
+        handler="jaxemo.cli.housekeeping:report",
+        flags=(Flag("workdir", "DIR", "the folder to write", read=Path, required=True),),
+        positional=Positional(
+            "results", "results.json files", missing="needs at least one results.json"
+        ),
+    ),
+    "config": Command(
+        summary="lists the configs that come with the package, or prints one to start from",
+        reads="nothing",
+        writes="the config's text on stdout",
+        needs="nothing",
+        example="jaxemo config demo > my_config.py",
+        handler="jaxemo.cli.housekeeping:config",
+        positional=Positional("names", "one config's name (default: lists them)", most=1),
+    ),
+    "info": Command(
+        summary="versions, devices, caches, and what is installed of the extras",
+        reads="the installed packages and the cache folder",
+        writes="stdout",
+        needs="nothing",
+        example="jaxemo info --json",
+        handler="jaxemo.cli.housekeeping:info",
+        flags=(Flag("json", "", "one JSON object, for programs", default=False), _CACHE_DIR),
+    ),
+    "cache": Command(
+        summary="lists what the cache folder holds; removes the oldest of it, or one kind",
+        reads="the cache folder",
+        writes="stdout; with --prune or --clear it deletes, and asks nothing",
+        needs="nothing",
+        example="jaxemo cache --prune=10GB",
+        handler="jaxemo.cli.housekeeping:cache",
+        flags=(
+            Flag(
+                "prune",
+                "SIZE",
+                "removes what was not used for longest until the rest is at most this: 10GB, 500MB",
+                read=size_in_bytes,
+            ),
+            Flag(
+                "clear",
+                "KIND",
+                "removes all of one kind: audio, embeddings, programs, synthetic, or all",
+                choices=("audio", "embeddings", "programs", "synthetic", "all"),
+            ),
+            _CACHE_DIR,
+        ),
     ),
 }
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs one command; returns 0, or 2 after one clear line about what was wrong with the input."""
+    """Runs one command.
+
+    Returns:
+      0; or, after one line about it on stderr, 2 for input that cannot be used, 1 for a fault of
+      jaxemo itself, 130 and 143 when it was interrupted or terminated.
+    """
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_overview())
+        print(overview(COMMANDS))
         return 0 if arguments else 2
     if arguments[0] == "--version":
         from jaxemo import __version__
 
         print(__version__)
         return 0
-    verb, *rest = arguments
-    if verb not in VERBS:
-        return _complain(f"unknown command {verb!r}; expected one of {', '.join(VERBS)}")
-    if any(argument in ("-h", "--help") for argument in rest):
-        print(_help(verb))
+    name, *tokens = arguments
+    if name not in COMMANDS:
+        return _complain(f"unknown command {name!r}; {_expected_commands(name)}")
+    if any(token in ("-h", "--help") for token in tokens):
+        print(help_of(name, COMMANDS[name]))
         return 0
     # XLA spreads LAPACK's work over the cores itself; OpenBLAS's own threads, made when numpy is
     # imported, would fight with it for them.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from jaxemo.cli.arguments import ArgumentFault, parse
+    from jaxemo.cli.running import run
 
     try:
-        parsed = parse(verb, rest)
+        values = parse(COMMANDS[name], tokens)
     except ArgumentFault as fault:
-        return _complain(f"{verb}: {fault}")
-    from jaxemo.cli.handlers import BadInput, run
-
-    try:
-        run(verb, parsed)
-    except BadInput as fault:
-        return _complain(f"{verb}: {fault}")
-    return 0
+        return _complain(f"{name}: {fault}")
+    return run(name, COMMANDS[name].handler, values)
 
 
-def _overview() -> str:
-    width = max(map(len, VERBS))
-    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return "\n".join(
-        [
-            "jaxemo: what emotional speech and emotional music share, by layer, transfer and distance.",
-            "",
-            "usage: jaxemo COMMAND [--config=configs/X.py] [--config.key=value ...] [--workdir=DIR]",
-            "",
-            *lines,
-            "",
-            "`jaxemo COMMAND --help` says what a command reads, writes and needs.",
-        ]
-    )
-
-
-def _help(name: str) -> str:
-    verb = VERBS[name]
-    return "\n".join(
-        [
-            f"jaxemo {name}: {verb.summary}",
-            "",
-            f"reads   {verb.reads}",
-            f"writes  {verb.writes}",
-            f"needs   {verb.needs}",
-            "",
-            verb.flags,
-            "",
-            f"example: {verb.usage}",
-        ]
-    )
+def _expected_commands(name: str) -> str:
+    if hint := nearest(name, COMMANDS):
+        return f"did you mean {hint!r}?"
+    return f"expected one of {', '.join(COMMANDS)}"
 
 
 def _complain(message: str) -> int:

@@ -40,7 +40,7 @@ def environment(config: Any) -> dict[str, Any]:
         "command": shlex.join(["jaxemo", *sys.argv[1:]]),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "config": None if config is None else json.loads(config.to_json()),
-        "versions": {"python": platform.python_version(), **_versions()},
+        "versions": versions(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
     }
 
@@ -53,5 +53,7 @@ def user_cache_dir() -> Path:
     return Path(base).expanduser() / "jaxemo"
 
 
-def _versions() -> dict[str, str]:
-    return {"jaxemo": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES}
+def versions() -> dict[str, str]:
+    """Of Python, jaxemo and the packages that decide its figures."""
+    own = {"python": platform.python_version(), "jaxemo": __version__}
+    return own | {name: importlib.metadata.version(name) for name in _PACKAGES}

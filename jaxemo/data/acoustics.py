@@ -3,7 +3,7 @@
 `acoustic_features` turns one mono waveform into frame vectors (for distances) and one summary
 vector (for probes). Their columns are named, in order, by `FRAME_FEATURES` and `SUMMARY_FEATURES`.
 The waveform comes as recorded: zero-mean/unit-variance normalisation would remove the loudness
-cue. Clip length is left out of the summary on purpose, since in many corpora it gives the domain
+cue. Clip length is pad_before out of the summary on purpose, since in many corpora it gives the domain
 away.
 """
 
@@ -161,7 +161,9 @@ def _summary(
         _irregularity(contours["pitch_semitones"], loudness, voiced),
         _rhythm(loudness, contours["flux_db"], active, voiced),
     ]
-    return np.concatenate(parts).astype(np.float32)
+    summary = np.concatenate(parts).astype(np.float32)
+    assert summary.size == len(SUMMARY_FEATURES)
+    return summary
 
 
 def _hop(sample_rate_hz: int) -> int:
@@ -233,8 +235,8 @@ def _pitch(waveform: Float32[np.ndarray, " N"], sample_rate_hz: int) -> _Pitch:
     """
     frame = _even_samples(FRAME_MS, sample_rate_hz)
     window = _even_samples(PITCH_FRAME_MS, sample_rate_hz)
-    left = (window - frame) // 2
-    padded = np.pad(waveform, (left, window - frame - left))
+    pad_before = (window - frame) // 2
+    padded = np.pad(waveform, (pad_before, window - frame - pad_before))
     difference = _yin_difference(
         _frames_of(padded, window, _hop(sample_rate_hz)).astype(np.float64)
     )
@@ -300,7 +302,7 @@ def _rhythm(
     active: Bool[np.ndarray, " T"],
     voiced: Bool[np.ndarray, " T"],
 ) -> Float[np.ndarray, " 4"]:
-    """Attack (90th percentile of rises in 30 ms), voiced and active fractions, onsets a second."""
+    """Attack (90th percentile of rises in 30 ms), voiced and active fractions, onsets per second."""
     span = np.flatnonzero(active)
     first, last = span[0], span[-1] + 1
     rise = (loudness[3:] - loudness[:-3])[active[3:]]

@@ -1,4 +1,4 @@
-"""Audio files to waveforms: decode, mix to mono, resample, standardise, crop, pad. No jax.
+"""Audio files to waveforms: decode, mix to mono, resample, standardise, crop. No jax.
 
 A waveform is float32 mono at a stated rate, nominally in [-1, 1]. `read_waveform` either returns a
 clip that an encoder can take or raises `UnusableAudio` with the reason; it never returns silence,
@@ -8,11 +8,10 @@ NaN or half a file. Whether such a file stops a run or is left out is decided in
 import enum
 import io
 import os
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32, Int32
+from jaxtyping import Float32
 
 # Receptive field of the wav2vec2 conv stem (kernels 10 3 3 3 3 2 2, strides 5 2 2 2 2 2 2): fewer
 # samples give no frame. Every family has this stem, at 16 kHz or (MERT) 24 kHz.
@@ -64,13 +63,6 @@ class Recording(NamedTuple):
     path: str
     samples: Float32[np.ndarray, " N"]
     sample_rate_hz: int
-
-
-class PaddedBatch(NamedTuple):
-    """Clips of different length in one array; row b is zero from sample num_samples[b] on."""
-
-    waveform: Float32[np.ndarray, "B N"]
-    num_samples: Int32[np.ndarray, " B"]
 
 
 def read_content(path: str | os.PathLike) -> bytes:
@@ -246,34 +238,6 @@ class Excerpt(NamedTuple):
         cropped = {"crop_seconds": self.crop_seconds} if self.extent is Extent.MIDDLE else {}
         extent = Extent.WHOLE if self.extent is Extent.RANDOM else self.extent
         return {"extent": extent.value, **cropped, "trim_silence_db": self.trim_silence_db}
-
-
-def pad_batch(
-    waveforms: Sequence[Float32[np.ndarray, " _"]], *, num_samples: int | None = None
-) -> PaddedBatch:
-    """Stacks clips of different length, zeros after each clip's end.
-
-    Args:
-      waveforms: One or more clips, each of at least one sample.
-      num_samples: Length N of the result; the longest clip's when None.
-
-    Raises:
-      ValueError: No clip, a clip without samples, or clips longer than `num_samples`, all named.
-    """
-    lengths = [waveform.size for waveform in waveforms]
-    if not lengths:
-        raise ValueError("pad_batch got no clip; expected at least one.")
-    width = max(lengths) if num_samples is None else num_samples
-    misfits = [f"clip {row} has {n}" for row, n in enumerate(lengths) if not 1 <= n <= width]
-    if misfits:
-        raise ValueError(
-            f"pad_batch takes clips of 1 to {width} samples: {', '.join(misfits)}. "
-            "Crop them or ask for a longer batch."
-        )
-    padded = np.zeros((len(lengths), width), np.float32)
-    for row, waveform in enumerate(waveforms):
-        padded[row, : waveform.size] = waveform
-    return PaddedBatch(padded, np.asarray(lengths, np.int32))
 
 
 class _Fault(Exception):

@@ -112,7 +112,7 @@ def read_shard(shard: Path) -> dict[str, CachedClip]:
 
 
 def checksum(digest: str, reason: str, waveform: Float32[np.ndarray, " N"]) -> int:
-    return zlib.crc32(waveform, zlib.crc32(f"{digest} {reason}".encode()))
+    return zlib.crc32(waveform.data, zlib.crc32(f"{digest} {reason}".encode()))
 
 
 def remove_stale_files(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Speaker-disjoint folds, and the audit that proves them so before anything is trained.
+"""Speaker-disjoint folds, and the audit that proves them disjoint before anything is trained.
 
 A fold parts speakers, not clips: whoever is held out is held out of speech and music at once, so
 that nothing of a test speaker reaches a model through the other domain. RAVDESS uses EmoBox's six
@@ -7,7 +7,7 @@ folds; any other corpus gets balanced ones from a seed.
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Int64
@@ -155,9 +155,7 @@ def audit(
     return tuple(cell for fold in folds for cell in _empty_cells(utterances, fold))
 
 
-def fold_summary(
-    utterances: Sequence[Utterance], folds: Sequence[Fold]
-) -> list[dict[str, str | int]]:
+def fold_summary(utterances: Sequence[Utterance], folds: Sequence[Fold]) -> list[dict[str, Any]]:
     """One flat row for every fold and part: speakers by name, and number of clips in each domain."""
     rows = []
     for fold in folds:
@@ -218,7 +216,7 @@ def _deal_out(
     for name, group in group_of.items():
         load[group] += shares[name]
     order = np.random.default_rng(seed).permutation(len(speakers))
-    shuffled = [speakers[position] for position in order]
+    shuffled = [speakers[int(position)] for position in order]
     group_of = dict(group_of)
     for name in sorted(shuffled, key=lambda name: -shares[name].sum()):
         # Rounded, so that equal overlaps stay equal whatever the order of summation was.
@@ -231,7 +229,7 @@ def _deal_out(
 
 
 def _cell_shares(utterances: Sequence[Utterance]) -> dict[str, np.ndarray]:
-    """Of every speaker, the share of each (domain, emotion) cell's clips."""
+    """Each speaker's share of the clips of each cell (domain, emotion)."""
     cells = sorted({(row.domain, row.emotion) for row in utterances})
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(cells)))
     for row in utterances:
@@ -255,7 +253,7 @@ def _shared_files(
     parts_of: dict[str, set[str]] = defaultdict(set)
     for part, positions in split(utterances, fold)._asdict().items():
         for position in positions:
-            parts_of[digests[position]].add(part)
+            parts_of[digests[int(position)]].add(part)
     # A file that could not be read has no digest, and is like no other.
     leaking = {digest for digest, parts in parts_of.items() if digest and len(parts) > 1}
     return {

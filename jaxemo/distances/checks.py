@@ -3,20 +3,15 @@
 Values are looked at only outside jit.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxemo.distances.arrays import is_concrete
+
 # Relative to the largest entry or eigenvalue: the rounding of a float32 covariance of a thousand
 # dimensions.
 MOMENT_TOLERANCE = 1e-5
-
-
-def is_concrete(array: Any) -> bool:
-    """Whether its values can be looked at: not under jit."""
-    return not isinstance(array, jax.core.Tracer)
 
 
 def check_rows(x, y) -> None:

@@ -9,8 +9,7 @@ Distances compare only under one shared bandwidth.
 """
 
 import functools
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,11 +17,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int, Int32, PRNGKeyArray
 
-AnyArray = Array | np.ndarray
-
-# kadtk prints the kernel distance times this. Ours is unscaled, so that it reads on the scale of
-# the kernel, where two sets far apart reach 2 and two of one distribution lie about 0.
-KADTK_SCALE = 100.0
+from jaxemo.distances.arrays import AnyArray, is_concrete
 
 # Rounding of a sum of kernels, each at most 1: arrangements this near the observed one are ties.
 _TIE_TOLERANCE = 1e-12
@@ -60,7 +55,8 @@ def kernel_distance(
                - 2 sum_{i, j} k(x_i, y_j) / (n m)
 
     Unbiased, so about 0 and as often below as above it where both sets are of one distribution.
-    Times `KADTK_SCALE` it is what kadtk 1.1.0 prints, but for three choices: kadtk takes its bandwidth
+    Unscaled, so that it reads on the scale of the kernel: two sets far apart reach 2, two of one
+    distribution lie about 0. Times 100 it is what kadtk 1.1.0 prints, but for three choices: kadtk takes its bandwidth
     from the second, evaluated set alone (`median_bandwidth` of it), which makes it asymmetric and puts
     every evaluated set on a scale of its own; of an even number of pairs it takes the lower middle one
     as the median; and it works in float32.
@@ -73,7 +69,7 @@ def kernel_distance(
         one value to all distances that are to be compared.
       x_mask: True where a row counts; masked rows may hold anything, NaN included.
       y_mask: As `x_mask`.
-      block_size: Rows a block; a pair of blocks costs 8 block_size^2 bytes.
+      block_size: Rows per block; a pair of blocks costs 8 block_size^2 bytes.
 
     Returns:
       The distance, at most 2.
@@ -90,11 +86,11 @@ def kernel_distance(
     _check_sets(x, y, x_mask, y_mask)
     if bandwidth is None:
         bandwidth = _pooled_bandwidth(x, y, x_mask, y_mask)
-    units = [np.zeros(x.shape[0], np.int32), np.ones(y.shape[0], np.int32)]
-    sums = _sums_of_sets(
-        (x, y), (x_mask, y_mask), units, num_units=2, bandwidth=bandwidth, block_size=block_size
-    )
+    _check_options(bandwidth, block_size)
     with jax.enable_x64(True):
+        rows = jnp.concatenate([jnp.asarray(x), jnp.asarray(y)])
+        unit_of_row = jnp.concatenate([jnp.where(x_mask, 0, -1), jnp.where(y_mask, 1, -1)])
+        sums = _kernel_sums(rows, unit_of_row, bandwidth, 2, block_size)
         return _distance_of_labels(sums, jnp.array([True, False]), jnp.array([False, True]))
 
 
@@ -157,16 +153,8 @@ def median_bandwidth(
         return _checked_median(*_subsample(key, rows, row_mask, max_rows))
 
 
-def permutation_p_value(
-    key: PRNGKeyArray,
-    x: Float[AnyArray, "N D"],
-    y: Float[AnyArray, "M D"],
-    *,
-    x_speakers: Sequence[Any] | np.ndarray,
-    y_speakers: Sequence[Any] | np.ndarray,
-    bandwidth: float | Float[AnyArray, ""] | None = None,
-    num_permutations: int = 999,
-    block_size: int = 1024,
+def exchange_test(
+    key: PRNGKeyArray, sums: KernelSums, *, num_permutations: int = 999
 ) -> PermutationTest:
     """Tests whether two sets differ by more than an exchange of whole speakers would make them.
 
@@ -179,53 +167,17 @@ def permutation_p_value(
 
     Args:
       key: Draws the exchanges.
-      x: Embeddings of any float type.
-      y: Embeddings of the same width.
-      x_speakers: Speaker of each row of `x`.
-      y_speakers: Speaker of each row of `y`, named as in `x_speakers`.
-      bandwidth: As in `kernel_distance`; the same for all exchanges.
+      sums: Over units (set, speaker) under one bandwidth: unit s of the S speakers is speaker s in
+        x, unit S + s the same speaker in y; a unit without rows is a speaker who is not in that set.
       num_permutations: Exchanges drawn.
-      block_size: As in `kernel_distance`.
 
     Raises:
-      ValueError: As `kernel_distance`; also if the speakers do not match the rows, or a set has
-        fewer than two.
+      ValueError: If the units are no pairs, a set has fewer than two speakers, or no exchange is
+        asked for.
 
     Reference: Phipson & Smyth 2010, Stat. Appl. Genet. Mol. Biol. 9(1):39 (the added one).
     """
-    x_mask, y_mask = _mask_or_all(x, None), _mask_or_all(y, None)
-    _check_sets(x, y, x_mask, y_mask)
-    _check_speakers(x, y, x_speakers, y_speakers)
-    if num_permutations < 1:
-        raise ValueError(f"num_permutations is {num_permutations}; expected at least 1.")
-    if bandwidth is None:
-        bandwidth = _pooled_bandwidth(x, y, x_mask, y_mask)
-    speakers, indices = np.unique(
-        np.concatenate([np.asarray(x_speakers), np.asarray(y_speakers)]), return_inverse=True
-    )
-    num_speakers = len(speakers)
-    # Unit s is speaker s in x, unit num_speakers + s the same speaker in y.
-    units = np.where(np.arange(len(indices)) < len(x), indices, num_speakers + indices)
-    sums = _sums_of_sets(
-        (x, y),
-        (x_mask, y_mask),
-        np.split(units, [len(x)]),
-        num_units=2 * num_speakers,
-        bandwidth=bandwidth,
-        block_size=block_size,
-    )
-    return exchange_test(key, sums, num_permutations=num_permutations)
-
-
-def exchange_test(
-    key: PRNGKeyArray, sums: KernelSums, *, num_permutations: int = 999
-) -> PermutationTest:
-    """`permutation_p_value` from kernel sums over units (set, speaker).
-
-    Args:
-      sums: Unit s of the S speakers is speaker s in x, unit S + s the same speaker in y; a unit
-        without rows is a speaker who is not in that set.
-    """
+    _check_exchange(sums, num_permutations)
     observed, exchanged = _observed_and_exchanged(key, sums, num_permutations)
     at_least = int((exchanged >= observed - _TIE_TOLERANCE).sum())
     return PermutationTest(
@@ -271,17 +223,6 @@ def _exchanges(
     x_part, y_part = ~swapped, swapped.copy()
     x_part[:, alone] = y_part[:, alone] = shuffled
     return np.concatenate([x_part, y_part], axis=1)
-
-
-def _sums_of_sets(sets, masks, units, *, num_units, bandwidth, block_size) -> KernelSums:
-    """`kernel_sums` of several sets of rows that were checked already."""
-    _check_options(bandwidth, block_size)
-    with jax.enable_x64(True):
-        rows = jnp.concatenate([jnp.asarray(rows) for rows in sets])
-        unit_of_row = jnp.concatenate(
-            [jnp.where(mask, unit, -1) for mask, unit in zip(masks, units, strict=True)]
-        )
-        return _kernel_sums(rows, unit_of_row, bandwidth, num_units, block_size)
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
@@ -354,7 +295,7 @@ def _subsample(key, rows, mask, max_rows):
 
 def _checked_median(rows, mask):
     median = _median_distance(rows, mask)
-    if _is_concrete(median) and not float(median) > 0.0:
+    if is_concrete(median) and not float(median) > 0.0:
         raise ValueError(
             "The median distance between rows is 0: most rows are equal. Give a bandwidth."
         )
@@ -370,23 +311,19 @@ def _median_distance(rows, mask):
     return jnp.nanmedian(jnp.where(mask[above[0]] & mask[above[1]], distances, jnp.nan))
 
 
-def _is_concrete(array: Any) -> bool:
-    return not isinstance(array, jax.core.Tracer)
-
-
 def _mask_or_all(rows, mask):
     return np.ones(rows.shape[:1], bool) if mask is None else mask
 
 
 def _check_options(bandwidth, block_size) -> None:
-    if _is_concrete(bandwidth) and not (np.isfinite(float(bandwidth)) and float(bandwidth) > 0):
+    if is_concrete(bandwidth) and not (np.isfinite(float(bandwidth)) and float(bandwidth) > 0):
         raise ValueError(f"bandwidth is {float(bandwidth)}; expected a finite number above 0.")
     if block_size < 1:
         raise ValueError(f"block_size is {block_size}; expected at least 1.")
 
 
 def _check_units(rows, unit_of_row, num_units) -> None:
-    if _is_concrete(unit_of_row):
+    if is_concrete(unit_of_row):
         units = np.asarray(unit_of_row)
         outside = np.unique(units[(units < -1) | (units >= num_units)]).tolist()
         if outside:
@@ -408,7 +345,7 @@ def _check_set(name: str, rows, mask) -> None:
         raise ValueError(
             f"{name} has shape {rows.shape} and its mask {mask.shape}; expected (n, d) and (n,)."
         )
-    if _is_concrete(mask):
+    if is_concrete(mask):
         valid = np.asarray(mask)
         if valid.sum() < 2:
             raise ValueError(f"{name} has {valid.sum()} valid rows; expected at least 2.")
@@ -416,15 +353,20 @@ def _check_set(name: str, rows, mask) -> None:
 
 
 def _check_finite(name: str, rows, valid) -> None:
-    if _is_concrete(rows):
+    if is_concrete(rows):
         bad = valid & ~np.isfinite(np.asarray(rows, np.float64)).all(axis=1)
         if bad.any():
             raise ValueError(f"{name} has {bad.sum()} valid rows with NaN or infinity. Mask them.")
 
 
-def _check_speakers(x, y, x_speakers, y_speakers) -> None:
-    for name, rows, speakers in (("x", x, x_speakers), ("y", y, y_speakers)):
-        if len(speakers) != rows.shape[0]:
-            raise ValueError(f"{name} has {rows.shape[0]} rows and {len(speakers)} speakers.")
-        if len(set(np.asarray(speakers).tolist())) < 2:
-            raise ValueError(f"{name} has one speaker; an exchange of speakers needs at least 2.")
+def _check_exchange(sums: KernelSums, num_permutations: int) -> None:
+    num_units = sums.num_rows.shape[0]
+    if num_units % 2:
+        raise ValueError(f"There are {num_units} units; expected each speaker in x, then in y.")
+    if num_permutations < 1:
+        raise ValueError(f"num_permutations is {num_permutations}; expected at least 1.")
+    for name, num_rows in zip("xy", np.asarray(sums.num_rows).reshape(2, -1), strict=True):
+        if (num_rows > 0).sum() < 2:
+            raise ValueError(
+                f"{name} has {(num_rows > 0).sum()} speakers; an exchange needs at least 2 in each set."
+            )

@@ -1,8 +1,8 @@
-"""How unusual a clip is beside a reference set: one figure a clip and layer, for finding outliers.
+"""How unusual a clip is beside a reference set: one score per clip and layer, for finding outliers.
 
 The Frechet distance of a single clip, as fadtk gives it, is mostly a measure of the clip's length: a
 few hundred frames span few of the 768 dimensions, and the bias of so small a sample outweighs what
-is being looked for. The figure here is a mean over frames, so length does not enter it, and it needs
+is being looked for. The score here is a mean over frames, so length does not enter it, and it needs
 nothing of the reference but mean and covariance, so a published moments file will do.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64
 
-AnyArray = Array | np.ndarray
+from jaxemo.distances.arrays import AnyArray
 
 # Added to every variance, as a share of their mean: directions in which the reference hardly varies
 # would otherwise decide alone, and a rank-deficient reference would have none to divide by.

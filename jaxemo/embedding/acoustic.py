@@ -16,12 +16,12 @@ from jaxtyping import Float32
 
 from jaxemo.data import acoustics
 from jaxemo.data.acoustics import FRAME_FEATURES, AcousticFeatures, acoustic_features
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
-from jaxemo.embedding.collectors import Rows
+from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
+from jaxemo.embedding.collectors import Cells, Rows
 from jaxemo.embedding.frames import FrameSample, rows_of, sampled_positions
 from jaxemo.embedding.passes import Timing, Track, untracked
 from jaxemo.embedding.store import RowStore, held, stream_folder
-from jaxemo.embedding.stream import Cells, Clips, Embedding, Wanted, stream_name
+from jaxemo.embedding.stream import Clips, Embedding, Wanted, stream_name
 
 ACOUSTIC_NAME = "acoustic baseline (librosa)"
 # Clips between two writes to the store.
@@ -112,7 +112,9 @@ def _frame_statistics(
 ) -> FrechetStatistics:
     """Leading axes (1, cell); a cell without clips is empty."""
     statistics = [
-        _statistics_of([frames[clip] for clip in np.flatnonzero(cells.cell_of_clip == cell)])
+        _statistics_of(
+            [frames[clip] for clip in np.flatnonzero(cells.cell_of_clip == cell).tolist()]
+        )
         for cell in range(cells.num_cells)
     ]
     # numpy: jax would cut the float64 statistics down to float32 outside their own context.

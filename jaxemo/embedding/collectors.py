@@ -7,7 +7,7 @@ memory or in the store (`store.py`), so that clips that were seen before need no
 import functools
 from collections import Counter, deque
 from collections.abc import MutableMapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,9 +15,15 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, merge_cells, update
-from jaxemo.distances.sharded_statistics import empty_on_mesh, update_on_mesh
-from jaxemo.embedding.frames import sampled_positions
+from jaxemo.distances.statistics import (
+    FrechetStatistics,
+    empty_on_mesh,
+    empty_statistics,
+    merge_cells,
+    update,
+    update_on_mesh,
+)
+from jaxemo.embedding.frames import rows_of, sampled_positions
 from jaxemo.embedding.passes import Encoded
 from jaxemo.embedding.plan import Pass
 from jaxemo.embedding.store import KeptStatistics, RowStore, StatisticsStore, held
@@ -50,6 +56,10 @@ class _ClipRows:
         """Moves finished rows to where they are kept."""
         self._rows.update(self._finished)
         self._finished = {}
+
+    def result(self) -> list[np.ndarray]:
+        """The row of each clip, in order."""
+        return rows_of(self._rows, self._digests)
 
     def _collect(self, step: Pass, parts: Sequence[np.ndarray]) -> None:
         """Takes one part per row of the pass and joins those of clips that are complete."""
@@ -134,6 +144,13 @@ def _frames_at(
     return jnp.take_along_axis(hidden_states, index[None, :, :, None], axis=2)
 
 
+class Cells(NamedTuple):
+    """Which cell each clip's frames count in, such as (domain, emotion, half of the speakers)."""
+
+    cell_of_clip: Int[np.ndarray, " n"]
+    num_cells: int
+
+
 class CellStatistics:
     """Frechet statistics of all frames of each cell of clips; passes come cell by cell.
 
@@ -143,9 +160,8 @@ class CellStatistics:
     def __init__(
         self,
         digests: Sequence[str],
-        cell_of_clip: Int[np.ndarray, " n"],
+        cells: Cells,
         *,
-        num_cells: int,
         mesh: Mesh,
         store: StatisticsStore | None,
     ) -> None:
@@ -153,7 +169,9 @@ class CellStatistics:
         self._mesh = mesh
         self._store = store
         self._cells: dict[int, KeptStatistics] = {}
-        self._clips = [np.flatnonzero(cell_of_clip == cell) for cell in range(num_cells)]
+        self._clips = [
+            np.flatnonzero(cells.cell_of_clip == cell).tolist() for cell in range(cells.num_cells)
+        ]
         if store is not None:
             for cell, clips in enumerate(self._clips):
                 part = store.largest_part(digests[clip] for clip in clips)

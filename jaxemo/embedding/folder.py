@@ -10,10 +10,11 @@ from jaxtyping import Float
 
 from jaxemo.data.audio import Excerpt
 from jaxemo.data.corpora.corpus import Utterance
-from jaxemo.distances.frechet import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
+from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.files import ABOUT, CLIPS, FRAMES, POOLED
 from jaxemo.embedding.frames import FrameSample, sampled_positions
-from jaxemo.embedding.stream import Cells, Embedding, Wanted
+from jaxemo.embedding.stream import Embedding, Wanted
 
 # Clips whose frames enter the statistics together.
 _CLIPS_PER_UPDATE = 16

@@ -91,13 +91,27 @@ class StemFrames:
             features.reshape(*shape, *features.shape[1:]), mask.reshape(*shape, width)
         )
 
-    def _stretches(self, clips, draw: tuple[int, ...] | None):
-        """First frame and length of what is looked at of each clip."""
+    @property
+    def padded_bytes(self) -> int:
+        """Size of all clips padded to the longest."""
+        return 4 * len(self) * int(self._lengths.max()) * self._rows[0].shape[1]
+
+    def _stretches(
+        self, clips: Int[np.ndarray, " m"], draw: tuple[int, ...] | None
+    ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
+        """First frame and length of what is looked at of each clip.
+
+        Drawn clip by clip, so that a stretch does not depend on what else is asked for.
+        """
         lengths = self._lengths[clips]
         if draw is None or self.crop_frames is None:
             return np.zeros_like(lengths), lengths
         kept = np.minimum(lengths, self.crop_frames)
-        return np.random.default_rng(draw).integers(0, lengths - kept + 1), kept
+        first = [
+            np.random.default_rng((*draw, int(clip))).integers(spare + 1)
+            for clip, spare in zip(clips, lengths - kept, strict=True)
+        ]
+        return np.array(first, np.int64), kept
 
     def _width(self, longest: int) -> int:
         if self.crop_frames is not None and longest <= self.crop_frames:

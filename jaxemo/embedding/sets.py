@@ -8,9 +8,9 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
-from jaxemo.distances.frechet import FrechetStatistics
 from jaxemo.distances.outliers import Reference, clip_scores
-from jaxemo.embedding.collectors import CellStatistics
+from jaxemo.distances.statistics import FrechetStatistics
+from jaxemo.embedding.collectors import Cells, CellStatistics
 from jaxemo.embedding.passes import (
     Collector,
     Encoded,
@@ -76,8 +76,7 @@ def embed_clip_set(
     passes = plan_passes(encoder.config, num_samples, plan)
     statistics = CellStatistics(
         [f"{clip}" for clip in range(num_clips)],
-        np.zeros(num_clips, int),
-        num_cells=1,
+        Cells(np.zeros(num_clips, int), 1),
         mesh=mesh,
         store=None,
     )

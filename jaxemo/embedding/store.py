@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxemo.data.files import written_whole
-from jaxemo.distances.frechet import FrechetStatistics
+from jaxemo.distances.statistics import FrechetStatistics
 
 logger = logging.getLogger("jaxemo")
 
@@ -261,5 +261,5 @@ def _checksum(digests: list[str], tensors: dict[str, np.ndarray]) -> str:
     for name in sorted(tensors):
         tensor = tensors[name]
         value = zlib.crc32(f"{name} {tensor.dtype.name} {tensor.shape}".encode(), value)
-        value = zlib.crc32(tensor.reshape(-1).view(np.uint8), value)
+        value = zlib.crc32(tensor.reshape(-1).view(np.uint8).data, value)
     return f"{value:08x}"

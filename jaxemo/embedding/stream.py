@@ -11,15 +11,16 @@ from jaxtyping import Float32, Int
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.buckets import MAX_BUCKETS
-from jaxemo.distances.frechet import FrechetStatistics
+from jaxemo.distances.statistics import FrechetStatistics
 from jaxemo.embedding.collectors import (
+    Cells,
     CellStatistics,
     PooledLayers,
     Rows,
     SampledFrames,
     StemFeatures,
 )
-from jaxemo.embedding.frames import FrameSample, StemFrames, rows_of
+from jaxemo.embedding.frames import FrameSample, StemFrames
 from jaxemo.embedding.passes import (
     Collector,
     Timing,
@@ -33,9 +34,6 @@ from jaxemo.embedding.plan import WindowPlan, plan_passes
 from jaxemo.embedding.store import RowStore, StatisticsStore, stream_folder
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.pretrained import Encoder
-
-# Kinds of rows in the store.
-POOLED, STEM = "pooled", "stem"
 
 
 class Clips(NamedTuple):
@@ -66,13 +64,6 @@ class Clips(NamedTuple):
         if self.excerpt.trim_silence_db:
             lengths[clips] = [self.cut(int(clip)).size for clip in clips]
         return lengths if longest is None else np.minimum(lengths, longest)
-
-
-class Cells(NamedTuple):
-    """Which cell each clip's frames count in, such as (domain, emotion, half of the speakers)."""
-
-    cell_of_clip: Int[np.ndarray, " n"]
-    num_cells: int
 
 
 class Wanted(NamedTuple):
@@ -149,44 +140,31 @@ def embed_clips(
     if cache_dir is not None:
         identity = _identity(encoder, clips.excerpt, settings)
         folder = stream_folder(cache_dir, identity, name=stream_name(encoder.name, clips.excerpt))
-    digests = clips.digests
-    rows = {kind: _rows(folder, kind) for kind in _kinds(wanted)}
-    collectors: dict[str, Collector] = {POOLED: PooledLayers(digests, rows[POOLED])}
-    if wanted.stem:
-        collectors[STEM] = StemFeatures(digests, rows[STEM])
-    if per_clip := wanted.frames_per_clip:
-        kind = _sample_kind(per_clip)
-        collectors[kind] = SampledFrames(digests, rows[kind], per_clip=per_clip)
+    digests, per_clip = clips.digests, wanted.frames_per_clip
+    pooled = PooledLayers(digests, _rows(folder, "pooled"))
+    stem = StemFeatures(digests, _rows(folder, "stem")) if wanted.stem else None
+    sample = None
+    if per_clip:
+        sample = SampledFrames(digests, _rows(folder, f"frames{per_clip}"), per_clip=per_clip)
     statistics = None
     if wanted.cells is not None:
         store = None if folder is None else StatisticsStore(folder)
-        statistics = CellStatistics(
-            digests,
-            wanted.cells.cell_of_clip,
-            num_cells=wanted.cells.num_cells,
-            mesh=mesh,
-            store=store,
-        )
-        collectors["statistics"] = statistics
+        statistics = CellStatistics(digests, wanted.cells, mesh=mesh, store=store)
     timing = _run(
         encoder,
         clips,
-        list(collectors.values()),
+        [part for part in (pooled, stem, sample, statistics) if part is not None],
         settings,
         cells=wanted.cells,
         mesh=mesh,
         track=track,
     )
-    frames, stem = None, None
-    if per_clip:
-        frames = FrameSample(rows_of(rows[_sample_kind(per_clip)], digests), per_clip=per_clip)
-    if wanted.stem:
-        stem = StemFrames(rows_of(rows[STEM], digests), crop_frames=_crop_frames(encoder, clips))
+    crop_frames = _crop_frames(encoder, clips)
     return Embedding(
-        pooled=np.stack(rows_of(rows[POOLED], digests)),
-        stem=stem,
+        pooled=np.stack(pooled.result()),
+        stem=None if stem is None else StemFrames(stem.result(), crop_frames=crop_frames),
         statistics=None if statistics is None else statistics.result(),
-        frames=frames,
+        frames=None if sample is None else FrameSample(sample.result(), per_clip=per_clip),
         timing=timing,
     )
 
@@ -265,17 +243,6 @@ def _identity(encoder: Encoder, excerpt: Excerpt, settings: Settings) -> dict[st
         "overlap_seconds": settings.overlap_seconds,
         **excerpt.identity(),
     }
-
-
-def _kinds(wanted: Wanted) -> list[str]:
-    kinds = [POOLED]
-    kinds += [STEM] if wanted.stem else []
-    kinds += [_sample_kind(wanted.frames_per_clip)] if wanted.frames_per_clip else []
-    return kinds
-
-
-def _sample_kind(per_clip: int) -> str:
-    return f"frames{per_clip}"
 
 
 def _rows(folder: Path | None, kind: str) -> Rows:

@@ -18,6 +18,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxemo.models import layers, positional
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import FrontEnd
 from jaxemo.models.log_mel import log_mel_frames
 
 
@@ -84,11 +85,11 @@ class FeatureExtractor(nn.Module):
     ) -> Float[Array, "B T C"]:
         config = self.config
         signal = waveform[:, :, None]
-        if config.num_mel_bins:
+        if config.family.front_end is FrontEnd.LOG_MEL:
             signal = log_mel_frames(
                 waveform,
                 num_mel_bins=config.num_mel_bins,
-                longest_samples=config.longest_clip_samples,
+                longest_samples=config.max_positions * config.hop_samples,
             )
         signal = signal.astype(self.dtype)
         conv_layers = ConvLayers(config, self.dtype, name="conv_layers")
@@ -177,7 +178,7 @@ class AudioEncoder(nn.Module):
     def setup(self):
         config = self.config
         self.feature_extractor = FeatureExtractor(config, self.dtype)
-        if not config.num_mel_bins:  # Whisper's stem ends in the model width, and it has no mask.
+        if config.family.front_end is FrontEnd.WAVEFORM:
             self.feature_projection = layers.FeatureProjection(config, self.dtype)
             self.masked_spec_embed = self.param(
                 "masked_spec_embed", nn.initializers.uniform(1.0), (config.hidden_size,)
@@ -239,7 +240,7 @@ class AudioEncoder(nn.Module):
         """
         hidden = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
         with _full_precision(self.dtype):
-            if not self.config.num_mel_bins:
+            if self.config.family.front_end is FrontEnd.WAVEFORM:
                 hidden = self.feature_projection(hidden, deterministic=deterministic)
             if masked_frames is not None:
                 embedding = self.masked_spec_embed.astype(self.dtype)
@@ -256,7 +257,7 @@ def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:
     ]
 
 
-def _full_precision(dtype: DTypeLike) -> contextlib.AbstractContextManager:
+def _full_precision(dtype: DTypeLike) -> contextlib.AbstractContextManager[None]:
     """Inside it a product of float32 arrays is computed in float32; forward and its transposes alike."""
     if jnp.dtype(dtype) == jnp.float32:
         return jax.default_matmul_precision("highest")

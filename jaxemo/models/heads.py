@@ -1,7 +1,8 @@
-"""The emotion head: learnt layer mixture, mean over time, a small classifier.
+"""The head: learnt layer mixture, mean over time, two dense layers.
 
 Pure functions over a plain tree. Mixture and mean are both linear, so the hidden states are pooled over
-time first and mixed afterwards: a frozen encoder then needs only its pooled layers, computed once a clip.
+time first and mixed afterwards: a frozen encoder then needs only its pooled layers, computed once per
+clip.
 """
 
 from typing import Any, NamedTuple
@@ -47,14 +48,15 @@ def pool_frames(
 
 
 def init_head(
-    key: PRNGKeyArray, *, num_layers: int, width: int, hidden: int, num_classes: int
+    key: PRNGKeyArray, *, num_layers: int, width: int, hidden: int, num_outputs: int
 ) -> dict[str, Any]:
     """Head parameters: equal layer weights, LeCun-normal kernels, zero biases.
 
     Args:
       num_layers: L, hidden states including the input of layer 0.
       width: D of each hidden state.
-      hidden: Width of the projection before the classifier.
+      hidden: Width of the projection before the last layer.
+      num_outputs: What the objective reads: one logit per class, or one value per dimension.
     """
     projection_key, classifier_key = jax.random.split(key)
     kernel = jax.nn.initializers.lecun_normal()
@@ -65,8 +67,8 @@ def init_head(
             "bias": jnp.zeros(hidden),
         },
         "classifier": {
-            "kernel": kernel(classifier_key, (hidden, num_classes)),
-            "bias": jnp.zeros(num_classes),
+            "kernel": kernel(classifier_key, (hidden, num_outputs)),
+            "bias": jnp.zeros(num_outputs),
         },
     }
 
@@ -83,8 +85,8 @@ def apply_head(
     statistics: LayerStatistics,
     dropout_rate: float = 0.0,
     dropout_key: PRNGKeyArray | None = None,
-) -> Float[Array, "B C"]:
-    """Class logits: classifier(dropout(relu(projection(sum_l w_l (pooled_l - mean_l) / std_l)))).
+) -> Float[Array, "B O"]:
+    """Raw outputs: classifier(dropout(relu(projection(sum_l w_l (pooled_l - mean_l) / std_l)))).
 
     The mixture is that of SUPERB's downstream models; standardising each layer first is our choice.
 

@@ -20,7 +20,8 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.models.config import EncoderConfig, StemNorm
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import StemNorm
 
 # PyTorch's default; in the stem the published models never set another, whatever layer_norm_eps
 # says.
@@ -299,7 +300,7 @@ def layer_norm(epsilon: float, dtype: DTypeLike, name: str | None = None) -> nn.
 def relative_position_bucket(
     distance: Int[Array, "T S"], *, num_buckets: int, max_distance: int
 ) -> Int[Array, "T S"]:
-    """T5's buckets: one a distance at first, then logarithmic up to `max_distance`, signs apart.
+    """T5's buckets: one per distance at first, then logarithmic up to `max_distance`, signs apart.
 
     The table over all distances is made in float64 on the host, so that no backend's logarithm
     moves an edge.

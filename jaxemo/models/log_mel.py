@@ -1,4 +1,4 @@
-"""Whisper's input: log-mel frames of a waveform, 100 a second.
+"""Whisper's input: log-mel frames of a waveform, 100 per second.
 
 The frames of a clip are those of the clip within 30 s of silence, which is what Whisper was trained
 on, but only as many are made as the clip has, and two more for the convolutions to look into.
@@ -63,7 +63,7 @@ def log_mel_frames(
 def mel_filters(num_mel_bins: int) -> Float32[np.ndarray, "K F"]:
     """Slaney's triangular filters over the 201 bins from 0 to 8 kHz, each of unit area.
 
-    The scale is linear, 200 / 3 Hz a mel, up to 1 kHz, and then 27 mels a factor of 6.4.
+    The scale is linear, 200 / 3 Hz per mel, up to 1 kHz, and then 27 mels per factor of 6.4.
     """
     nyquist = SAMPLE_RATE_HZ / 2
     bins = np.linspace(0.0, nyquist, WINDOW_SAMPLES // 2 + 1)[:, None]

@@ -1,4 +1,4 @@
-"""Position embeddings, in the three forms of the families.
+"""Position embeddings, in three forms; `families` says which family has which.
 
 wav2vec 2.0, HuBERT, MERT and WavLM: one wide grouped convolution over time with weight norm.
 data2vec-audio: several narrow ones in a row. Whisper: a table. Invalid frames are blanked before
@@ -15,15 +15,19 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float
 
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import Positions
 from jaxemo.models.layers import ACTIVATION_FUNCTIONS, STEM_NORM_EPS
 
 
 def position_embedding(config: EncoderConfig, dtype: DTypeLike) -> nn.Module:
     """The family's form, under the family's name."""
-    if config.max_positions:
-        return PositionTable(config, dtype, name="embed_positions")
-    form = StackedPositionalConv if config.pos_conv_depth else PositionalConv
-    return form(config, dtype, name="pos_conv_embed")
+    match config.family.positions:
+        case Positions.TABLE:
+            return PositionTable(config, dtype, name="embed_positions")
+        case Positions.STACKED_CONVOLUTIONS:
+            return StackedPositionalConv(config, dtype, name="pos_conv_embed")
+        case Positions.CONVOLUTION:
+            return PositionalConv(config, dtype, name="pos_conv_embed")
 
 
 class WeightNormConv(nn.Module):
@@ -66,7 +70,7 @@ class PositionalConv(nn.Module):
 
 
 class PositionTable(nn.Module):
-    """Whisper's: one vector a frame, the same in every clip.
+    """Whisper's: one vector per frame, the same in every clip.
 
     Only the first T of the table are used, where Whisper itself fills a clip up to all 1500 with
     silence.

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import traverse_util
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int
 
 from jaxemo.models.checkpoints import hub_layout, torch_pickle
 from jaxemo.models.checkpoints import names as checkpoint_names
-from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin, Preprocessing, WeightsFormat
+from jaxemo.models.checkpoints.hub_layout import Origin, Preprocessing, WeightsFormat
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
+from jaxemo.models.families import Normalisation
 from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
@@ -166,7 +166,7 @@ def _read_whisper_file(path: Path) -> _Loaded:
         params = checkpoint_names.params_from_torch(tensors, template, optional=frozenset())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-    preprocessing = Preprocessing(config.sample_rate_hz, Normalisation.NONE)
+    preprocessing = Preprocessing(config.sample_rate_hz, config.family.normalisation)
     return _Loaded(path.stem, Origin.LOCAL, config, params, preprocessing)
 
 
@@ -217,7 +217,7 @@ def save_pretrained(
 def fingerprint(params: Any) -> str:
     """SHA-256, in hex, over path, shape, dtype and bytes of every parameter, in order of path."""
     digest = hashlib.sha256()
-    for path, leaf in sorted(traverse_util.flatten_dict(params, sep="/").items()):
+    for path, leaf in sorted(checkpoint_names.flatten(params).items()):
         array = np.ascontiguousarray(leaf)
         digest.update(f"{path} {array.shape} {array.dtype.name}\n".encode())
         digest.update(array.tobytes())

@@ -13,6 +13,7 @@ import numpy as np
 from flax import traverse_util
 
 from jaxemo.models.checkpoints import hub_layout
+from jaxemo.models.checkpoints.names import flatten
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import parameter_shapes
 
@@ -63,7 +64,7 @@ def write_untrained_encoder(kind: UntrainedKind | str, directory: Path, *, seed:
     kind = UntrainedKind(kind)
     config = _CONFIGS[kind]
     generator = np.random.Generator(np.random.PCG64([seed, list(UntrainedKind).index(kind)]))
-    shapes = traverse_util.flatten_dict(parameter_shapes(config), sep="/")
+    shapes = flatten(parameter_shapes(config))
     params = {path: _weight(path, shapes[path].shape, generator) for path in sorted(shapes)}
     hub_layout.write(
         directory,

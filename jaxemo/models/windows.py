@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Int32
 
-from jaxemo.models.config import StemNorm
+from jaxemo.models.families import StemNorm
 from jaxemo.models.layers import ChannelMoments, masked_moments
 from jaxemo.models.pretrained import Encoder
 
 # Steps of the first convolution that are looked at together: 40 s at 16 kHz, 270 MB of 512 channels.
-_STEPS_A_PIECE = 1 << 17
+_STEPS_PER_PIECE = 1 << 17
 
 
 @runtime_checkable
@@ -162,11 +162,11 @@ def clip_moments(encoder: Encoder, waveform: Float32[np.ndarray, " N"]) -> Chann
         config.conv_stride[0],
         int(config.num_frames_after(waveform.size, num_layers=1)),
     )
-    width = (_STEPS_A_PIECE - 1) * stride + config.conv_kernel[0]
+    width = (_STEPS_PER_PIECE - 1) * stride + config.conv_kernel[0]
     counts, pieces = [], []
-    for first in range(0, num_steps, _STEPS_A_PIECE):
+    for first in range(0, num_steps, _STEPS_PER_PIECE):
         piece = waveform[first * stride : first * stride + width]
-        counts.append(min(_STEPS_A_PIECE, num_steps - first))
+        counts.append(min(_STEPS_PER_PIECE, num_steps - first))
         padded = np.pad(piece, (0, width - piece.size))
         moments = _piece_moments(convolution, padded, counts[-1], stride=stride)
         pieces.append([np.asarray(leaf, np.float64) for leaf in moments])

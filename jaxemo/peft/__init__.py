@@ -1,10 +1,10 @@
-"""Adaptation methods: one a file, one contract (`method.py`)."""
+"""Adaptation methods: one per file, one contract (`method.py`)."""
 
 from jaxemo.peft.adapters import bottleneck_adapter
 from jaxemo.peft.frozen import weighted_sum
 from jaxemo.peft.full import full_fine_tuning
 from jaxemo.peft.lora import lora
-from jaxemo.peft.method import Method, Prefix, count_parameters
+from jaxemo.peft.method import Method, count_parameters
 
 METHODS = {
     "full": full_fine_tuning,
@@ -28,4 +28,4 @@ def make_method(name: str, **options) -> Method:
         raise ValueError(f"Method {name!r}: {error}") from error
 
 
-__all__ = ["METHODS", "Method", "Prefix", "count_parameters", "make_method"]
+__all__ = ["METHODS", "Method", "count_parameters", "make_method"]

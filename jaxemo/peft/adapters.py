@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxemo.peft.method import Method, Params, Prefix, flatten, unflatten
+from jaxemo.peft.method import Method, Params, flatten, unflatten
 
 DEFAULT_TARGETS = r"encoder/layers/\d+/(attention|feed_forward)"
 
@@ -45,7 +45,7 @@ def bottleneck_adapter(*, bottleneck: int = 32, targets: str = DEFAULT_TARGETS) 
             trainable[f"{path}/up/bias"] = jnp.zeros(width)
         return unflatten(trainable)
 
-    return Method("adapter", Prefix.STEM, init=init, apply=_apply, merge=None)
+    return Method("adapter", 0, init=init, apply=_apply, merge=None)
 
 
 def _apply(forward: Callable[[Params], Any], base: Params, trainable: Params) -> Any:

@@ -1,7 +1,7 @@
 """Frozen encoder: only the head's weighted sum of layers and its classifier are trained.
 
-The trainable tree of the encoder is empty, so the whole encoder is the frozen prefix and a training
-step touches pooled layer features alone. This is SUPERB's protocol (Yang et al. 2021).
+The trainable tree of the encoder is empty: `frozen_layers` is None, and a training step touches pooled
+layer features alone. This is SUPERB's protocol (Yang et al. 2021).
 """
 
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from typing import Any
 
 import jax
 
-from jaxemo.peft.method import Method, Params, Prefix
+from jaxemo.peft.method import Method, Params
 
 
 def weighted_sum() -> Method:
     """No adaptation of the encoder; the head's layer weights are the result of interest."""
-    return Method("weighted_sum", Prefix.LAYERS, init=_init, apply=_apply, merge=_merge)
+    return Method("weighted_sum", None, init=_init, apply=_apply, merge=_merge)
 
 
 def _init(key: jax.Array, base: Params) -> Params:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from jaxemo.peft.method import Method, Params, Prefix, flatten, unflatten
+from jaxemo.peft.method import Method, Params, flatten, unflatten
 
 # Query and value projections: the paper's choice (its table 5).
 DEFAULT_TARGETS = r"encoder/layers/\d+/attention/(q_proj|v_proj)"
@@ -71,7 +71,7 @@ def lora(*, rank: int = 8, alpha: float = 16.0, targets: str = DEFAULT_TARGETS) 
             merged[f"{path}/kernel"] = merged[f"{path}/kernel"] + scale * update
         return unflatten(merged)
 
-    return Method("lora", Prefix.STEM, init=init, apply=apply, merge=merge)
+    return Method("lora", 0, init=init, apply=apply, merge=merge)
 
 
 def _target_kernels(base: Params, targets: str) -> dict[str, Any]:

@@ -7,21 +7,12 @@ the network's output as it was.
 """
 
 from collections.abc import Callable
-from enum import Enum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 from flax import traverse_util
 
 Params = dict[str, Any]
-Result = TypeVar("Result")
-
-
-class Prefix(Enum):
-    """The part of the network below the lowest trainable parameter: computed once a clip and cached."""
-
-    STEM = "stem"
-    LAYERS = "layers"
 
 
 class Method(NamedTuple):
@@ -29,14 +20,16 @@ class Method(NamedTuple):
 
     Attributes:
       name: As configs, checkpoints and tables call it.
-      prefix: What stays frozen whatever happens in training.
+      frozen_layers: How much of the network lies below the lowest trained parameter; its output is
+        computed once per clip. 0: the stem alone; None: the whole encoder, so that training reads
+        pooled layers.
       init: (key, base) -> trainable; the identity at birth.
       apply: (forward, base, trainable) -> forward's result under the adaptation.
       merge: (base, trainable) -> base with the adaptation folded in; None where the algebra forbids it.
     """
 
     name: str
-    prefix: Prefix
+    frozen_layers: int | None
     init: Callable[[jax.Array, Params], Params]
     apply: Callable[[Callable[[Params], Any], Params, Params], Any]
     merge: Callable[[Params, Params], Params] | None

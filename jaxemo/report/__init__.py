@@ -6,6 +6,6 @@ Every string that came from a file is hostile until escaped, which `page` and `s
 
 from jaxemo.report.folder import write_report_folder
 from jaxemo.report.page import write_report
-from jaxemo.report.tables import headline_tables, summary_table
+from jaxemo.report.tables import summary_table
 
-__all__ = ["headline_tables", "summary_table", "write_report", "write_report_folder"]
+__all__ = ["summary_table", "write_report", "write_report_folder"]

@@ -11,7 +11,7 @@ from jaxemo.report.sections.bias import bias_order_table
 from jaxemo.report.sections.distance_tables import emotion_order_table
 from jaxemo.report.sections.layers import best_layer_table
 from jaxemo.report.sections.transfer import transfer_table
-from jaxemo.report.table import Cell, Table, markdown, number_cell, plain, without
+from jaxemo.report.table import Cell, Table, number_cell, plain, without
 from jaxemo.results.checks import plain as plain_values
 from jaxemo.results.contents import Results
 
@@ -24,11 +24,6 @@ def summary_table(results: Source) -> str:
     text = "\n\n".join(blocks) if blocks else "The results hold no figures."
     text = text.replace("→", "->").replace(r.MINUS, "-").replace(r.UNKNOWN, "-")
     return text.replace("\N{DOUBLE DAGGER}", "*").replace("\N{DAGGER}", "*")
-
-
-def headline_tables(results: Source) -> str:
-    """The headline figures as Markdown tables, one per study that was run."""
-    return "\n\n".join(markdown(table) for table in headlines(content_of(results)))
 
 
 def headlines(content: Content) -> list[Table]:

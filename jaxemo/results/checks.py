@@ -155,7 +155,7 @@ def _convert(field: FieldType, value: Any, place: tuple[str, str], faults: list[
 def _item(kind: Any, value: Any, where: str, faults: list[str]) -> Any:
     if kind is Any:
         return value
-    if dataclasses.is_dataclass(kind):
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         return _parse(kind, value, where, faults)
     return _scalar(kind, value, (where, ""), faults)
 

@@ -99,7 +99,9 @@ class Results:
 def _row_type(annotation: Any) -> type | None:
     """The class of the rows of a section; None for what is no section."""
     first = next(iter(get_args(annotation)), None)
-    return first if get_origin(annotation) is tuple and dataclasses.is_dataclass(first) else None
+    if get_origin(annotation) is not tuple or not isinstance(first, type):
+        return None
+    return first if dataclasses.is_dataclass(first) else None
 
 
 # Section -> the class of its rows, in the order of the file.

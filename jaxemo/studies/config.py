@@ -1,112 +1,374 @@
-"""The configuration of everything, with its defaults; files under configs/ change what they are about."""
+"""The configuration of everything: each key once, with its default and its range.
+
+A key is a field of one of the blocks below; `default_config` and the check of values are both made
+from it. Files under configs/ change defaults. A command reads its config once, by `read_settings`;
+what comes after takes settings.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
+from jaxemo.studies.ranges import (
+    Between,
+    Block,
+    Items,
+    OneOf,
+    Text,
+    read_block,
+    settings,
+    shown,
+)
 
-def default_config() -> ConfigDict:
-    """A locked config: all three studies on the embedded corpus with the embedded encoders.
+PathText = Annotated[str, Text(may_be_empty=True)]
+Seed = Annotated[int, Between(0, 2**31 - 1)]
+Seconds = Annotated[float, Between(0.025, 3600)]  # One frame of the published encoders has 25 ms.
+AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
+Decibels = Annotated[float, Between(0, 200)]
+Rate = Annotated[float, Between(0, 10, above=True)]
+Epochs = Annotated[int, Between(1, 100_000)]
+BatchSize = Annotated[int, Between(1, 65_536)]
+Width = Annotated[int, Between(1, 65_536)]
+NumSeeds = Annotated[int, Between(1, 1000)]
+NumFolds = Annotated[int, Between(1, 1000)]
+Domains = Annotated[tuple[str, ...], Items(OneOf(DOMAINS))]
+
+
+@settings
+class CorpusSettings(Block):
+    """Which corpus, and which of its clips."""
+
+    name: Annotated[str, OneOf(("ravdess", "manifest", "synthetic", "embeddings"))] = "synthetic"
+    audio_dir: PathText = ""  # ravdess: any folder above the files
+    manifest: PathText = ""  # manifest: a CSV file; embeddings: a folder of `jaxemo embed`
+    domains: Domains = DOMAINS  # ravdess: what must be there
+    # Manifest: empty means all that occur.
+    emotions: Annotated[tuple[str, ...], Items(Text(), least=0)] = SHARED_EMOTIONS
+    calm: Annotated[str, OneOf(("keep_apart", "merge_into_neutral", "drop"))] = "keep_apart"
+    unusable: Annotated[str, OneOf(("leave_out", "stop"))] = "leave_out"
+    seed: Seed = 0  # synthetic
+    # Synthetic: clips by speaker, emotion and domain.
+    clips_per_cell: Annotated[int, Between(1, 1000)] = 2
+
+
+@settings
+class FoldSettings(Block):
+    """How speakers are held out."""
+
+    num_folds: NumFolds = 6
+
+
+@settings
+class EmbedSettings(Block):
+    """`jaxemo embed`: whole clips, no crop."""
+
+    # 'pooled' (a mean by clip and layer) or 'frames' (and every frame).
+    frames: Annotated[str, OneOf(("pooled", "frames"))] = "pooled"
+    dtype: Annotated[str, OneOf(("float32", "float16"))] = "float32"  # of the stored arrays
+    compute_dtype: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
+    window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
+    overlap_seconds: Annotated[float, Between(0, 3600)] = 4.0
+    batch_size: BatchSize = 8
+
+
+@settings
+class AudioSettings(Block):
+    """What of each clip the studies take."""
+
+    # What studies 1 and 2 look at: 'whole' clips, their 'middle', or whole clips of which training
+    # draws a 'random' stretch in every step.
+    excerpt: Annotated[str, OneOf(("whole", "middle", "random"))] = "whole"
+    crop_seconds: Seconds = 3.0  # of the middle or of a random stretch
+    # Edges this far below a clip's loudest 20 ms go first; 0: none.
+    trim_silence_db: Decibels = 0.0
+    window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
+    overlap_seconds: Annotated[float, Between(0, 3600)] = 4.0
+    batch_size: BatchSize = 16
+
+
+@settings
+class LayerSettings(Block):
+    """Study 1."""
+
+    num_seeds: NumSeeds = 3
+    l2_strengths: Annotated[tuple[float, ...], Items(Between(0, 1e6, above=True))] = (
+        1e-4,
+        1e-3,
+        1e-2,
+        1e-1,
+        1.0,
+    )
+
+
+@settings
+class FullSettings(Block):
+    """Full fine-tuning."""
+
+    adaptation_rate: Rate = 1e-4
+
+
+@settings
+class WeightedSumSettings(Block):
+    """Frozen encoder; a step on pooled layers costs next to nothing."""
+
+    epochs: Epochs = 100
+
+
+@settings
+class LoraSettings(Block):
+    """LoRA."""
+
+    adaptation_rate: Rate = 1e-3
+    rank: Annotated[int, Between(1, 4096)] = 8
+    alpha: Annotated[float, Between(0, 1e4, above=True)] = 16.0
+
+
+@settings
+class AdapterSettings(Block):
+    """Bottleneck adapters."""
+
+    adaptation_rate: Rate = 1e-3
+    bottleneck: Width = 32
+
+
+@settings
+class MethodSettings(Block):
+    """Each method's own options, and what it changes in the recipe of `training`."""
+
+    full: FullSettings = FullSettings()
+    weighted_sum: WeightedSumSettings = WeightedSumSettings()
+    lora: LoraSettings = LoraSettings()
+    adapter: AdapterSettings = AdapterSettings()
+
+
+METHODS = OneOf(MethodSettings.keys_of())
+REGIMES = OneOf(("target_only", "two_stage", "joint"))
+
+
+@settings
+class TransferSettings(Block):
+    """Study 2."""
+
+    methods: Annotated[tuple[str, ...], Items(METHODS)] = (
+        "full",
+        "weighted_sum",
+        "lora",
+        "adapter",
+    )
+    regimes: Annotated[tuple[str, ...], Items(REGIMES)] = ("target_only", "two_stage")
+    num_folds: NumFolds = 6
+    num_seeds: NumSeeds = 1
+
+
+@settings
+class TrainingSettings(Block):
+    """The recipe of every training run."""
+
+    epochs: Epochs = 20
+    batch_size: BatchSize = 32
+    micro_batches: Annotated[int, Between(1, 4096)] = 1
+    head_rate: Rate = 1e-3
+    head_width: Width = 256
+    head_dropout: Annotated[float, Between(0, 1, below=True)] = 0.1
+    weight_decay: Annotated[float, Between(0, 10)] = 1e-2
+    clip_norm: Annotated[float, Between(0, 1e6, above=True)] = 1.0
+    warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
+    # Runs of one method in memory at a time; 0: all.
+    runs_at_once: Annotated[int, Between(0, 65_536)] = 0
+
+
+@settings
+class TrainSettings(Block):
+    """`jaxemo train`: one model."""
+
+    encoder: Annotated[str, Text()] = "untrained/speech"
+    method: Annotated[str, METHODS] = "lora"
+    domains: Domains = ("speech",)
+    fold: Annotated[int, Between(0, 999)] = 0
+
+
+@settings
+class SimilaritySettings(Block):
+    """Study 3.
+
+    Where domains are compared, every clip gives the middle of what is left once its quiet edges are
+    gone: RAVDESS's songs are longer than its speech, which has more quiet.
+    """
+
+    crop_seconds: Seconds = 3.0
+    trim_silence_db: Decibels = 40.0
+    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
+    matrix_depth: Annotated[float, Between(0, 1)] = 0.5
+    # Kept for everything that is resampled; two give each clip a spread.
+    frames_per_clip: Annotated[int, Between(2, 10_000)] = 8
+    # Leading principal directions of each layer, for the same.
+    resampling_dimensions: Annotated[int, Between(1, 4096)] = 64
+    permutations: Annotated[int, Between(1, 1_000_000)] = 9999  # of emotions within speakers
+    halvings: Annotated[int, Between(1, 10_000)] = 16  # of the speakers, for emotion bias
+
+
+@settings
+class MeshSettings(Block):
+    """How devices are shared out; -1, for one axis, means all devices that the others leave."""
+
+    run: AxisSize = 1
+    data: AxisSize = -1
+    fsdp: AxisSize = 1
+    tensor: AxisSize = 1
+
+
+@settings
+class Settings(Block):
+    """All three studies on the embedded corpus with the embedded encoders.
 
     Every default of the recipe is our choice.
     """
-    config = ConfigDict()
-    config.seed = 0
-    config.cache_dir = ""  # "" means $JAXEMO_CACHE, else the user's cache folder.
+
+    seed: Seed = 0
+    cache_dir: PathText = ""  # "" means $JAXEMO_CACHE, else the user's cache folder.
     # 'acoustic', 'untrained/speech', 'untrained/music', hub ids or folders in hub layout.
-    config.encoders = ("acoustic", "untrained/speech", "untrained/music")
-
-    config.corpus = corpus = ConfigDict()
-    corpus.name = "synthetic"  # 'synthetic', 'ravdess', 'manifest' or 'embeddings'
-    corpus.audio_dir = ""  # ravdess: any folder above the files
-    corpus.manifest = ""  # manifest: a CSV file; embeddings: a folder that `jaxemo embed` wrote
-    corpus.domains = ("speech", "music")  # ravdess: what must be there
-    corpus.emotions = ("neutral", "calm", "happy", "sad", "angry", "fearful")
-    corpus.calm = "keep_apart"  # 'keep_apart', 'merge_into_neutral' or 'drop'
-    corpus.unusable = "leave_out"  # 'leave_out' or 'stop'
-    corpus.seed = 0  # synthetic
-    corpus.clips_per_cell = 2  # synthetic: clips by speaker, emotion and domain
-
-    config.folds = ConfigDict({"num_folds": 6})
-    config.embed = _embed()
-
-    config.audio = audio = ConfigDict()
-    # What studies 1 and 2 look at: 'whole' clips, their 'middle', or whole clips of which training
-    # draws a 'random' stretch in every step.
-    audio.excerpt = "whole"
-    audio.crop_seconds = 3.0  # of the middle or of a random stretch
-    audio.trim_silence_db = 0.0  # edges this far below a clip's loudest 20 ms go first; 0: none
-    audio.window_seconds = 30.0  # longer clips go through in overlapping windows
-    audio.overlap_seconds = 4.0
-    audio.batch_size = 16
-
-    config.layers = layers = ConfigDict()
-    layers.num_seeds = 3
-    layers.l2_strengths = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
-
-    config.transfer = transfer = ConfigDict()
-    transfer.methods = ("full", "weighted_sum", "lora", "adapter")
-    transfer.regimes = ("target_only", "two_stage")
-    transfer.num_folds = 6
-    transfer.num_seeds = 1
-
-    config.methods = _methods()
-
-    config.training = training = ConfigDict()
-    training.epochs = 20
-    training.batch_size = 32
-    training.micro_batches = 1
-    training.head_rate = 1e-3
-    training.head_width = 256
-    training.head_dropout = 0.1
-    training.weight_decay = 1e-2
-    training.clip_norm = 1.0
-    training.warmup = 0.1
-
-    config.train = train = ConfigDict()  # `jaxemo train`: one model
-    train.encoder = "untrained/speech"
-    train.method = "lora"
-    train.domains = ("speech",)
-    train.fold = 0
-
-    config.similarity = _similarity()
-
-    # -1: all devices that the other axes leave.
-    config.mesh = ConfigDict({"data": -1, "fsdp": 1, "tensor": 1})
-    return config.lock()
+    encoders: Annotated[tuple[str, ...], Items(Text())] = (
+        "acoustic",
+        "untrained/speech",
+        "untrained/music",
+    )
+    corpus: CorpusSettings = CorpusSettings()
+    folds: FoldSettings = FoldSettings()
+    embed: EmbedSettings = EmbedSettings()
+    audio: AudioSettings = AudioSettings()
+    layers: LayerSettings = LayerSettings()
+    transfer: TransferSettings = TransferSettings()
+    methods: MethodSettings = MethodSettings()
+    training: TrainingSettings = TrainingSettings()
+    train: TrainSettings = TrainSettings()
+    similarity: SimilaritySettings = SimilaritySettings()
+    mesh: MeshSettings = MeshSettings()
 
 
-def _methods() -> ConfigDict:
-    """Each method's own options, and what it changes in the recipe of `training`."""
-    methods = ConfigDict()
-    methods.full = ConfigDict({"adaptation_rate": 1e-4})
-    # A step on pooled layers costs next to nothing.
-    methods.weighted_sum = ConfigDict({"epochs": 100})
-    methods.lora = ConfigDict({"adaptation_rate": 1e-3, "rank": 8, "alpha": 16.0})
-    methods.adapter = ConfigDict({"adaptation_rate": 1e-3, "bottleneck": 32})
-    return methods
+class Rule(NamedTuple):
+    """What ties several keys together: the first must fit the others."""
+
+    keys: tuple[str, ...]
+    holds: Callable[[Settings], bool]
+    expected: str
 
 
-def _embed() -> ConfigDict:
-    """`jaxemo embed`: whole clips, no crop."""
-    embed = ConfigDict()
-    embed.frames = "pooled"  # 'pooled' (a mean by clip and layer) or 'frames' (and every frame)
-    embed.dtype = "float32"  # of the stored arrays: 'float32' or 'float16'
-    embed.compute_dtype = "float32"  # 'float32' or 'bfloat16'
-    embed.window_seconds = 30.0  # longer clips go through in overlapping windows
-    embed.overlap_seconds = 4.0
-    embed.batch_size = 8
-    return embed
+_KNOWN_EMOTIONS = {"ravdess": SPEECH_EMOTIONS, "synthetic": SHARED_EMOTIONS}
+RULES = (
+    Rule(
+        ("corpus.audio_dir", "corpus.name"),
+        lambda s: s.corpus.name != "ravdess" or bool(s.corpus.audio_dir),
+        "a folder above the files of RAVDESS",
+    ),
+    Rule(
+        ("corpus.manifest", "corpus.name"),
+        lambda s: s.corpus.name != "manifest" or bool(s.corpus.manifest),
+        "a CSV file with columns path, domain, emotion, speaker",
+    ),
+    Rule(
+        ("corpus.emotions", "corpus.name"),
+        lambda s: s.corpus.name == "manifest" or bool(s.corpus.emotions),
+        "at least one emotion",
+    ),
+    Rule(
+        ("corpus.emotions", "corpus.name"),
+        lambda s: (
+            set(s.corpus.emotions) <= set(_KNOWN_EMOTIONS.get(s.corpus.name, s.corpus.emotions))
+        ),
+        f"of {', '.join(SPEECH_EMOTIONS)}; the last two are in RAVDESS alone",
+    ),
+    Rule(
+        ("folds.num_folds", "corpus.name"),
+        lambda s: s.corpus.name == "ravdess" or s.folds.num_folds >= 3,
+        "3 or more: train, dev and test need a group of speakers each",
+    ),
+    Rule(
+        ("train.fold", "folds.num_folds"),
+        lambda s: s.train.fold < s.folds.num_folds,
+        "less than the number of folds",
+    ),
+    Rule(
+        ("corpus.manifest", "corpus.name"),
+        lambda s: s.corpus.name != "embeddings" or bool(s.corpus.manifest),
+        "a folder that `jaxemo embed` wrote",
+    ),
+    Rule(
+        ("audio.overlap_seconds", "audio.window_seconds"),
+        lambda s: s.audio.overlap_seconds < s.audio.window_seconds,
+        "less than the window",
+    ),
+    Rule(
+        ("embed.overlap_seconds", "embed.window_seconds"),
+        lambda s: s.embed.overlap_seconds < s.embed.window_seconds,
+        "less than the window",
+    ),
+    Rule(
+        ("mesh.data", "mesh.run", "mesh.fsdp", "mesh.tensor"),
+        lambda s: [s.mesh[axis] for axis in s.mesh.keys_of()].count(-1) <= 1,
+        "-1 for one axis at most",
+    ),
+    Rule(
+        ("training.micro_batches", "training.batch_size"),
+        lambda s: s.training.batch_size % s.training.micro_batches == 0,
+        "a divisor of the batch size",
+    ),
+)
 
 
-def _similarity() -> ConfigDict:
-    similarity = ConfigDict()
-    # Where domains are compared, every clip gives the middle of what is left once its quiet edges are
-    # gone: RAVDESS's songs are longer than its speech, which has more quiet.
-    similarity.crop_seconds = 3.0
-    similarity.trim_silence_db = 40.0
-    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
-    similarity.matrix_depth = 0.5
-    similarity.frames_per_clip = 8  # kept for everything that is resampled
-    similarity.resampling_dimensions = 64  # leading principal directions of a layer, for the same
-    similarity.permutations = 9999  # of emotions within speakers, for emotion bias
-    similarity.halvings = 16  # of the speakers, for the same
-    return similarity
+def default_config() -> Any:
+    """A locked `ConfigDict` of all defaults.
+
+    `Any`, because a type checker knows no attribute of a ConfigDict: config files would be all faults.
+    """
+    return ConfigDict(Settings().to_dict()).lock()
+
+
+def read_settings(config: Any) -> Settings:
+    """The settings of a config.
+
+    Args:
+      config: Such as `default_config` gives, with values changed.
+
+    Raises:
+      ValueError: Listing every value that cannot be used by its full name, with what was expected.
+    """
+    faults: dict[str, str] = {}
+    values = read_block(Settings, config, name="config", faults=faults)
+    for rule in RULES:
+        names = [f"config.{key}" for key in rule.keys]
+        if not any(name in faults for name in names) and not rule.holds(values):
+            faults[names[0]] = _rule_fault(rule, values)
+    if faults:
+        raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults.values()))
+    return values
+
+
+def read_corpus(record: Mapping[str, Any]) -> CorpusSettings:
+    """The corpus block that a checkpoint's record keeps; what it lacks has its default.
+
+    Raises:
+      ValueError: Listing every value that cannot be used.
+    """
+    known = {key: record[key] for key in CorpusSettings.keys_of() if key in record}
+    faults: dict[str, str] = {}
+    given = CorpusSettings().to_dict() | known
+    corpus = read_block(CorpusSettings, given, name="corpus", faults=faults)
+    if faults:
+        raise ValueError(
+            "The checkpoint's corpus cannot be used:\n  " + "\n  ".join(faults.values())
+        )
+    return corpus
+
+
+def _rule_fault(rule: Rule, values: Settings) -> str:
+    first, *others = rule.keys
+    context = ", ".join(f"config.{key} is {shown(_value_at(values, key))}" for key in others)
+    value = shown(_value_at(values, first))
+    return f"config.{first} is {value}; expected {rule.expected} ({context})"
+
+
+def _value_at(values: Block, key: str) -> Any:
+    block, dot, rest = key.partition(".")
+    return _value_at(values[block], rest) if dot else values[block]

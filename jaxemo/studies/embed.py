@@ -38,6 +38,7 @@ from jaxemo.embedding.passes import (
 )
 from jaxemo.embedding.plan import Pass, WindowPlan, plan_passes
 from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.studies.config import EmbedSettings
 from jaxemo.studies.experiment import open_corpus, usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough
 
@@ -49,17 +50,6 @@ class Kept(enum.Enum):
 
     POOLED = "pooled"
     FRAMES = "frames"
-
-
-class Settings(NamedTuple):
-    """The config's `embed` block, checked."""
-
-    frames: str
-    dtype: str
-    compute_dtype: str
-    window_seconds: float
-    overlap_seconds: float
-    batch_size: int
 
 
 class Job(NamedTuple):
@@ -106,7 +96,7 @@ def embed(
     Raises:
       ValueError: For a config, corpus or folder that cannot be used, before any compute.
     """
-    settings = check_settings(config.embed)
+    settings = config.embed
     sources = [source for source in config.encoders if source != ACOUSTIC]
     if len(sources) < len(config.encoders):
         logger.info("the acoustic baseline is no encoder and is not embedded")
@@ -140,37 +130,9 @@ def embed(
     ]
 
 
-def check_settings(block: Any) -> Settings:
-    """The settings of a config's `embed` block.
-
-    Raises:
-      ValueError: Listing every value that cannot be used.
-    """
-    settings = Settings(**block.to_dict())
-    faults = []
-    for key, known in (
-        ("frames", [kept.value for kept in Kept]),
-        ("dtype", ["float32", "float16"]),
-        ("compute_dtype", ["float32", "bfloat16"]),
-    ):
-        if getattr(settings, key) not in known:
-            faults.append(f"config.embed.{key} is {getattr(settings, key)!r}; expected of {known}")
-    if settings.window_seconds <= 0 or settings.batch_size < 1:
-        faults.append(
-            f"config.embed.window_seconds is {settings.window_seconds}, batch_size "
-            f"{settings.batch_size}; expected more than 0"
-        )
-    if not 0 <= settings.overlap_seconds < settings.window_seconds:
-        faults.append(
-            f"config.embed.overlap_seconds is {settings.overlap_seconds}; expected 0 to less than "
-            f"the window's {settings.window_seconds}"
-        )
-    if faults:
-        raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults))
-    return settings
-
-
-def prepare_job(encoder: Encoder, store: ClipStore, *, folder: Path, settings: Settings) -> Job:
+def prepare_job(
+    encoder: Encoder, store: ClipStore, *, folder: Path, settings: EmbedSettings
+) -> Job:
     """Plans the passes and finds out what the folder holds already."""
     check_long_enough(encoder, store)
     rate = encoder.sample_rate_hz
@@ -184,7 +146,9 @@ def prepare_job(encoder: Encoder, store: ClipStore, *, folder: Path, settings: S
     return Job(encoder, store, passes, folder, stage)
 
 
-def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str, Any]) -> Outcome:
+def run_job(
+    job: Job, settings: EmbedSettings, *, progress: Progress, about: dict[str, Any]
+) -> Outcome:
     """Embeds what is not there yet.
 
     Args:
@@ -218,7 +182,7 @@ def run_job(job: Job, settings: Settings, *, progress: Progress, about: dict[str
 
 
 def _write_passes(
-    job: Job, settings: Settings, writer: EmbeddingWriter, progress: Progress
+    job: Job, settings: EmbedSettings, writer: EmbeddingWriter, progress: Progress
 ) -> Timing:
     """Runs the passes that are not committed."""
     done = writer.num_committed
@@ -254,18 +218,18 @@ def _folders(workdir: Path, encoders: list[Encoder]) -> list[Path]:
     return [workdir / name for name in names]
 
 
-def _identity(encoder: Encoder, store: ClipStore, settings: Settings) -> dict[str, Any]:
+def _identity(encoder: Encoder, store: ClipStore, settings: EmbedSettings) -> dict[str, Any]:
     """What fixes every number in the folder but the versions of the programs."""
     return {
         "encoder_fingerprint": encoder.fingerprint,
         "normalisation": str(encoder.normalisation),
         "corpus_hash": manifest_hash(store.utterances, store.digests),
         "order_of_clips": hashlib.sha256(" ".join(store.digests).encode()).hexdigest(),
-        **settings._asdict(),
+        **settings.to_dict(),
     }
 
 
-def _about(job: Job, settings: Settings) -> dict[str, Any]:
+def _about(job: Job, settings: EmbedSettings) -> dict[str, Any]:
     num_frames, _ = _frame_rows(job)
     num_layers, width = _layers_and_width(job.encoder)
     shapes = {"pooled": [len(job.store), num_layers, width]}

@@ -16,6 +16,7 @@ from jaxemo.analysis.scores import (
 )
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.schema import ConfusionRow, LayerRow
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded
 
@@ -33,7 +34,7 @@ class LayerResults(NamedTuple):
     confusions: list[ConfusionRow]
 
 
-def study_layers(experiment: Experiment, embedded: Embedded, config: Any) -> LayerResults:
+def study_layers(experiment: Experiment, embedded: Embedded, config: Settings) -> LayerResults:
     """Probes every layer in every domain of the corpus.
 
     Each (seed, fold) is one probe; a fold's figure is the mean over its seeds, and the interval is

@@ -1,9 +1,9 @@
-"""One (encoder, method) on one corpus: its cached frozen prefix, its compiled steps, its training runs.
+"""One (encoder, method) on one corpus: its cached inputs, its compiled steps, its training runs.
 
 Both the transfer study and `jaxemo train` go through here, so that a model is trained in one way only.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,50 +15,87 @@ from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.heads import LayerStatistics, layer_statistics
-from jaxemo.peft import Method, Prefix, make_method
+from jaxemo.peft import Method, make_method
+from jaxemo.peft.method import Params
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded, Source
-from jaxemo.training.loop import EpochRecord, Examples, FitResult, Trainer, TrainingSettings
-from jaxemo.training.model import Classifier, Frozen
+from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
+from jaxemo.training.loop import (
+    EpochRecord,
+    FitResult,
+    RunInputs,
+    TrainingProgram,
+    TrainingSettings,
+    fit_runs,
+    make_program,
+)
+from jaxemo.training.model import Network
+from jaxemo.training.objectives import Objective, emotion_classes
+from jaxemo.training.predict import TrainedModel
 
 
 class Bench(NamedTuple):
-    """Everything that the runs of one (encoder, method) share."""
+    """Everything that the runs of one (encoder, method) share.
+
+    Attributes:
+      base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
+      pooled: Mean over the frames of each clip and layer; layer statistics come from it.
+      runs_at_once: Runs in memory at a time; 0 for all.
+    """
 
     source: Source
     method: Method
     method_options: dict[str, Any]
-    trainer: Trainer
+    program: TrainingProgram
+    base: Params
     examples: Examples
-    pooled: np.ndarray
+    pooled: Float[np.ndarray, "n L D"]
+    runs_at_once: int
 
 
-class Run(NamedTuple):
-    """One training run: its place in the protocol, and what came out."""
+class Place(NamedTuple):
+    """Where a run stands in the protocol.
+
+    Attributes:
+      regime: As result rows call it.
+      domains: Whose train speakers' clips it is trained on.
+      dev_domain: Whose dev speakers' clips choose the epoch.
+    """
 
     seed: int
     fold: int
     regime: str
     domains: tuple[str, ...]
+    dev_domain: str
+
+
+class Run(NamedTuple):
+    """One training run: its place in the protocol, and what came out."""
+
+    place: Place
     statistics: LayerStatistics
     fit: FitResult
 
+    @property
+    def model(self) -> TrainedModel:
+        return TrainedModel(self.fit.trainable, self.statistics)
 
-def make_classifier(
-    source: Source, method: Method, *, head_width: int, head_dropout: float, num_classes: int
-) -> Classifier:
+
+def make_network(
+    source: Source, method: Method, *, head_width: int, head_dropout: float, num_outputs: int
+) -> Network:
     """The pure functions of this source under this method.
 
     Raises:
       ValueError: When the method trains inside an encoder and the source has none.
     """
-    if source.encoder is None and method.prefix is not Prefix.LAYERS:
+    if source.encoder is None and method.frozen_layers is not None:
         raise ValueError(
             f"Method {method.name!r} adapts an encoder; {source.name!r} has none. "
             "Use 'weighted_sum' with it."
         )
     module = None if source.encoder is None else source.encoder.module
-    return Classifier(module, method, head_width, head_dropout, num_classes)
+    return Network(module, method, head_width, head_dropout, num_outputs)
 
 
 def make_bench(
@@ -73,23 +110,46 @@ def make_bench(
     options = dict(config.methods.get(method_name, {}))
     recipe = {name: options.pop(name) for name in TrainingSettings._fields if name in options}
     method = make_method(method_name, **options)
-    classifier = make_classifier(
+    objective = emotion_objective(len(experiment.emotions))
+    network = make_network(
         embedded.source,
         method,
         head_width=config.training.head_width,
         head_dropout=config.training.head_dropout,
-        num_classes=len(experiment.emotions),
+        num_outputs=objective.num_outputs,
     )
-    trainer = Trainer(classifier, training_settings(config.training, recipe), mesh=mesh)
-    examples = Examples(prefix_of(embedded.embedding, method.prefix), experiment.labels)
-    return Bench(embedded.source, method, options, trainer, examples, embedded.embedding.pooled)
+    settings = training_settings(config.training, recipe)
+    return Bench(
+        source=embedded.source,
+        method=method,
+        method_options=options,
+        program=make_program(network, objective, settings, mesh=mesh),
+        base=base_of(embedded.source, method),
+        examples=Examples(inputs_of(embedded.embedding, method), experiment.labels),
+        pooled=embedded.embedding.pooled,
+        runs_at_once=config.training.runs_at_once,
+    )
 
 
-def prefix_of(embedding: Embedding, prefix: Prefix) -> Any:
-    """The cached arrays that a method's training reads."""
-    if prefix is Prefix.LAYERS:
-        return embedding.pooled
-    return embedding.stem.take(np.arange(len(embedding.pooled)), draw=None)
+def emotion_objective(num_classes: int) -> Objective:
+    """Emotion classes, the epoch chosen by unweighted accuracy."""
+    return emotion_classes(num_classes, score=unweighted_accuracy_of)
+
+
+def base_of(source: Source, method: Method) -> Params:
+    """The frozen parameters that training reads: none where the whole encoder is frozen."""
+    return {} if method.frozen_layers is None else source.encoder.params
+
+
+def inputs_of(embedding: Embedding, method: Method) -> Features:
+    """The cached output of the method's frozen layers."""
+    stem = embedding.stem
+    if method.frozen_layers is None or stem is None:
+        return DenseFeatures(embedding.pooled)
+    if stem.crop_frames is None and stem.padded_bytes <= TABLE_BYTES:
+        # One width for all: they fit on the device, where a step looks its rows up.
+        return DenseFeatures(stem.take(np.arange(len(stem)), draw=None))
+    return stem
 
 
 def training_settings(settings: Any, recipe: dict[str, Any]) -> TrainingSettings:
@@ -98,43 +158,56 @@ def training_settings(settings: Any, recipe: dict[str, Any]) -> TrainingSettings
     return TrainingSettings(**{name: settings[name] for name in names} | recipe)
 
 
-def frozen_of(bench: Bench, statistics: LayerStatistics) -> Frozen:
-    """The frozen part of a run; the base is left out where the whole encoder is the prefix."""
-    needs_base = bench.method.prefix is Prefix.STEM
-    return Frozen(bench.source.encoder.params if needs_base else {}, statistics)
-
-
-def train_run(
+def train_runs(
     experiment: Experiment,
     bench: Bench,
+    places: Sequence[Place],
     *,
-    seed: int,
-    fold: int,
-    regime: str,
-    domains: tuple[str, ...],
-    dev_domain: str,
-    first_stage: Run | None = None,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
-) -> Run:
-    """Trains on the train speakers of `domains`, choosing the epoch on the dev speakers of `dev_domain`.
+    first_stages: Sequence[Run | None] | None = None,
+    on_epoch: Callable[[Place, EpochRecord], None] = lambda place, record: None,
+) -> list[Run]:
+    """Trains one model per place, all of them in one program.
 
-    The layer statistics come from the train speakers' clips of both domains, whatever is trained on:
-    regimes then differ in their labelled data alone. Labels and held-out speakers play no part in them.
+    Each is trained on the train speakers of its `domains`, its epoch chosen on the dev speakers of its
+    `dev_domain`. The layer statistics come from the train speakers' clips of both domains, whatever is
+    trained on: regimes then differ in their labelled data alone. Labels and held-out speakers play no
+    part in them.
+
+    Args:
+      first_stages: The run that each place goes on from, or None for a fresh start; absent: all fresh.
+      on_epoch: Told of every epoch of every run.
     """
-    parts = experiment.split(seed, fold)
-    statistics = layer_statistics(bench.pooled[parts.train])
-    fit = bench.trainer.fit(
-        jax.random.fold_in(jax.random.key(seed), fold),
-        frozen_of(bench, statistics),
+    stages = [None] * len(places) if first_stages is None else first_stages
+    inputs = [
+        _run_inputs(experiment, bench, place, first_stage)
+        for place, first_stage in zip(places, stages, strict=True)
+    ]
+    fits = fit_runs(
+        bench.program,
+        bench.base,
         bench.examples,
-        train_rows=rows_in(experiment, parts.train, domains),
-        dev_rows=rows_in(experiment, parts.dev, (dev_domain,)),
-        score=dev_unweighted_accuracy,
-        seed=seed,
-        initial=None if first_stage is None else first_stage.fit.trainable,
-        on_epoch=on_epoch,
+        inputs,
+        runs_at_once=bench.runs_at_once,
+        on_epoch=lambda run, record: on_epoch(places[run], record),
     )
-    return Run(seed, fold, regime, domains, statistics, fit)
+    return [
+        Run(place, one.statistics, fit)
+        for place, one, fit in zip(places, inputs, fits, strict=True)
+    ]
+
+
+def _run_inputs(
+    experiment: Experiment, bench: Bench, place: Place, first_stage: Run | None
+) -> RunInputs:
+    parts = experiment.split(place.seed, place.fold)
+    return RunInputs(
+        key=jax.random.fold_in(jax.random.key(place.seed), place.fold),
+        seed=place.seed,
+        train_rows=rows_in(experiment, parts.train, place.domains),
+        dev_rows=rows_in(experiment, parts.dev, (place.dev_domain,)),
+        statistics=layer_statistics(bench.pooled[parts.train]),
+        initial=None if first_stage is None else first_stage.fit.trainable,
+    )
 
 
 def rows_in(
@@ -145,24 +218,31 @@ def rows_in(
     return rows[np.array(keep, bool)]
 
 
-def held_out_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarray, " m"]:
-    """Rows of the run's held-out speakers in one domain."""
-    return rows_in(experiment, experiment.split(run.seed, run.fold).test, (domain,))
+def held_out_rows(experiment: Experiment, place: Place, domain: str) -> Int[np.ndarray, " m"]:
+    """Rows of the place's held-out speakers in one domain."""
+    return rows_in(experiment, experiment.split(place.seed, place.fold).test, (domain,))
 
 
 def held_out_confusions(
-    experiment: Experiment, bench: Bench, run: Run
-) -> dict[str, Int[np.ndarray, "C C"]]:
-    """Confusion matrix of the held-out clips, for each domain that has any."""
-    confusions = {}
-    for domain in DOMAINS:
-        rows = held_out_rows(experiment, run, domain)
-        if len(rows) == 0:
-            continue
-        probabilities = bench.trainer.predict(
-            run.fit.trainable, frozen_of(bench, run.statistics), bench.examples, rows=rows
-        )
-        confusions[domain] = confusion_matrix(
+    experiment: Experiment, bench: Bench, runs: Sequence[Run]
+) -> list[dict[str, Int[np.ndarray, "C C"]]]:
+    """Each run's confusion matrix of the held-out clips, for each domain that has any."""
+    cells = [
+        (number, domain, rows)
+        for number, run in enumerate(runs)
+        for domain in DOMAINS
+        if len(rows := held_out_rows(experiment, run.place, domain))
+    ]
+    predictions = bench.program.predictor.predict_runs(
+        [runs[number].model for number, _, _ in cells],
+        bench.base,
+        bench.examples.inputs,
+        [rows for _, _, rows in cells],
+        models_at_once=bench.runs_at_once,
+    )
+    confusions: list[dict[str, Int[np.ndarray, "C C"]]] = [{} for _ in runs]
+    for (number, domain, rows), probabilities in zip(cells, predictions, strict=True):
+        confusions[number][domain] = confusion_matrix(
             experiment.labels[rows],
             probabilities.argmax(axis=1),
             num_classes=len(experiment.emotions),
@@ -170,10 +250,10 @@ def held_out_confusions(
     return confusions
 
 
-def dev_unweighted_accuracy(
+def unweighted_accuracy_of(
     labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]
 ) -> float:
-    """The figure that chooses the epoch."""
+    """Unweighted accuracy of the likeliest class."""
     num_classes = probabilities.shape[1]
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), num_classes=num_classes)
     return unweighted_accuracy(matrix)

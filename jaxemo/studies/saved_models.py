@@ -16,32 +16,36 @@ from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.heads import LayerStatistics
-from jaxemo.peft import Prefix, make_method
+from jaxemo.peft import Method, make_method
+from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
-from jaxemo.studies.runs import (
-    Bench,
-    Run,
-    make_classifier,
-)
+from jaxemo.studies.runs import Bench, Run, base_of, emotion_objective, make_network
 from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
-from jaxemo.training.loop import Examples, Trainer, TrainingSettings
-from jaxemo.training.model import Classifier, Frozen
+from jaxemo.training.features import DenseFeatures, Features
+from jaxemo.training.model import Network
+from jaxemo.training.predict import Predictor, TrainedModel
 from jaxemo.training.sharding import tree_shardings
 
-RECORD_FORMAT = 1
+RECORD_FORMAT = 2
 
 
 class SavedModel(NamedTuple):
-    """A restored model, ready to score."""
+    """A restored model, ready to score.
+
+    Attributes:
+      base: The frozen parameters that the method reads; empty where the whole encoder is frozen.
+      trained: What its run added to the base.
+    """
 
     source: Source
-    trainer: Trainer
-    trainable: dict[str, Any]
-    frozen: Frozen
+    method: Method
+    predictor: Predictor
+    base: Params
+    trained: TrainedModel
     record: dict[str, Any]
 
 
@@ -67,25 +71,31 @@ def save_run(
 
 
 def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) -> dict[str, Any]:
-    parts = experiment.split(run.seed, run.fold)
+    place, program = run.place, bench.program
+    parts = experiment.split(place.seed, place.fold)
     seen = np.concatenate([parts.train, parts.dev])
-    source, classifier = bench.source, bench.trainer.classifier
     return {
         "format": RECORD_FORMAT,
         "jaxemo": __version__,
-        "encoder": describe_source(source),
+        "encoder": describe_source(bench.source),
         "method": {"name": bench.method.name, "options": bench.method_options},
+        "objective": program.objective.name,
         "head": {
-            "width": classifier.head_width,
-            "dropout": classifier.head_dropout,
+            "width": program.network.head_width,
+            "dropout": program.network.head_dropout,
             "num_layers": run.statistics.mean.shape[0],
             "num_features": run.statistics.mean.shape[1],
         },
         "emotions": list(experiment.emotions),
         "audio": config.audio.to_dict(),
         "corpus": config.corpus.to_dict() | {"hash": experiment.corpus_hash()},
-        "training": bench.trainer.settings._asdict()
-        | {"regime": run.regime, "domains": list(run.domains), "seed": run.seed, "fold": run.fold},
+        "training": program.settings._asdict()
+        | {
+            "regime": place.regime,
+            "domains": list(place.domains),
+            "seed": place.seed,
+            "fold": place.fold,
+        },
         "seen_speakers": sorted({experiment.utterances[row].speaker for row in seen}),
         "seen_digests": sorted({experiment.digests[row] for row in seen}),
         "best_epoch": run.fit.best_epoch,
@@ -126,19 +136,19 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
         )
     source = _same_encoder(directory, record, encoder)
     method = make_method(record["method"]["name"], **record["method"]["options"])
-    classifier = make_classifier(
+    objective = emotion_objective(len(record["emotions"]))
+    network = make_network(
         source,
         method,
         head_width=record["head"]["width"],
         head_dropout=record["head"]["dropout"],
-        num_classes=len(record["emotions"]),
+        num_outputs=objective.num_outputs,
     )
-    settings = {name: record["training"][name] for name in TrainingSettings._fields}
-    trainer = Trainer(classifier, TrainingSettings(**settings), mesh=mesh)
-    base = source.encoder.params if method.prefix is Prefix.STEM else {}
-    state = _restore(directory, classifier, base, record, mesh)
-    frozen = Frozen(base, LayerStatistics(**state["statistics"]))
-    return SavedModel(source, trainer, state["trainable"], frozen, record)
+    batch_size = record["training"]["batch_size"]
+    predictor = Predictor(network, objective, mesh=mesh, batch_size=batch_size)
+    base = base_of(source, method)
+    trained = _restore(directory, network, base, record, mesh)
+    return SavedModel(source, method, predictor, base, trained, record)
 
 
 def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> Source:
@@ -153,26 +163,30 @@ def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> S
     return source
 
 
-def _restore(directory, classifier: Classifier, base: Any, record: dict, mesh: Mesh) -> Any:
+def _restore(
+    directory: Path | str, network: Network, base: Params, record: dict, mesh: Mesh
+) -> TrainedModel:
     shape = (record["head"]["num_layers"], record["head"]["num_features"])
     statistics = LayerStatistics(*(np.zeros(shape, np.float32) for _ in LayerStatistics._fields))
-    trainable = jax.eval_shape(classifier.init, jax.random.key(0), Frozen(base, statistics))
+    trainable = jax.eval_shape(network.init, jax.random.key(0), base, statistics)
     like = {"trainable": trainable, "statistics": statistics._asdict()}
-    return restore_state(directory, like=like, shardings=tree_shardings(like, mesh))
+    state = restore_state(directory, like=like, shardings=tree_shardings(like, mesh))
+    return TrainedModel(state["trainable"], LayerStatistics(**state["statistics"]))
 
 
 def class_probabilities(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n C"]:
     """Class probabilities of clips at the model's sample rate."""
-    num_clips = len(clips.digests)
-    examples = Examples(_prefix_inputs(model, clips), np.zeros(num_clips, np.int64))
-    return model.trainer.predict(model.trainable, model.frozen, examples, rows=np.arange(num_clips))
+    features = _frozen_outputs(model, clips)
+    rows = np.arange(len(clips.digests))
+    return model.predictor.predict(model.trained, model.base, features, rows)
 
 
-def _prefix_inputs(model: SavedModel, clips: Clips) -> Any:
+def _frozen_outputs(model: SavedModel, clips: Clips) -> Features:
+    """What the model's network reads of each clip: the output of its method's frozen layers."""
     if model.source.encoder is None:
-        return embed_acoustics(clips, Wanted(), cache_dir=None).pooled
+        return DenseFeatures(embed_acoustics(clips, Wanted(), cache_dir=None).pooled)
     audio = model.record["audio"]
-    stem = model.trainer.classifier.method.prefix is Prefix.STEM
+    stem = model.method.frozen_layers is not None
     embedding = embed_clips(
         model.source.encoder,
         clips,
@@ -181,6 +195,4 @@ def _prefix_inputs(model: SavedModel, clips: Clips) -> Any:
         cache_dir=None,
         mesh=row_mesh(),
     )
-    if not stem:
-        return embedding.pooled
-    return embedding.stem.take(np.arange(len(clips.digests)), draw=None)
+    return embedding.stem if stem else DenseFeatures(embedding.pooled)

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore
 from jaxemo.embedding.acoustic import ACOUSTIC_NAME, acoustic_fingerprint, embed_acoustics
+from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
 from jaxemo.embedding.passes import Timing, row_mesh
-from jaxemo.embedding.stream import Cells, Clips, Embedding, Settings, Wanted, embed_clips
+from jaxemo.embedding.stream import Clips, Embedding, Settings, Wanted, embed_clips
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
 

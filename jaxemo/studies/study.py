@@ -9,14 +9,14 @@ from typing import Any
 from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
-from jaxemo.peft import METHODS
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import Embedded, Needs, describe_source, embed_sources, load_sources
-from jaxemo.studies.transfer import REGIMES, LogEpoch, needs_stem, study_transfer
+from jaxemo.studies.transfer import LogEpoch, needs_stem, study_transfer
 from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
@@ -26,7 +26,7 @@ Results = dict[str, Any]
 
 
 def run_studies(
-    config: Any,
+    config: Settings,
     studies: Sequence[str],
     *,
     workdir: Path,
@@ -43,9 +43,8 @@ def run_studies(
       save_partial: Given the results so far after every encoder, so that a late failure loses little.
 
     Raises:
-      ValueError: For a config or corpus that cannot be used, before any training.
+      ValueError: For a corpus or encoder that cannot be used, before any training.
     """
-    check_config(config)
     sources = load_sources(config.encoders)
     experiment = prepare_experiment(
         config,
@@ -89,7 +88,7 @@ def _run_one(
     study: str,
     experiment: Experiment,
     embedded: Embedded,
-    config: Any,
+    config: Settings,
     results: Results,
     workdir: Path,
     log_epoch: LogEpoch,
@@ -115,7 +114,7 @@ def _run_one(
 def _run_similarity(
     experiment: Experiment,
     embedded: Embedded,
-    config: Any,
+    config: Settings,
     results: Results,
     biases: list[EncoderBias],
 ) -> None:
@@ -152,54 +151,6 @@ def _seconds(experiment: Experiment, row: dict[str, Any]) -> float:
     return float(sum(chosen))
 
 
-def check_config(config: Any) -> None:
-    """Raises ValueError listing every value that no study could use."""
-    faults = []
-    for key, names, known in (
-        ("transfer.methods", config.transfer.methods, METHODS),
-        ("transfer.regimes", config.transfer.regimes, REGIMES),
-        ("train.method", (config.train.method,), METHODS),
-    ):
-        unknown = [name for name in names if name not in known]
-        if unknown:
-            faults.append(f"config.{key} has {unknown}; expected of {', '.join(known)}")
-    for key in (
-        "folds.num_folds",
-        "audio.crop_seconds",
-        "similarity.crop_seconds",
-        "audio.batch_size",
-        "layers.num_seeds",
-        "transfer.num_folds",
-        "transfer.num_seeds",
-        "training.epochs",
-        "training.batch_size",
-        "corpus.clips_per_cell",
-        "similarity.resampling_dimensions",
-        "similarity.permutations",
-        "similarity.halvings",
-    ):
-        block, name = key.split(".")
-        if config[block][name] <= 0:
-            faults.append(f"config.{key} is {config[block][name]}; expected more than 0")
-    # Two frames give a clip a spread.
-    for key, least in (
-        ("audio.trim_silence_db", 0),
-        ("similarity.trim_silence_db", 0),
-        ("similarity.frames_per_clip", 2),
-    ):
-        block, name = key.split(".")
-        if config[block][name] < least:
-            faults.append(f"config.{key} is {config[block][name]}; expected {least} or more")
-    if not config.encoders:
-        faults.append("config.encoders is empty; expected at least one encoder")
-    if not 0 <= config.similarity.matrix_depth <= 1:
-        faults.append(
-            f"config.similarity.matrix_depth is {config.similarity.matrix_depth}; expected 0 to 1"
-        )
-    if faults:
-        raise ValueError("The config cannot be used:\n  " + "\n  ".join(faults))
-
-
 def _check_domains(experiment: Experiment, studies: Sequence[str]) -> None:
     missing = [domain for domain in DOMAINS if len(experiment.rows_of(domain)) == 0]
     needing = [study for study in studies if study != LAYERS]
@@ -210,7 +161,7 @@ def _check_domains(experiment: Experiment, studies: Sequence[str]) -> None:
         )
 
 
-def _notes(config: Any) -> list[str]:
+def _notes(config: Settings) -> list[str]:
     if config.corpus.name != "synthetic":
         return []
     return [
@@ -218,7 +169,7 @@ def _notes(config: Any) -> list[str]:
     ]
 
 
-def _num_seeds(config: Any, studies: Sequence[str]) -> int:
+def _num_seeds(config: Settings, studies: Sequence[str]) -> int:
     wanted = [1]
     wanted += [config.layers.num_seeds] if LAYERS in studies else []
     wanted += [config.transfer.num_seeds] if TRANSFER in studies else []

@@ -3,26 +3,24 @@
 from pathlib import Path
 from typing import Any
 
-from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.data.progress import Progress
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import prepare_experiment
-from jaxemo.studies.runs import held_out_confusions, make_bench, train_run
+from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
-from jaxemo.studies.study import check_config
 from jaxemo.studies.transfer import LogEpoch, needs_stem
 from jaxemo.training.sharding import make_mesh
 
 
 def train_model(
-    config: Any, *, workdir: Path, cache_dir: Path, progress: Progress, log_epoch: LogEpoch
+    config: Settings, *, workdir: Path, cache_dir: Path, progress: Progress, log_epoch: LogEpoch
 ) -> dict[str, Any]:
     """Trains `config.train` and writes WORKDIR/checkpoint; returns its record with held-out figures.
 
     Raises:
-      ValueError: For a config or corpus that cannot be used, before any training.
+      ValueError: For a corpus or encoder that cannot be used, before any training.
     """
-    check_config(config)
     settings = config.train
     source = load_source(settings.encoder)
     experiment = prepare_experiment(
@@ -32,7 +30,7 @@ def train_model(
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_place(settings, num_folds=len(experiment.folds[0]))
+    _check_fold(settings.fold, num_folds=len(experiment.folds[0]))
     needs = Needs(stem=needs_stem((settings.method,)))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     bench = make_bench(
@@ -42,33 +40,28 @@ def train_model(
         method_name=settings.method,
         mesh=make_mesh(**config.mesh),
     )
-    run = train_run(
+    domains = tuple(settings.domains)
+    place = Place(0, settings.fold, "single", domains, dev_domain=domains[0])
+    [run] = train_runs(
         experiment,
         bench,
-        seed=0,
-        fold=settings.fold,
-        regime="single",
-        domains=tuple(settings.domains),
-        dev_domain=settings.domains[0],
-        on_epoch=lambda record: log_epoch(settings.method, record),
+        [place],
+        on_epoch=lambda _, record: log_epoch(settings.method, record),
     )
+    [confusions] = held_out_confusions(experiment, bench, [run])
     return save_run(
         workdir / "checkpoint",
         experiment=experiment,
         bench=bench,
         run=run,
-        confusions=held_out_confusions(experiment, bench, run),
+        confusions=confusions,
         config=config,
     )
 
 
-def _check_place(settings: Any, *, num_folds: int) -> None:
-    if not 0 <= settings.fold < num_folds:
+def _check_fold(fold: int, *, num_folds: int) -> None:
+    """RAVDESS may have fewer groups of speakers than `config.folds.num_folds` asks for."""
+    if fold >= num_folds:
         raise ValueError(
-            f"config.train.fold is {settings.fold}; this corpus has folds 0 to {num_folds - 1}."
-        )
-    unknown = [domain for domain in settings.domains if domain not in DOMAINS]
-    if unknown or not settings.domains:
-        raise ValueError(
-            f"config.train.domains is {tuple(settings.domains)}; expected one or both of {DOMAINS}."
+            f"config.train.fold is {fold}; this corpus has folds 0 to {num_folds - 1}."
         )

@@ -5,6 +5,7 @@ target alone, and where asked on both at once, for every adaptation method and b
 of one direction is the target-only run of the other, so each is trained once.
 """
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -16,17 +17,18 @@ import numpy as np
 from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
-from jaxemo.peft import Prefix, count_parameters, make_method
+from jaxemo.peft import count_parameters, make_method
 from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
 from jaxemo.studies.runs import (
     Bench,
+    Place,
     Run,
     held_out_confusions,
     make_bench,
     rows_in,
-    train_run,
+    train_runs,
 )
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded
@@ -70,19 +72,19 @@ def study_transfer(
         bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
         outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
         parameters = 0
-        places = _places(experiment, config)
-        label = f"{embedded.source.name}: {method_name}"
-        for seed, fold in experiment.progress.track(places, label, len(places)):
-            runs = _train_regimes(experiment, bench, config, seed, fold, log_epoch)
-            for (target, regime), run in runs.items():
-                confusions = held_out_confusions(experiment, bench, run)
-                outcomes[target, regime].append(_outcome(run, confusions[target]))
+        watch = _watch(experiment, bench, config, log_epoch)
+        for places in _groups(_places(experiment, config), bench.runs_at_once):
+            runs = _train_regimes(experiment, bench, places, config.transfer.regimes, watch)
+            confusions = held_out_confusions(experiment, bench, runs)
+            for run, confusion in zip(runs, confusions, strict=True):
+                target = run.place.dev_domain
+                outcomes[target, run.place.regime].append(_outcome(run, confusion[target]))
                 save_run(
-                    models_dir / _folder(bench, target, run),
+                    models_dir / _folder(bench, run.place),
                     experiment=experiment,
                     bench=bench,
                     run=run,
-                    confusions=confusions,
+                    confusions=confusion,
                     config=config,
                 )
                 parameters = count_parameters(run.fit.trainable)
@@ -96,12 +98,12 @@ def methods_for(embedded: Embedded, names: tuple[str, ...]) -> list[str]:
     """The methods that this source allows: those that train inside an encoder need one."""
     if embedded.source.encoder is not None:
         return list(names)
-    return [name for name in names if make_method(name).prefix is Prefix.LAYERS]
+    return [name for name in names if make_method(name).frozen_layers is None]
 
 
 def needs_stem(names: tuple[str, ...]) -> bool:
     """Whether any of the methods trains inside the encoder, and so reads cached stem features."""
-    return any(make_method(name).prefix is Prefix.STEM for name in names)
+    return any(make_method(name).frozen_layers is not None for name in names)
 
 
 def source_of(target: str) -> str:
@@ -133,47 +135,82 @@ def _places(experiment: Experiment, config: Any) -> list[tuple[int, int]]:
     return places
 
 
+def _groups(places: list[tuple[int, int]], runs_at_once: int) -> list[list[tuple[int, int]]]:
+    """Places that are trained together, so that no more trees wait for their second stage than must."""
+    size = max(runs_at_once // len(DOMAINS), 1) if runs_at_once else len(places)
+    return [places[start : start + size] for start in range(0, len(places), size)]
+
+
 def _train_regimes(
-    experiment: Experiment, bench: Bench, config: Any, seed: int, fold: int, log_epoch: LogEpoch
-) -> dict[tuple[str, str], Run]:
-    """(target, regime) -> run, for one seed and fold."""
-    runs: dict[tuple[str, str], Run] = {}
+    experiment: Experiment,
+    bench: Bench,
+    places: list[tuple[int, int]],
+    regimes: tuple[str, ...],
+    on_epoch: Callable[[Place, EpochRecord], None],
+) -> list[Run]:
+    """All runs of some (seed, fold) pairs: first target-only, then what follows from those, and joint."""
+    alone = [_place(pair, target, TARGET_ONLY) for pair in places for target in DOMAINS]
+    runs = train_runs(experiment, bench, alone, on_epoch=on_epoch)
+    by_place = {run.place: run for run in runs}
+    later = [
+        _place(pair, target, regime)
+        for regime in (TWO_STAGE, JOINT)
+        if regime in regimes
+        for pair in places
+        for target in DOMAINS
+    ]
+    if not later:
+        return runs
+    first_stages = [by_place.get(_first_stage(place)) for place in later]
+    return runs + train_runs(experiment, bench, later, first_stages=first_stages, on_epoch=on_epoch)
 
-    def train(target: str, regime: str, domains: tuple[str, ...], first: Run | None = None) -> None:
-        name = f"{bench.source.name}/{bench.method.name}/{target}/{regime}/fold{fold}/seed{seed}"
-        runs[target, regime] = train_run(
-            experiment,
-            bench,
-            seed=seed,
-            fold=fold,
-            regime=regime,
-            domains=domains,
-            dev_domain=target,
-            first_stage=first,
-            on_epoch=lambda record: log_epoch(name, record),
-        )
 
-    for target in DOMAINS:
-        train(target, TARGET_ONLY, (target,))
-    if TWO_STAGE in config.transfer.regimes:
-        for target in DOMAINS:
-            train(target, TWO_STAGE, (target,), runs[source_of(target), TARGET_ONLY])
-    if JOINT in config.transfer.regimes:
-        for target in DOMAINS:
-            train(target, JOINT, DOMAINS)
-    return runs
+def _place(pair: tuple[int, int], target: str, regime: str) -> Place:
+    seed, fold = pair
+    domains = DOMAINS if regime == JOINT else (target,)
+    return Place(seed, fold, regime, domains, dev_domain=target)
+
+
+def _first_stage(place: Place) -> Place | None:
+    """What a two-stage run goes on from: the run on its source domain alone."""
+    if place.regime != TWO_STAGE:
+        return None
+    return _place((place.seed, place.fold), source_of(place.dev_domain), TARGET_ONLY)
+
+
+def _watch(
+    experiment: Experiment, bench: Bench, config: Any, log_epoch: LogEpoch
+) -> Callable[[Place, EpochRecord], None]:
+    """Logs every epoch of every run, and shows how many of the method's are done."""
+    num_runs = len(_places(experiment, config)) * len(DOMAINS)
+    num_runs *= len({TARGET_ONLY, *config.transfer.regimes})
+    total = num_runs * bench.program.settings.epochs
+    report = experiment.progress.count(f"{bench.source.name}: {bench.method.name}, epochs")
+    done = itertools.count(1)
+
+    def on_epoch(place: Place, record: EpochRecord) -> None:
+        log_epoch(_run_name(bench, place), record)
+        report(next(done), total)
+
+    return on_epoch
+
+
+def _run_name(bench: Bench, place: Place) -> str:
+    return (
+        f"{bench.source.name}/{bench.method.name}/{place.dev_domain}/{place.regime}/"
+        f"fold{place.fold}/seed{place.seed}"
+    )
 
 
 def _outcome(run: Run, matrix: np.ndarray) -> _Outcome:
     mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
-    return _Outcome(run.fold, run.seed, matrix, mixture)
+    return _Outcome(run.place.fold, run.place.seed, matrix, mixture)
 
 
-def _folder(bench: Bench, target: str, run: Run) -> Path:
+def _folder(bench: Bench, place: Place) -> Path:
     slug = "".join(c if c.isalnum() else "-" for c in bench.source.name).strip("-")
-    return (
-        Path(slug) / bench.method.name / f"{target}-{run.regime}" / f"fold{run.fold}-seed{run.seed}"
-    )
+    regime = f"{place.dev_domain}-{place.regime}"
+    return Path(slug) / bench.method.name / regime / f"fold{place.fold}-seed{place.seed}"
 
 
 def _collect(

@@ -1,14 +1,15 @@
-"""An encoder, an adaptation method and the emotion head as one pure function of its parameters.
+"""An encoder, an adaptation method and the head as one pure function of its parameters.
 
-What is trained ({adaptation, head}) and what is not (`Frozen`) are apart from birth. Inputs are the
-method's cached frozen prefix: stem features, or pooled layers when the whole encoder is frozen.
+What is trained ({adaptation, head}) and what is not (base, layer statistics) are apart from birth.
+Inputs are the output of the method's frozen layers: stem features, or pooled layers when the whole
+encoder is frozen.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 from flax import linen as nn
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxemo.models.encoder import StemOutput
 from jaxemo.models.heads import LayerStatistics, apply_head, init_head, pool_frames
@@ -17,22 +18,7 @@ from jaxemo.peft.method import Method, Params
 PooledLayers = Float[Array, "B L D"]
 
 
-class Frozen(NamedTuple):
-    """What training reads and never writes."""
-
-    base: Params
-    statistics: LayerStatistics
-
-
-class Batch(NamedTuple):
-    """One fixed-size batch; rows that only fill it up have weight 0."""
-
-    inputs: StemOutput | PooledLayers
-    labels: Int[Array, " B"]
-    weight: Float[Array, " B"]
-
-
-class Classifier(NamedTuple):
+class Network(NamedTuple):
     """The pure functions of one (encoder, method, head) triple.
 
     Attributes:
@@ -40,45 +26,46 @@ class Classifier(NamedTuple):
       method: How the encoder is adapted.
       head_width: Width of the head's projection.
       head_dropout: Dropout rate in the head while training.
-      num_classes: C.
+      num_outputs: O, values per clip that the objective reads.
     """
 
     module: nn.Module | None
     method: Method
     head_width: int
     head_dropout: float
-    num_classes: int
+    num_outputs: int
 
-    def init(self, key: PRNGKeyArray, frozen: Frozen) -> dict[str, Any]:
+    def init(self, key: PRNGKeyArray, base: Params, statistics: LayerStatistics) -> dict[str, Any]:
         """A fresh trainable tree {adaptation, head}."""
         adaptation_key, head_key = jax.random.split(key)
-        num_layers, width = frozen.statistics.mean.shape
+        num_layers, width = statistics.mean.shape
         head = init_head(
             head_key,
             num_layers=num_layers,
             width=width,
             hidden=self.head_width,
-            num_classes=self.num_classes,
+            num_outputs=self.num_outputs,
         )
-        return {"adaptation": self.method.init(adaptation_key, frozen.base), "head": head}
+        return {"adaptation": self.method.init(adaptation_key, base), "head": head}
 
-    def logits(
+    def outputs(
         self,
         trainable: dict[str, Any],
-        frozen: Frozen,
+        base: Params,
         inputs: StemOutput | PooledLayers,
         *,
+        statistics: LayerStatistics,
         dropout_key: PRNGKeyArray | None = None,
-    ) -> Float[Array, "B C"]:
-        """Class logits; dropout is on exactly when a `dropout_key` is given."""
+    ) -> Float[Array, "B O"]:
+        """The head's raw outputs; dropout is on exactly when a `dropout_key` is given."""
         encoder_key, head_key = (
             (None, None) if dropout_key is None else jax.random.split(dropout_key)
         )
-        pooled = self._pooled_layers(trainable["adaptation"], frozen.base, inputs, encoder_key)
+        pooled = self._pooled_layers(trainable["adaptation"], base, inputs, encoder_key)
         return apply_head(
             trainable["head"],
             pooled,
-            statistics=frozen.statistics,
+            statistics=statistics,
             dropout_rate=self.head_dropout,
             dropout_key=head_key,
         )

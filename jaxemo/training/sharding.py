@@ -1,9 +1,11 @@
-"""Where every array lives: a mesh with axes data, fsdp and tensor, and sharding rules as data.
+"""Where every array lives: a mesh with axes run, data, fsdp and tensor, and sharding rules as data.
 
-A rule is (regular expression over the parameter path, PartitionSpec); the first match wins. One device
-is the trivial mesh, so that a laptop and a pod run the same program.
+A rule is (regular expression over the parameter path, PartitionSpec); the first match wins. Trees that
+belong to many runs are stacked: every leaf has the runs first, and the rule's spec comes behind. One
+device is the trivial mesh, so that a laptop and a pod run the same program.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -11,43 +13,55 @@ from typing import Any
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-AXES = ("data", "fsdp", "tensor")
+AXES = ("run", "data", "fsdp", "tensor")
 Rule = tuple[str, PartitionSpec]
 
-# Dense kernels: the inner width of a block over `tensor` (column-, then row-parallel, one all-reduce a
-# block), the other side over `fsdp`. Everything small is replicated.
+# Dense kernels: the inner width of a block over `tensor` (column-, then row-parallel, one all-reduce
+# per block), the other side over `fsdp`. Everything small is replicated.
 PARAMETER_RULES: tuple[Rule, ...] = (
     (r".*/(q_proj|k_proj|v_proj|intermediate_dense)/kernel$", PartitionSpec("fsdp", "tensor")),
     (r".*/(out_proj|output_dense)/kernel$", PartitionSpec("tensor", "fsdp")),
     (r".*", PartitionSpec()),
 )
+# A batch's clips lie over both of these.
+_BATCH_AXES = ("data", "fsdp")
 
 
 def make_mesh(
-    devices: Sequence[jax.Device] | None = None, *, data: int = -1, fsdp: int = 1, tensor: int = 1
+    devices: Sequence[jax.Device] | None = None,
+    *,
+    run: int = 1,
+    data: int = -1,
+    fsdp: int = 1,
+    tensor: int = 1,
 ) -> Mesh:
-    """A mesh over all (or the given) devices; `data=-1` takes what the other axes leave.
+    """A mesh over all (or the given) devices; one axis may be -1, which takes what the others leave.
 
     Raises:
-      ValueError: When the axes' product is not the number of devices.
+      ValueError: When the axes' product is not the number of devices, or two axes are -1.
     """
     devices = list(jax.devices() if devices is None else devices)
-    if data == -1:
-        data = len(devices) // (fsdp * tensor)
-    if data * fsdp * tensor != len(devices):
-        raise ValueError(
-            f"Mesh data={data} x fsdp={fsdp} x tensor={tensor} needs {data * fsdp * tensor} devices; "
-            f"there are {len(devices)}."
-        )
+    sizes = dict(zip(AXES, (run, data, fsdp, tensor), strict=True))
+    _check_sizes(sizes)
+    fixed = math.prod(size for size in sizes.values() if size != -1)
+    sizes = {axis: max(len(devices) // fixed, 1) if n == -1 else n for axis, n in sizes.items()}
+    if (needed := math.prod(sizes.values())) != len(devices):
+        described = " x ".join(f"{axis}={size}" for axis, size in sizes.items())
+        raise ValueError(f"Mesh {described} needs {needed} devices; there are {len(devices)}.")
     # Auto axes: under Explicit ones (jax's default since 0.7) contracting a sharded axis raises.
     return jax.make_mesh(
-        (data, fsdp, tensor), AXES, axis_types=(AxisType.Auto,) * 3, devices=devices
+        tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
     )
 
 
-def batch_sharding(mesh: Mesh) -> NamedSharding:
-    """The leading (batch) axis over data and fsdp together."""
-    return NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
+def pad_to_multiple(size: int, divisor: int) -> int:
+    """The smallest multiple of `divisor` that is `size` or more."""
+    return -(-size // divisor) * divisor
+
+
+def batch_ways(mesh: Mesh) -> int:
+    """Over how many devices the clips of a batch are spread."""
+    return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
 def replicated(mesh: Mesh) -> NamedSharding:
@@ -55,40 +69,96 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def check_batch_size(mesh: Mesh, batch_size: int) -> None:
-    """Raises ValueError when the batch does not divide over the mesh."""
-    ways = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % ways:
-        raise ValueError(
-            f"A batch of {batch_size} does not divide over data x fsdp = {ways} devices; "
-            f"take a multiple of {ways}."
-        )
-
-
 def tree_shardings(tree: Any, mesh: Mesh, *, rules: Sequence[Rule] = PARAMETER_RULES) -> Any:
-    """A tree of NamedSharding, one a leaf, by the first rule whose pattern matches the leaf's path.
-
-    Optimiser states work too: their paths end in the parameter's own path.
+    """A tree of NamedSharding, one per leaf, by the first rule whose pattern matches the leaf's path.
 
     Raises:
-      ValueError: When no rule matches, or an axis does not divide the dimension it shards.
+      ValueError: When no rule matches, the rule's spec is not of the leaf's rank, or an axis does not
+        divide the dimension that it shards.
     """
 
     def sharding(key_path: tuple, leaf: Any) -> NamedSharding:
-        path = jax.tree_util.keystr(key_path, simple=True, separator="/")
-        for pattern, spec in rules:
-            if re.match(pattern, path):
-                _check_divides(path, leaf.shape, spec, mesh)
-                return NamedSharding(mesh, spec)
-        raise ValueError(f"No sharding rule matches parameter {path!r}.")
+        path = _name(key_path)
+        spec = _matching_spec(path, rules)
+        _check_fits(path, leaf.shape, spec, mesh)
+        return NamedSharding(mesh, spec)
 
     return jax.tree_util.tree_map_with_path(sharding, tree)
 
 
-def _check_divides(path: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh) -> None:
-    for size, axis in zip(shape, spec, strict=False):
-        if axis is not None and size % mesh.shape[axis]:
+def stacked_shardings(
+    tree: Any, mesh: Mesh, *, num_runs: int, rules: Sequence[Rule] = PARAMETER_RULES
+) -> Any:
+    """As `tree_shardings`, for a tree whose leaves have one entry per run on their first axis.
+
+    Optimiser states work too: their paths end in the parameter's own path.
+
+    Raises:
+      ValueError: As `tree_shardings`, and for a leaf whose first axis is not the runs.
+    """
+
+    def sharding(key_path: tuple, leaf: Any) -> NamedSharding:
+        path = _name(key_path)
+        if leaf.ndim == 0 or leaf.shape[0] != num_runs:
             raise ValueError(
-                f"Parameter {path!r} of shape {shape} does not divide over {mesh.shape[axis]} devices "
-                f"of mesh axis {axis!r}; choose a divisor of {size}."
+                f"Stacked parameter {path!r} has shape {leaf.shape}; expected {num_runs} runs on its "
+                "first axis. Stack it, or place it as an unstacked tree."
             )
+        spec = _matching_spec(path, rules)
+        _check_fits(path, leaf.shape[1:], spec, mesh)
+        _check_divides(path, leaf.shape[0], "run", mesh)
+        return NamedSharding(mesh, PartitionSpec("run", *spec))
+
+    return jax.tree_util.tree_map_with_path(sharding, tree)
+
+
+def grid_shardings(tree: Any, mesh: Mesh) -> Any:
+    """Shardings of a call's examples: leaves [S, R, ..., B] have the run axis second.
+
+    Leaves of rank 2 hold one value per step and run; in all others axis 3 is the batch.
+    """
+
+    def sharding(leaf: Any) -> NamedSharding:
+        spec = (None, "run") if leaf.ndim == 2 else (None, "run", None, _BATCH_AXES)
+        return NamedSharding(mesh, PartitionSpec(*spec))
+
+    return jax.tree.map(sharding, tree)
+
+
+def _name(key_path: tuple) -> str:
+    return jax.tree_util.keystr(key_path, simple=True, separator="/")
+
+
+def _matching_spec(path: str, rules: Sequence[Rule]) -> PartitionSpec:
+    for pattern, spec in rules:
+        if re.match(pattern, path):
+            return spec
+    raise ValueError(f"No sharding rule matches parameter {path!r}.")
+
+
+def _check_fits(path: str, shape: tuple[int, ...], spec: PartitionSpec, mesh: Mesh) -> None:
+    """An empty spec replicates any shape; any other one names every axis of its leaf."""
+    if len(spec) not in (0, len(shape)):
+        raise ValueError(
+            f"Parameter {path!r} has shape {shape}, but its rule {tuple(spec)} is for {len(spec)} axes. "
+            "A tree of several runs is stacked, one of a single model is not."
+        )
+    for size, axis in zip(shape, spec, strict=False):  # An empty spec has no entries.
+        if axis is not None:
+            _check_divides(path, size, axis, mesh)
+
+
+def _check_divides(path: str, size: int, axis: str, mesh: Mesh) -> None:
+    if size % mesh.shape[axis]:
+        raise ValueError(
+            f"Parameter {path!r}: an axis of {size} does not divide over {mesh.shape[axis]} devices "
+            f"of mesh axis {axis!r}; choose a divisor of {size}."
+        )
+
+
+def _check_sizes(sizes: dict[str, int]) -> None:
+    wrong = {axis: size for axis, size in sizes.items() if size < 1 and size != -1}
+    if wrong:
+        raise ValueError(f"Mesh axes {wrong}: expected 1 or more, or -1 for what is left.")
+    if list(sizes.values()).count(-1) > 1:
+        raise ValueError(f"Mesh {sizes}: only one axis can take what is left (-1).")

@@ -1,7 +1,8 @@
-"""One sharded training step and one sharded prediction step.
+"""Training steps of many runs at once, as one compiled program over a shared frozen base.
 
-`jax.jit` over a mesh with explicit shardings and a donated state; gradients of sums are accumulated over
-micro-batches and divided once by the total example weight, so that splitting a batch changes nothing.
+A step of one run is a pure function; `jax.vmap` lays it over a leading run axis of everything that
+belongs to a run, while the base and the table of inputs are shared. Gradients of sums are accumulated
+over micro-batches and divided once by the total example weight, so that splitting a batch changes nothing.
 """
 
 from collections.abc import Callable
@@ -11,15 +12,18 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
-from jaxemo.training.model import Batch, Classifier, Frozen
-from jaxemo.training.objectives import cross_entropy
-from jaxemo.training.sharding import batch_sharding, replicated, tree_shardings
+from jaxemo.models.heads import LayerStatistics
+from jaxemo.peft.method import Params
+from jaxemo.training.features import look_up
+from jaxemo.training.model import Network
+from jaxemo.training.objectives import Objective
+from jaxemo.training.sharding import stacked_shardings
 
 
-class TrainState(NamedTuple):
-    """All that a step changes.
+class RunState(NamedTuple):
+    """All that a step changes, for one run; stacked, every leaf has the runs first.
 
     Attributes:
       step: Steps done.
@@ -29,119 +33,172 @@ class TrainState(NamedTuple):
       key: Root of the dropout stream; the step number is folded in, so a restart continues it.
     """
 
-    step: Int[Array, ""]
-    num_steps: Int[Array, ""]
+    step: Int[Array, "..."]
+    num_steps: Int[Array, "..."]
     trainable: dict[str, Any]
     optimiser: Any
-    key: PRNGKeyArray
+    key: Key[Array, "..."]
+
+
+class Batch(NamedTuple):
+    """Examples of one step in M micro-batches; examples that only fill it up have weight 0.
+
+    Attributes:
+      inputs: Row numbers [M, B] of the table or, without one, arrays that lead with these axes.
+      targets: As the objective reads them.
+      weight: Of each example in the loss.
+    """
+
+    inputs: Any
+    targets: Shaped[Array, "..."]
+    weight: Float[Array, "..."]
 
 
 class StepMetrics(NamedTuple):
     """Figures of one step."""
 
-    loss: Float[Array, ""]
-    gradient_norm: Float[Array, ""]
+    loss: Float[Array, "..."]
+    gradient_norm: Float[Array, "..."]
 
 
-def init_state(
-    key: PRNGKeyArray,
-    trainable: dict[str, Any],
-    *,
-    optimiser: optax.GradientTransformation,
-    num_steps: int,
-) -> TrainState:
-    """A state at step 0."""
-    return TrainState(
-        jnp.zeros((), jnp.int32),
-        jnp.asarray(num_steps, jnp.int32),
-        trainable,
-        optimiser.init(trainable),
-        key,
-    )
+class Shared(NamedTuple):
+    """What all runs read and none writes.
+
+    Attributes:
+      base: The encoder's frozen parameters; empty where the whole encoder is frozen.
+      table: Inputs of all clips; None where each call brings its own.
+    """
+
+    base: Params
+    table: Any
 
 
-def make_train_step(
-    classifier: Classifier,
+Steps = Callable[..., tuple[RunState, StepMetrics]]
+
+
+def make_init_runs(
+    network: Network, optimiser: optax.GradientTransformation, *, mesh: Mesh
+) -> Callable[..., RunState]:
+    """The jitted (keys, statistics, base, num_steps, initial) -> stacked state at step 0.
+
+    `initial` is None or (given, trees): where `given` is True a run starts from its tree.
+    """
+
+    def one_run(key, statistics, base, num_steps, initial) -> RunState:
+        init_key, dropout_key = jax.random.split(key)
+        trainable = network.init(init_key, base, statistics)
+        if initial is not None:
+            trainable = _select(initial[0], initial[1], trainable)
+        start = jnp.zeros((), jnp.int32)
+        return RunState(start, num_steps, trainable, optimiser.init(trainable), dropout_key)
+
+    def all_runs(keys, statistics, base, num_steps, initial) -> RunState:
+        stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
+        return _constrain(stacked(keys, statistics, base, num_steps, initial), mesh)
+
+    return jax.jit(all_runs)
+
+
+def make_train_steps(
+    network: Network,
+    objective: Objective,
     optimiser: optax.GradientTransformation,
     *,
     schedule: Callable[[Float[Array, ""]], Float[Array, ""]],
     mesh: Mesh,
-    micro_batches: int = 1,
-) -> Callable[[TrainState, Frozen, Batch], tuple[TrainState, StepMetrics]]:
-    """The jitted step (state, frozen, batch) -> (state, metrics); the old state's buffers are reused.
+) -> Steps:
+    """The jitted (states, statistics, shared, batches, active, num_steps) -> (states, metrics).
 
-    loss = sum_i w_i cross_entropy_i / sum_i w_i over the global batch.
+    loss = sum_i w_i loss_i / sum_i w_i over a run's batch. `batches` has leading axes [S, R] (step,
+    run) and the first `num_steps` of the S are done. A run whose `active` [S, R] is False keeps its
+    whole state bit for bit; None means that all are active. The old states' buffers are reused.
 
     Args:
       schedule: Progress in [0, 1] -> factor on the learning rates.
-      micro_batches: Pieces a batch is cut into for gradient accumulation; must divide the batch.
     """
+    one_run = _make_one_run(network, objective, optimiser, schedule)
+    every_run = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
 
-    def weighted_loss(trainable, frozen, batch, key):
-        logits = classifier.logits(trainable, frozen, batch.inputs, dropout_key=key)
-        return jnp.sum(batch.weight * cross_entropy(logits, batch.labels))
+    def steps(
+        states: RunState,
+        statistics: LayerStatistics,
+        shared: Shared,
+        batches: Batch,
+        active: Bool[Array, "S R"] | None,
+        num_steps: Int[Array, ""],
+    ) -> tuple[RunState, StepMetrics]:
+        def one_step(index, carry):
+            states, metrics = carry
+            batch, is_active = jax.tree.map(lambda leaf: leaf[index], (batches, active))
+            states, figures = every_run(states, statistics, shared, batch, is_active)
+            metrics = jax.tree.map(lambda all_, one: all_.at[index].set(one), metrics, figures)
+            return _constrain(states, mesh), metrics
 
-    def accumulated_gradient(state, frozen, batch):
-        pieces = jax.tree.map(lambda leaf: leaf.reshape(micro_batches, -1, *leaf.shape[1:]), batch)
+        capacity, num_runs = batches.weight.shape[:2]
+        start = (states, StepMetrics(*(jnp.zeros((capacity, num_runs)) for _ in range(2))))
+        if capacity == 1:
+            return one_step(0, start)
+        return jax.lax.fori_loop(0, num_steps, one_step, start)
+
+    return jax.jit(steps, donate_argnums=0)
+
+
+def make_keep_better(mesh: Mesh) -> Callable[[Any, Any, Bool[Array, " R"]], Any]:
+    """The jitted (best, latest, better) -> each run's `latest` where `better`, else its `best`."""
+
+    def keep(best: Any, latest: Any, better: Bool[Array, " R"]) -> Any:
+        return _constrain(jax.vmap(_select)(better, latest, best), mesh)
+
+    return jax.jit(keep, donate_argnums=0)
+
+
+def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -> Callable:
+    """(state, statistics, shared, batch, active) -> (state, metrics) of a single run."""
+
+    def weighted_loss(trainable, statistics, shared, piece, key):
+        inputs = look_up(shared.table, piece.inputs)
+        outputs = network.outputs(
+            trainable, shared.base, inputs, statistics=statistics, dropout_key=key
+        )
+        return jnp.sum(piece.weight * objective.loss(outputs, piece.targets))
+
+    def mean_gradient(state: RunState, statistics, shared, batch: Batch):
         step_key = jax.random.fold_in(state.key, state.step)
 
         def add_piece(total, indexed_piece):
             index, piece = indexed_piece
             key = jax.random.fold_in(step_key, index)
-            new = jax.value_and_grad(weighted_loss)(state.trainable, frozen, piece, key)
+            new = jax.value_and_grad(weighted_loss)(state.trainable, statistics, shared, piece, key)
             return jax.tree.map(jnp.add, total, new), None
 
         zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.trainable))
-        (loss, gradient), _ = jax.lax.scan(add_piece, zero, (jnp.arange(micro_batches), pieces))
+        pieces = (jnp.arange(batch.weight.shape[0]), batch)
+        (loss, gradient), _ = jax.lax.scan(add_piece, zero, pieces)
         total_weight = jnp.maximum(batch.weight.sum(), 1e-8)
         return jax.tree.map(lambda leaf: leaf / total_weight, (loss, gradient))
 
-    def train_step(state: TrainState, frozen: Frozen, batch: Batch):
-        loss, gradient = accumulated_gradient(state, frozen, batch)
+    def train_step(state: RunState, statistics, shared: Shared, batch: Batch, active):
+        loss, gradient = mean_gradient(state, statistics, shared, batch)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.trainable)
         # The middle of the step: neither the first nor the last one is spent at a rate of zero.
         factor = schedule((state.step + 0.5) / state.num_steps)
         trainable = optax.apply_updates(
             state.trainable, jax.tree.map(lambda update: factor * update, updates)
         )
-        metrics = StepMetrics(loss, optax.tree.norm(gradient))
-        advanced = TrainState(
-            state.step + 1, state.num_steps, trainable, optimiser_state, state.key
-        )
-        return advanced, metrics
+        advanced = RunState(state.step + 1, state.num_steps, trainable, optimiser_state, state.key)
+        if active is not None:
+            advanced = _select(active, advanced._replace(key=None), state._replace(key=None))
+            advanced = advanced._replace(key=state.key)
+        return advanced, StepMetrics(loss, optax.tree.norm(gradient))
 
-    return _jit_over_mesh(train_step, mesh, donate=True)
-
-
-def make_predict_step(
-    classifier: Classifier, *, mesh: Mesh
-) -> Callable[[dict[str, Any], Frozen, Any], Float[Array, "B C"]]:
-    """The jitted (trainable, frozen, inputs) -> class probabilities."""
-
-    def predict(trainable: dict[str, Any], frozen: Frozen, inputs: Any) -> Float[Array, "B C"]:
-        return jax.nn.softmax(classifier.logits(trainable, frozen, inputs))
-
-    return _jit_over_mesh(predict, mesh, donate=False)
+    return train_step
 
 
-def _jit_over_mesh(function: Callable, mesh: Mesh, *, donate: bool) -> Callable:
-    """jit with the shardings of `tree_shardings` for (state, frozen), and the batch over the mesh."""
-    compiled: dict[Any, Callable] = {}
+def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
-    def call(state, frozen, batch):
-        structure = jax.tree.structure((state, frozen, batch))
-        if structure not in compiled:
-            state_shardings = tree_shardings(state, mesh)
-            compiled[structure] = jax.jit(
-                function,
-                in_shardings=(
-                    state_shardings,
-                    tree_shardings(frozen, mesh),
-                    batch_sharding(mesh),
-                ),
-                out_shardings=(state_shardings, replicated(mesh)) if donate else replicated(mesh),
-                donate_argnums=0 if donate else (),
-            )
-        return compiled[structure](state, frozen, batch)
 
-    return call
+def _constrain(stacked: Any, mesh: Mesh) -> Any:
+    num_runs = jax.tree.leaves(stacked)[0].shape[0]
+    shardings = stacked_shardings(stacked, mesh, num_runs=num_runs)
+    return jax.lax.with_sharding_constraint(stacked, shardings)

@@ -95,7 +95,8 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     import jax
     import numpy as np
 
-    from jaxemo.distances.frechet import covariance, distance_grid
+    from jaxemo.distances.frechet import distance_grid
+    from jaxemo.distances.statistics import covariance
 
     a, b = (
         with_one_blas_thread(partial(grid_statistics, seed, arguments.rows))() for seed in (0, 1)
@@ -104,13 +105,14 @@ def run_grid(arguments: argparse.Namespace, peer: Callable | None) -> dict[str, 
     cells = iter(np.random.default_rng(0).permutation(NUM_LAYERS * NUM_EMOTIONS).tolist() * 2)
     peers_distances = {}
 
-    def one_cell():
-        cell = np.unravel_index(next(cells), (NUM_LAYERS, NUM_EMOTIONS))
-        means, covariances = zip(*((mean[cell], cov[cell]) for mean, cov in moments), strict=True)
-        peers_distances[cell] = peer(means[0], covariances[0], means[1], covariances[1])
-
     sides = {"grid": with_one_blas_thread(lambda: jax.block_until_ready(distance_grid(a, b)))}
     if peer is not None:
+
+        def one_cell():
+            cell = np.unravel_index(next(cells), (NUM_LAYERS, NUM_EMOTIONS))
+            (mean_a, cov_a), (mean_b, cov_b) = ((mean[cell], cov[cell]) for mean, cov in moments)
+            peers_distances[cell] = peer(mean_a, cov_a, mean_b, cov_b)
+
         sides["peer_cell"] = one_cell
     runs = time_in_turns(sides, repeats=arguments.repeats)
     medians = {name: median_seconds(values) for name, values in runs.items()}
@@ -147,7 +149,7 @@ def grid_statistics(seed: int, num_rows: int) -> Any:
     import jax
     import numpy as np
 
-    from jaxemo.distances.frechet import empty_statistics, update
+    from jaxemo.distances.statistics import empty_statistics, update
 
     random = np.random.default_rng(seed)
     deviations = 1 / np.sqrt(np.arange(1, WIDTH + 1, dtype=np.float32))
@@ -202,7 +204,7 @@ def run_end_to_end(arguments: argparse.Namespace, peer: Callable | None) -> dict
     if clip_runs:
         clip_runs += [time_run(forward) for _ in range(arguments.peer_clips - half)]
     theirs = None
-    if clip_runs:
+    if layer_run is not None:
         clip = Run(median_seconds(clip_runs), median_core_seconds(clip_runs))
         theirs = Run(
             *(
@@ -261,7 +263,8 @@ def our_parts(encoder: Any, waveform: Any) -> dict[str, float]:
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxemo.distances.frechet import distance_grid, empty_statistics, update
+    from jaxemo.distances.frechet import distance_grid
+    from jaxemo.distances.statistics import empty_statistics, update
 
     batch = waveform[:8]
     num_samples = np.full(len(batch), batch.shape[1])

@@ -86,9 +86,10 @@ def random_encoder(size: str, dtype: Any) -> Any:
     import jax
     import jax.numpy as jnp
 
-    from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin
-    from jaxemo.models.config import EncoderConfig, StemNorm
+    from jaxemo.models.checkpoints.hub_layout import Origin
+    from jaxemo.models.config import EncoderConfig
     from jaxemo.models.encoder import AudioEncoder
+    from jaxemo.models.families import Normalisation, StemNorm
     from jaxemo.models.pretrained import Encoder
 
     config = EncoderConfig()
@@ -119,7 +120,7 @@ def torch_forward(encoder: Any, waveform: Any, *, threads: int) -> Callable[[], 
 
     Attention is PyTorch's fused one; on a GPU the model is bfloat16 and compiled.
     """
-    import torch
+    import torch  # pyright: ignore[reportMissingImports]  # From the extra `reference`.
     import transformers
 
     from jaxemo.models.pretrained import save_pretrained

@@ -26,15 +26,18 @@ def load_functions(
       namespace: What the module imports and these functions use.
 
     Raises:
-      ValueError: If the module has no such functions.
+      ValueError: If the package is not installed or the module has no such functions.
     """
-    path = Path(importlib.util.find_spec(package).origin).with_name(f"{module}.py")
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ValueError(f"{package} is not installed; install jaxemo[reference].")
+    path = Path(spec.origin).with_name(f"{module}.py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
     if missing := set(names) - {node.name for node in found}:
         raise ValueError(f"{package}/{module}.py has no {', '.join(sorted(missing))}.")
     scope = dict(namespace)
-    exec(compile(ast.Module(found, type_ignores=[]), str(path), "exec"), scope)
+    exec(compile(ast.Module([*found], type_ignores=[]), str(path), "exec"), scope)
     return {name: scope[name] for name in names}
 
 
@@ -71,5 +74,5 @@ def sqrtm_distance(mean_1: Any, covariance_1: Any, mean_2: Any, covariance_2: An
     if not np.isfinite(root).all():
         offset = 1e-6 * np.eye(len(covariance_1))
         root = linalg.sqrtm((covariance_1 + offset) @ (covariance_2 + offset))
-    traces = np.trace(covariance_1) + np.trace(covariance_2) - 2 * np.trace(root.real)
+    traces = np.trace(covariance_1) + np.trace(covariance_2) - 2 * np.trace(np.real(root))
     return float(np.sum((mean_1 - mean_2) ** 2) + traces)

@@ -87,8 +87,8 @@ def time_convolution(inputs: Any, kernel: Any, stride: int, repeats: int) -> dic
         taps = [inputs[:, tap : tap + reach : stride] for tap in range(kernel.shape[0])]
         return jnp.concatenate(taps, axis=-1) @ kernel.reshape(-1, kernel.shape[-1])
 
-    both = [np.asarray(form(inputs[:1]), np.float32) for form in (convolution, patches)]
-    np.testing.assert_allclose(*both, atol=0.05 * np.abs(both[0]).max())
+    expected, ours = (np.asarray(form(inputs[:1]), np.float32) for form in (convolution, patches))
+    np.testing.assert_allclose(expected, ours, atol=0.05 * np.abs(expected).max())
     return milliseconds({"convolution": convolution, "patches": patches}, inputs, repeats)
 
 

@@ -1,8 +1,8 @@
 """A labelled corpus on disk as rows of `Utterance`.
 
 Rows come in an order that depends on labels and names alone, never on where the files lie. Files
-are found and named in this folder, not opened: whether their audio is usable is `clip_store.py`'s
-question, who is held out when is `folds.py`'s.
+are found and named in this room, not opened: whether their audio is usable is `data.clip_store`'s
+question, who is held out when is `data.folds`'s.
 """
 
 import enum
@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from jaxemo.data.audio import LeftOut
 
@@ -75,7 +75,7 @@ class CalmPolicy(enum.Enum):
     DROP = "drop"
 
 
-def corpus_summary(utterances: Sequence[Utterance]) -> list[dict[str, str | int]]:
+def corpus_summary(utterances: Sequence[Utterance]) -> list[dict[str, Any]]:
     """Clips and speakers of every corpus, domain and emotion that occurs: one flat row each."""
     speakers: dict[tuple[str, str, str], list[str]] = defaultdict(list)
     for row in utterances:
@@ -107,6 +107,7 @@ def manifest_hash(utterances: Sequence[Utterance], digests: Sequence[str]) -> st
 
 
 def check_names(kind: str, asked: Sequence[str], *, known: Sequence[str] | None) -> None:
+    """Names asked for in a config: at least one, each once and, unless `known` is None, of those."""
     if isinstance(asked, str) or not asked:
         raise ValueError(f"{kind}s is {asked!r}; expected a list of at least one {kind}.")
     if twice := [name for name, count in Counter(asked).items() if count > 1]:
@@ -116,16 +117,18 @@ def check_names(kind: str, asked: Sequence[str], *, known: Sequence[str] | None)
 
 
 def choose_emotions(
-    found: Sequence[Utterance], *, emotions: Sequence[str], calm: CalmPolicy
+    utterances: Sequence[Utterance], *, emotions: Sequence[str], calm: CalmPolicy
 ) -> tuple[tuple[Utterance, ...], tuple[str, ...], dict[str, int]]:
     """The clips of the classes asked for, the classes, and how many clips others have."""
     classes = tuple(emotions)
     if calm is not CalmPolicy.KEEP_APART:
         classes = tuple(emotion for emotion in classes if emotion != "calm")
     if calm is CalmPolicy.MERGE_INTO_NEUTRAL:
-        found = [replace(row, emotion="neutral") if row.emotion == "calm" else row for row in found]
-    others = Counter(row.emotion for row in found if row.emotion not in classes)
-    return tuple(row for row in found if row.emotion in classes), classes, dict(others)
+        utterances = [
+            replace(row, emotion="neutral") if row.emotion == "calm" else row for row in utterances
+        ]
+    others = Counter(row.emotion for row in utterances if row.emotion not in classes)
+    return tuple(row for row in utterances if row.emotion in classes), classes, dict(others)
 
 
 def check_present(
@@ -135,6 +138,7 @@ def check_present(
     domains: Sequence[str],
     where: Path,
 ) -> None:
+    """Every emotion and domain asked for has a clip."""
     present = {row.emotion for row in utterances} | {row.domain for row in utterances}
     absent = [f"emotion {name!r}" for name in emotions if name not in present]
     absent += [f"domain {name!r}" for name in domains if name not in present]

@@ -1,6 +1,6 @@
-"""Any folder of audio as rows without labels, for those who compare sets of sound and no emotions.
+"""Any folder of audio as rows without labels, to compare sets of sound rather than emotions.
 
-Like `corpora.py`, files are found and named here and opened elsewhere.
+As for the other corpora, files are found and named here and opened elsewhere.
 """
 
 import os

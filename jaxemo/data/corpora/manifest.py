@@ -23,7 +23,7 @@ _OPTIONAL_COLUMNS = ("corpus", "intensity", "statement", "repetition")
 
 
 def read_manifest(
-    csv_path: str | os.PathLike,
+    csv_path: str | os.PathLike[str],
     *,
     emotions: Sequence[str] | None = None,
     calm: CalmPolicy = CalmPolicy.KEEP_APART,
@@ -48,19 +48,19 @@ def read_manifest(
     path = Path(csv_path).expanduser()
     if emotions is not None:
         check_names("emotion", emotions, known=None)
-    found, faults, first_line = [], [], {}
+    rows, faults, first_line = [], [], {}
     for line, cells in _manifest_rows(path):
         row_faults = _row_faults(cells)
         where = str(path.parent / cells["path"])
         if cells["path"] and (first := first_line.setdefault(where, line)) != line:
             row_faults.append(f"path {cells['path']!r} is on line {first} already")
         faults += [f"line {line}: {fault}" for fault in row_faults]
-        found.append(_manifest_utterance({**cells, "path": where}, default_corpus=path.stem))
+        rows.append(_manifest_utterance({**cells, "path": where}, default_corpus=path.stem))
     if faults:
         raise ValueError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults))
-    found.sort(key=lambda row: (*astuple(row)[1:], Path(row.path).name))
-    wanted = _in_class_order({row.emotion for row in found}) if emotions is None else emotions
-    utterances, classes, others = choose_emotions(found, emotions=wanted, calm=calm)
+    rows.sort(key=lambda row: (*astuple(row)[1:], Path(row.path).name))
+    wanted = _in_class_order({row.emotion for row in rows}) if emotions is None else emotions
+    utterances, classes, others = choose_emotions(rows, emotions=wanted, calm=calm)
     check_present(utterances, emotions=classes, domains=(), where=path)
     name = "+".join(sorted({row.corpus for row in utterances}))
     return Corpus(name, utterances, classes, (), others)

@@ -44,7 +44,7 @@ _RAVDESS_FIELDS = {
 
 
 def read_ravdess(
-    audio_dir: str | os.PathLike,
+    audio_dir: str | os.PathLike[str],
     *,
     emotions: Sequence[str] = SHARED_EMOTIONS,
     calm: CalmPolicy = CalmPolicy.KEEP_APART,
@@ -70,8 +70,8 @@ def read_ravdess(
     check_names("domain", domains, known=DOMAINS)
     root = _existing_folder(audio_dir)
     takes, left_out = _ravdess_takes(root)
-    found = [row for take in sorted(takes) if (row := _ravdess_row(takes[take])).domain in domains]
-    utterances, classes, others = choose_emotions(found, emotions=emotions, calm=calm)
+    rows = [row for take in sorted(takes) if (row := _ravdess_row(takes[take])).domain in domains]
+    utterances, classes, others = choose_emotions(rows, emotions=emotions, calm=calm)
     check_present(utterances, emotions=classes, domains=domains, where=root)
     return Corpus("ravdess", utterances, classes, left_out, others)
 
@@ -122,16 +122,16 @@ def _ravdess_row(path: Path) -> Utterance:
 
 
 def _no_ravdess_file(root: Path, paths: Sequence[Path], audio: Sequence[Path]) -> str:
-    found = f"{len(audio)} audio files with other names" if audio else "no audio file"
+    content = f"{len(audio)} audio files with other names" if audio else "no audio file"
     if num_videos := sum(path.suffix.lower() == ".mp4" for path in paths):
-        found += f" and {num_videos} videos (extract their sound first)"
+        content += f" and {num_videos} videos (extract their sound first)"
     return (
-        f"no RAVDESS file below {root}: found {found}. Expected names such as {_RAVDESS_EXAMPLE} "
+        f"no RAVDESS file below {root}: found {content}. Expected names such as {_RAVDESS_EXAMPLE} "
         f"({'-'.join(_RAVDESS_FIELDS)}), in any folders, as {', '.join(AUDIO_EXTENSIONS)}."
     )
 
 
-def _existing_folder(audio_dir: str | os.PathLike) -> Path:
+def _existing_folder(audio_dir: str | os.PathLike[str]) -> Path:
     root = Path(audio_dir).expanduser()
     if not root.exists():
         raise FileNotFoundError(f"audio folder {root} does not exist. Give the folder of RAVDESS.")
@@ -142,7 +142,7 @@ def _existing_folder(audio_dir: str | os.PathLike) -> Path:
 
 def _files_below(root: Path) -> list[Path]:
     """All files below a folder. Links are followed, each real folder once, so loops end."""
-    found, entered = [], set()
+    files, entered = [], set()
     for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
         real = os.path.realpath(folder)
         if real in entered:
@@ -150,8 +150,8 @@ def _files_below(root: Path) -> list[Path]:
             continue
         entered.add(real)
         subfolders.sort()
-        found += [Path(folder, name) for name in names]
-    return found
+        files += [Path(folder, name) for name in names]
+    return files
 
 
 def _raise(error: OSError) -> None:

@@ -1,7 +1,7 @@
 """The embedded default corpus: emotional speech-like and music-like clips, made from a seed.
 
 The same persons speak and perform; the emotions move both by one published table
-(`synthetic_expression.EMOTION_CUES`), with enough chance and personal habit that no method scores
+(`expression.EMOTION_CUES`), with enough chance and personal habit that no method scores
 100 %. It lets every study run without a download. It is no evidence about real emotion, and is
 called synthetic wherever its figures appear.
 """
@@ -28,7 +28,7 @@ from jaxemo.data.synthetic.music import perform
 from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ
 from jaxemo.data.synthetic.speech import STATEMENTS, speak
 
-# Raised whenever a change here or in the rooms below changes a sample.
+# To be raised with every change, here or in the files beside, that changes a sample.
 GENERATOR_VERSION = 1
 CORPUS_NAME = "synthetic"
 INTENSITIES = ("normal", "strong")

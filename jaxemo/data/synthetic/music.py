@@ -108,7 +108,8 @@ def _plan(
         # A rise or fall of the phrase is a line through the notes, as if the key drifted with them.
         semitones += 2.0 * expression.pitch_contour_semitones * position
         root = melody.roots[index // melody.notes_per_chord % len(melody.roots)]
-        chord = tuple(_semitones(melody.scale, root + step) - 12 for step in (0, 2, 4))
+        first_tone, third, fifth = (_semitones(melody.scale, root + step) for step in (0, 2, 4))
+        chord = (first_tone - 12, third - 12, fifth - 12)
         level_db = rng.normal(0.0, _LEVEL_SPREAD_DB) * expression.loudness_range_scale
         notes.append(_Note(time, time + length, semitones, level_db, chord))
         time += length

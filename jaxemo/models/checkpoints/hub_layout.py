@@ -18,6 +18,7 @@ from flax import traverse_util
 from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.checkpoints import torch_pickle
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.families import Normalisation
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -48,13 +49,6 @@ class Origin(enum.StrEnum):
     UNTRAINED = "untrained"
 
 
-class Normalisation(enum.StrEnum):
-    """What is done to a clip's own samples before the encoder sees them."""
-
-    NONE = "none"
-    ZERO_MEAN_UNIT_VARIANCE = "zero_mean_unit_variance"
-
-
 class Preprocessing(NamedTuple):
     """What `preprocessor_config.json` says."""
 
@@ -82,15 +76,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def read_preprocessing(directory: Path, config: EncoderConfig) -> Preprocessing:
     """Rate and normalisation from `preprocessor_config.json`.
 
-    An absent file or key means what Hugging Face's feature extractor defaults to: normalise (but not
-    for Whisper), at the rate in config.json (MERT) or 16 kHz.
+    An absent file or key means what Hugging Face's feature extractor of the family defaults to, at
+    the rate in config.json (MERT) or 16 kHz.
     """
     path = directory / PREPROCESSOR
     content = read_json(path) if path.is_file() else {}
     rate = content.get("sampling_rate", config.sample_rate_hz)
     if type(rate) is not int or rate < 1:
         raise ValueError(f"{path} has sampling_rate {rate!r}, expected samples per second")
-    normalise = content.get("do_normalize", config.num_mel_bins == 0)
+    default = config.family.normalisation is not Normalisation.NONE
+    normalise = content.get("do_normalize", default)
     if not isinstance(normalise, bool):
         raise ValueError(f"{path} has do_normalize {normalise!r}, expected true or false")
     kinds = Normalisation.NONE, Normalisation.ZERO_MEAN_UNIT_VARIANCE
@@ -105,7 +100,8 @@ def read_params(
     Raises:
       ValueError: if there is no weights file, it is damaged, or its keys do not fit `template`.
     """
-    readable = [name for name in WEIGHTS if ".msgpack" not in name or not config.num_mel_bins]
+    flax = config.family.has_flax_layout
+    readable = [name for name in WEIGHTS if flax or ".msgpack" not in name]
     name = next((name for name in readable if (directory / name).is_file()), None)
     if name is None:
         raise ValueError(f"no weights in {directory}; expected one of {', '.join(readable)}")
@@ -189,27 +185,12 @@ def write(
     extractor = {
         "do_normalize": preprocessing.normalisation is not Normalisation.NONE,
         "sampling_rate": preprocessing.sample_rate_hz,
-        **_extractor(config),
+        "feature_size": config.num_mel_bins or 1,
+        **config.family.feature_extractor,
     }
     for file_name, content in ((CONFIG, hub), (PREPROCESSOR, extractor)):
         (directory / file_name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (directory / weights).write_bytes(weights_bytes)
-
-
-def _extractor(config: EncoderConfig) -> dict[str, Any]:
-    """What Hugging Face's feature extractor of the family is told besides rate and normalisation."""
-    if config.num_mel_bins:
-        return {
-            "feature_extractor_type": "WhisperFeatureExtractor",
-            "feature_size": config.num_mel_bins,
-        }
-    return {
-        "feature_extractor_type": "Wav2Vec2FeatureExtractor",
-        "feature_size": 1,
-        "padding_side": "right",
-        "padding_value": 0,
-        "return_attention_mask": True,
-    }
 
 
 def _safetensors_bytes(params: Mapping[str, Any], config: EncoderConfig) -> bytes:
@@ -224,9 +205,10 @@ def _msgpack_bytes(params: Mapping[str, Any], config: EncoderConfig) -> bytes:
     """The tree as it is: its names and layouts are those of Hugging Face's Flax models."""
     from flax import serialization
 
-    if config.model_type == "whisper":
-        raise ValueError("the Flax layout of whisper is neither read nor written; use safetensors")
-
+    if not config.family.has_flax_layout:
+        raise ValueError(
+            f"the Flax layout of {config.model_type} is neither read nor written; use safetensors"
+        )
     arrays = traverse_util.flatten_dict(params)
     return serialization.msgpack_serialize(
         traverse_util.unflatten_dict({path: np.asarray(array) for path, array in arrays.items()})

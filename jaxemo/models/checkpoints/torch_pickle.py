@@ -100,11 +100,11 @@ def read_whisper(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     dims: dict[str, Any] = {}
 
     def state_dict(content: Any) -> Any:
-        parts = [_items(content).get(name) for name in ("dims", "model_state_dict")]
-        if not all(isinstance(part, dict) for part in parts):
+        sizes, tensors = (_items(content).get(name) for name in ("dims", "model_state_dict"))
+        if not isinstance(sizes, dict) or not isinstance(tensors, dict):
             raise ValueError("expected the dictionaries `dims` and `model_state_dict`")
-        dims.update(parts[0])
-        return parts[1]
+        dims.update(sizes)
+        return tensors
 
     return dims, _read(path, state_dict)
 
@@ -200,14 +200,14 @@ def _read_legacy(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.n
         return _tensors(content, lambda storage: loaded[storage.key])
 
 
-def _exactly(stream: io.BufferedIOBase, count: int) -> bytes:
+def _exactly(stream: io.BytesIO | io.BufferedReader, count: int) -> bytes:
     content = stream.read(count)
     if len(content) != count:
         raise ValueError(f"the file ends {count - len(content)} bytes early")
     return content
 
 
-def _unpickle(stream: io.BufferedIOBase) -> Any:
+def _unpickle(stream: io.BytesIO | io.BufferedReader) -> Any:
     """The next pickle of a stream, after a look through its opcodes."""
     start = stream.tell()
     end = start
@@ -216,8 +216,9 @@ def _unpickle(stream: io.BufferedIOBase) -> Any:
             raise ValueError(f"a pickle of more than {_MOST_OPCODES} opcodes is refused")
         if opcode.name in _REFUSED_OPCODES:
             raise ValueError(f"pickle opcode {opcode.name} is refused")
+        assert position is not None  # Every stream here can tell.
         # A memo index makes the unpickler allocate as much as the index says.
-        if opcode.name in _MEMO_OPCODES and argument > position:
+        if opcode.name in _MEMO_OPCODES and int(argument or 0) > position:
             raise ValueError(f"pickle memo index {argument} at byte {position} is refused")
         end = position + 1
     stream.seek(start)

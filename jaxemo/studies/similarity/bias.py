@@ -17,6 +17,7 @@ from jaxemo.analysis.emotion_bias import (
 )
 from jaxemo.analysis.resampling import jackknife_interval
 from jaxemo.results.schema import EmotionBiasRow, EmotionBiasTestRow
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.cells import Cells, finite
 
 _HALVINGS, _PERMUTATIONS = range(10, 12)
@@ -32,7 +33,7 @@ class EncoderBias(NamedTuple):
     influence: Float64[np.ndarray, "L E S"]
 
 
-def halvings_of(cells: Cells, config: Any) -> list[Halving]:
+def halvings_of(cells: Cells, config: Settings) -> list[Halving]:
     """The halvings for every layer and encoder; none where there are too few speakers."""
     if cells.design.num_speakers < MIN_SPEAKERS:
         return []
@@ -68,7 +69,7 @@ def bias_rows(bias: EncoderBias) -> list[EmotionBiasRow]:
 
 
 def bias_tests(
-    bias: EncoderBias, others: Sequence[EncoderBias], config: Any
+    bias: EncoderBias, others: Sequence[EncoderBias], config: Settings
 ) -> list[EmotionBiasTestRow]:
     """Rows of `results["emotion_bias_tests"]`.
 
@@ -101,7 +102,7 @@ def _test_row(
     other: str | None,
     layer: int | None,
     values: tuple[np.ndarray, np.ndarray],
-    config: Any,
+    config: Settings,
 ) -> EmotionBiasTestRow:
     estimate, influence = values
     defined = np.isfinite(estimate)

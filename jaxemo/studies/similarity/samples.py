@@ -17,16 +17,16 @@ from jaxemo.analysis.emotion_bias import EmotionBias, Halving, emotion_bias
 from jaxemo.analysis.resampling import (
     ClipRows,
     Jackknife,
-    Moments,
     PrincipalRows,
+    RowSums,
     draw_clips,
     equal_clips_distance,
     infinite_clips_distance,
     influence_of,
     jackknife_distance,
     jackknife_interval,
-    moments_by_unit,
     principal_rows,
+    sums_by_unit,
 )
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.kernel import (
@@ -38,6 +38,7 @@ from jaxemo.distances.kernel import (
 )
 from jaxemo.embedding.frames import FrameSample
 from jaxemo.results.schema import Distance
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
@@ -78,7 +79,7 @@ class _Layer(NamedTuple):
 
 
 def sample_layer(
-    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Any
+    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Settings
 ) -> LayerSample:
     """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
     settings = config.similarity
@@ -114,13 +115,13 @@ def _jackknives(at: _Layer, mask: np.ndarray, cells: Cells) -> list[Jackknife | 
     shape = (len(DOMAINS), design.num_emotions, design.num_speakers)
     unit = np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
     of_row = np.broadcast_to(unit[:, None], mask.shape)[mask]
-    units = moments_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
-    units = Moments(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
+    units = sums_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
+    units = RowSums(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
     return [_jackknife(units, emotion) for emotion in range(design.num_emotions)]
 
 
-def _jackknife(units: Moments, emotion: int) -> Jackknife | None:
-    speech, music = (Moments(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
+def _jackknife(units: RowSums, emotion: int) -> Jackknife | None:
+    speech, music = (RowSums(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
     if min((side.num_rows > 0).sum() for side in (speech, music)) < 2:
         return None
     found = jackknife_distance(speech, music)

@@ -6,7 +6,7 @@ what is drawn, resampled or tested on a sample of frames in `similarity_samples.
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -14,15 +14,10 @@ from jaxtyping import Float
 
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
-from jaxemo.distances.frechet import (
-    DistanceGrid,
-    FrechetStatistics,
-    distance_grid,
-    distance_matrix,
-    frechet_distance,
-    merge,
-)
+from jaxemo.distances.frechet import DistanceGrid, distance_grid, distance_matrix, frechet_distance
+from jaxemo.distances.statistics import FrechetStatistics, merge
 from jaxemo.results.schema import Distance, EmotionBiasRow, SimilarityRow
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import HALVES, Experiment
 from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
@@ -52,7 +47,9 @@ class SimilarityResults(NamedTuple):
     bias: EncoderBias | None
 
 
-def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) -> SimilarityResults:
+def study_similarity(
+    experiment: Experiment, embedded: Embedded, config: Settings
+) -> SimilarityResults:
     """Distances by layer and emotion, and each emotion's bias.
 
     Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
@@ -84,7 +81,7 @@ def study_similarity(experiment: Experiment, embedded: Embedded, config: Any) ->
 
 
 def _frame_rows(
-    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Any
+    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Settings
 ) -> list[Distance]:
     """Rows of all frames: layer by emotion, and the cross-emotion matrix."""
     halves = _by_axes(statistics, len(cells.emotions))

@@ -1,0 +1,214 @@
+"""Frechet statistics: what a set of embeddings is kept as, batch by batch, on one device or several.
+
+A cell (one layer, emotion and domain) is kept as row count, mean and a triangular factor R of its
+scatter matrix, which is never squared into a covariance (see `frechet`). Cells are updated with
+batches of rows and merged: with each other, or over the devices of a mesh, where each device keeps
+a part of its own:
+
+    statistics = empty_on_mesh(768, mesh=mesh, cells=(13,))
+    for rows, row_mask in batches:
+        statistics = update_on_mesh(statistics, rows, row_mask, mesh=mesh)
+    whole = merge_cells(statistics)
+
+All arithmetic is float64, whatever `jax_enable_x64` says.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Float64, Int32
+
+from jaxemo.distances.arrays import AnyArray, in_float64
+
+
+class FrechetStatistics(NamedTuple):
+    """Sufficient statistics of one cell, or of a grid of cells along leading axes.
+
+    factor^T factor = sum_i (x_i - mean)(x_i - mean)^T
+    covariance = factor^T factor / (num_rows - 1)
+    The factor is upper triangular and unique up to the sign of its rows: compare covariances.
+    """
+
+    num_rows: Int32[AnyArray, "*cells"]
+    mean: Float64[AnyArray, "*cells D"]
+    factor: Float64[AnyArray, "*cells D D"]
+
+
+def empty_statistics(num_dimensions: int, *, cells: tuple[int, ...] = ()) -> FrechetStatistics:
+    """Statistics of no rows: the neutral element of `merge` and the start of `update`.
+
+    Args:
+      num_dimensions: Width D of the embeddings.
+      cells: Leading axes, such as (num_layers, num_emotions).
+    """
+    with jax.enable_x64(True):
+        return FrechetStatistics(
+            num_rows=jnp.zeros(cells, jnp.int32),
+            mean=jnp.zeros((*cells, num_dimensions), jnp.float64),
+            factor=jnp.zeros((*cells, num_dimensions, num_dimensions), jnp.float64),
+        )
+
+
+def update(
+    statistics: FrechetStatistics,
+    rows: Float[AnyArray, "*cells N D"],
+    row_mask: Bool[AnyArray, "*cells N"],
+) -> FrechetStatistics:
+    """Adds a batch of rows to every cell; the result does not depend on how rows were batched.
+
+    Costs a QR of D + N + 2 rows per cell, so batches of N >= D rows waste least. Memory is that of
+    the batch. A non-finite valid row makes its cell non-finite, which the distance functions then
+    refuse by name.
+
+    Args:
+      statistics: What has been seen so far, with the same leading axes as `rows`.
+      rows: Embeddings of any float type.
+      row_mask: True where a row counts; masked rows may hold anything, NaN included.
+    """
+    return _update(statistics, rows, row_mask)
+
+
+def merge(a: FrechetStatistics, b: FrechetStatistics) -> FrechetStatistics:
+    """Statistics of the union of two disjoint sets of rows, cell by cell.
+
+    mean = (n_a mean_a + n_b mean_b) / n
+    R^T R = R_a^T R_a + R_b^T R_b + n_a (mean_a - mean)(..)^T + n_b (mean_b - mean)(..)^T
+    R is the triangle of the QR of these factors and mean shifts stacked as rows.
+
+    Reference: Chan, Golub, LeVeque 1983, The American Statistician 37(3):242-247.
+    """
+    return _merge(a, b)
+
+
+def merge_cells(statistics: FrechetStatistics) -> FrechetStatistics:
+    """Merges the cells along the first axis into one: the parts of devices, speakers or domains."""
+    return _merge_cells(statistics)
+
+
+def covariance(statistics: FrechetStatistics) -> Float64[Array, "*cells D D"]:
+    """Sample covariance, factor^T factor / (num_rows - 1); NaN in cells of fewer than two rows."""
+    return _covariance(statistics)
+
+
+def empty_on_mesh(
+    num_dimensions: int, *, mesh: Mesh, axis: str = "data", cells: tuple[int, ...] = ()
+) -> FrechetStatistics:
+    """`empty_statistics` with a leading axis: one part for each device along `axis` of the mesh.
+
+    Args:
+      num_dimensions: Width D of the embeddings.
+      mesh: Where the rows will lie.
+      axis: The mesh's axis over which rows are spread.
+      cells: Leading axes behind that of the devices.
+    """
+    empty = empty_statistics(num_dimensions, cells=(mesh.shape[axis], *cells))
+    with jax.enable_x64(True):
+        return jax.device_put(empty, NamedSharding(mesh, PartitionSpec(axis)))
+
+
+def update_on_mesh(
+    statistics: FrechetStatistics,
+    rows: Float[AnyArray, "*cells N D"],
+    row_mask: Bool[AnyArray, "*cells N"],
+    *,
+    mesh: Mesh,
+    axis: str = "data",
+) -> FrechetStatistics:
+    """`update` on every device with that device's share of the rows.
+
+    No row and no factor leaves its device before `merge_cells`, which gathers one (D, D) factor per
+    device and cell. The result equals that of one device up to rounding.
+
+    Args:
+      statistics: From `empty_on_mesh` or this function.
+      rows: Embeddings of any float type, spread or to be spread over `axis` along N.
+      row_mask: True where a row counts; pad with masked rows to a multiple of the devices.
+
+    Raises:
+      ValueError: If the devices along `axis` do not divide N, or the statistics are of another mesh.
+    """
+    num_devices, num_rows = mesh.shape[axis], rows.shape[-2]
+    if num_rows % num_devices or statistics.num_rows.shape[0] != num_devices:
+        raise ValueError(
+            f"There are {num_rows} rows and statistics of {statistics.num_rows.shape[0]} parts for "
+            f"{num_devices} devices; expected one part per device, and a multiple of their number in "
+            "rows. Pad with masked rows."
+        )
+    with jax.enable_x64(True):
+        return _sharded_update(mesh, axis, rows.ndim - 2)(statistics, rows, row_mask)
+
+
+@in_float64
+def _update(statistics, rows, row_mask):
+    rows = jnp.where(row_mask[..., None], rows.astype(jnp.float64), 0.0)
+    num_rows = jnp.sum(row_mask, axis=-1, dtype=jnp.int32)
+    mean = jnp.sum(rows, axis=-2) / jnp.maximum(num_rows, 1).astype(jnp.float64)[..., None]
+    centred = jnp.where(row_mask[..., None], rows - mean[..., None, :], 0.0)
+    return _combined(
+        num_rows=jnp.stack([statistics.num_rows, num_rows], axis=-1),
+        mean=jnp.stack([statistics.mean, mean], axis=-2),
+        centred=jnp.concatenate([statistics.factor, centred], axis=-2),
+    )
+
+
+@in_float64
+def _merge(a, b):
+    return _combined(
+        num_rows=jnp.stack([a.num_rows, b.num_rows], axis=-1),
+        mean=jnp.stack([a.mean, b.mean], axis=-2),
+        centred=jnp.concatenate([a.factor, b.factor], axis=-2),
+    )
+
+
+@in_float64
+def _merge_cells(statistics):
+    factor = jnp.moveaxis(statistics.factor, 0, -3)
+    return _combined(
+        num_rows=jnp.moveaxis(statistics.num_rows, 0, -1),
+        mean=jnp.moveaxis(statistics.mean, 0, -2),
+        centred=factor.reshape(*factor.shape[:-3], -1, factor.shape[-1]),
+    )
+
+
+def _combined(
+    *,
+    num_rows: Int32[Array, "*cells K"],
+    mean: Float64[Array, "*cells K D"],
+    centred: Float64[Array, "*cells M D"],
+) -> FrechetStatistics:
+    """Joins K parts; `centred` stacks rows or factors, each about the mean of its own part."""
+    total = jnp.sum(num_rows, axis=-1, dtype=jnp.int32)
+    # Counts are cast first: int32 / int32 is float32 even under enable_x64.
+    weight = num_rows.astype(jnp.float64)[..., None]
+    joint_mean = jnp.sum(weight * mean, axis=-2) / jnp.maximum(jnp.sum(weight, axis=-2), 1.0)
+    shift = jnp.sqrt(weight) * (mean - joint_mean[..., None, :])
+    factor = jnp.linalg.qr(jnp.concatenate([centred, shift], axis=-2), mode="r")
+    return FrechetStatistics(total, joint_mean, factor)
+
+
+@in_float64
+def _covariance(statistics):
+    scatter = jnp.swapaxes(statistics.factor, -1, -2) @ statistics.factor
+    degrees = statistics.num_rows.astype(jnp.float64) - 1.0
+    return scatter / jnp.where(degrees > 0, degrees, jnp.nan)[..., None, None]
+
+
+@functools.cache
+def _sharded_update(mesh: Mesh, axis: str, num_cell_axes: int):
+    # Kept, since jit knows a function by its identity: a new one for each batch would compile anew.
+    rows = PartitionSpec(*(None,) * num_cell_axes, axis)
+    sharded = jax.shard_map(
+        _update_part,
+        mesh=mesh,
+        in_specs=(PartitionSpec(axis), rows, rows),
+        out_specs=PartitionSpec(axis),
+    )
+    return jax.jit(sharded)
+
+
+def _update_part(statistics, rows, row_mask):
+    part = update(jax.tree.map(lambda leaf: leaf[0], statistics), rows, row_mask)
+    return jax.tree.map(lambda leaf: leaf[None], part)

@@ -1,0 +1,133 @@
+"""A trained model as a folder that other programs load: merged weights in hub layout, and the head.
+
+config.json, preprocessor_config.json, model.safetensors   the encoder, adaptation merged
+head.safetensors                                           the emotion head and its statistics
+README.md                                                  the model card
+"""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from flax import traverse_util
+
+from jaxemo.models.checkpoints.hub_layout import Origin
+from jaxemo.models.pretrained import Encoder, save_pretrained
+from jaxemo.peft import make_method
+from jaxemo.peft.method import Params
+from jaxemo.studies.saved_models import SavedModel
+
+HEAD, CARD = "head.safetensors", "README.md"
+
+
+def export_model(model: SavedModel, directory: Path) -> list[Path]:
+    """Writes the encoder with its adaptation merged, the head and a model card.
+
+    Args:
+      directory: Made if absent; files of the same names in it are replaced.
+
+    Returns:
+      Every file of the folder, sorted.
+
+    Raises:
+      ValueError: The method cannot be merged, or the model has no encoder; before anything is written.
+    """
+    encoder = merged_encoder(model)
+    save_pretrained(encoder, directory)
+    _write(directory / HEAD, _head_bytes(model))
+    _write(directory / CARD, model_card(model.record).encode())
+    return sorted(path for path in directory.iterdir() if path.is_file())
+
+
+def merged_encoder(model: SavedModel) -> Encoder:
+    """The encoder whose own forward pass gives what the adapted one gives.
+
+    Raises:
+      ValueError: The method cannot be merged, or the model has no encoder.
+    """
+    record, encoder = model.record, model.source.encoder
+    if encoder is None:
+        raise ValueError(
+            f"{model.source.name!r} is no encoder: there are no weights to export. Train with an "
+            "encoder: --config.train.encoder=SOURCE."
+        )
+    method = make_method(record["method"]["name"], **record["method"]["options"])
+    if method.merge is None:
+        raise ValueError(
+            f"Method {method.name!r} cannot be merged: its nonlinear layers are no part of the hub's "
+            "layout. Train with 'lora' or 'full' to export, or keep the checkpoint and use "
+            "`jaxemo predict`."
+        )
+    params: Params = method.merge(encoder.params, model.trained.trainable["adaptation"])
+    name = f"{encoder.name}-{method.name}-{'-'.join(record['training']['domains'])}"
+    return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")
+
+
+def model_card(record: dict[str, Any]) -> str:
+    """The model card in Markdown: what it is, what it was trained on, and how well it does."""
+    encoder, training = record["encoder"], record["training"]
+    revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
+    options = ", ".join(f"{key} {value}" for key, value in record["method"]["options"].items())
+    lines = [
+        f"# {encoder['name']}, {record['method']['name']}, trained on "
+        f"{' and '.join(training['domains'])}",
+        "",
+        f"- encoder: {encoder['source']} ({encoder['origin']}{revision}), fingerprint "
+        f"`{encoder['fingerprint']}`",
+        f"- method: {record['method']['name']}{f' ({options})' if options else ''}, merged into "
+        "the weights",
+        f"- emotions: {', '.join(record['emotions'])}",
+        f"- corpus: {record['corpus'].get('name', 'unknown')}, content `{record['corpus']['hash']}`",
+        f"- training domains: {', '.join(training['domains'])}; regime {training['regime']}, fold "
+        f"{training['fold']}, seed {training['seed']}; speakers seen: {len(record['seen_speakers'])}",
+        f"- audio: {encoder['sample_rate_hz']} Hz mono, edges {record['audio']['trim_silence_db']} dB "
+        f"below the loudest 20 ms removed, middle {record['audio']['crop_seconds']} s",
+        f"- written by jaxemo {record['jaxemo']}",
+        "",
+        "## Figures on held-out speakers",
+        "",
+        *_figure_table(record["figures"]),
+        "",
+        "## Use",
+        "",
+        '`jaxemo.load_encoder("FOLDER")` or transformers load the encoder. `head.safetensors` holds '
+        "the emotion head",
+        "(layer weights, projection, classifier) and the mean and deviation of each layer that it "
+        "standardises by.",
+        "",
+        "## Licence",
+        "",
+        "The weights derive from the encoder above and from the corpus that it was trained on: the "
+        "licences of both hold",
+        "for them (RAVDESS, for example, is CC BY-NC-SA 4.0). This card grants nothing beyond those.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _figure_table(figures: list[dict[str, Any]]) -> list[str]:
+    rows = [row for row in figures if row["emotion"] == "all" and row["mean"] is not None]
+    return [
+        "| domain | metric | value | clips |",
+        "| --- | --- | --- | --- |",
+        *(f"| {r['domain']} | {r['metric']} | {r['mean']:.4f} | {r['n']} |" for r in rows),
+    ]
+
+
+def _head_bytes(model: SavedModel) -> bytes:
+    """The head's tree and statistics, keys joined by '/'; as bytes, so that others may read the file."""
+    import safetensors.numpy
+
+    head = traverse_util.flatten_dict(model.trained.trainable["head"], sep="/")
+    statistics = {
+        f"statistics/{key}": value for key, value in model.trained.statistics._asdict().items()
+    }
+    arrays = {key: np.ascontiguousarray(value) for key, value in (head | statistics).items()}
+    return safetensors.numpy.save(arrays, metadata={"emotions": ",".join(model.record["emotions"])})
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_bytes(content)
+    os.replace(temporary, path)

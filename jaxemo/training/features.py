@@ -1,0 +1,98 @@
+"""What training and prediction read of each clip, dense or ragged, behind one small protocol.
+
+Small dense features are kept on the device as a table, and a compiled step looks its rows up there;
+all others are taken on the host, call by call.
+"""
+
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Int, Shaped
+
+from jaxemo.training.sharding import replicated
+
+# Beyond this the device's memory belongs to the parameters.
+TABLE_BYTES = 512 * 2**20
+
+
+@runtime_checkable
+class Features(Protocol):
+    """Inputs of all clips of a corpus, by row number."""
+
+    def take(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
+        """Arrays with the shape of `rows` as leading axes.
+
+        Axes behind those may differ from call to call (padding to one of a few widths); each new width
+        compiles once.
+
+        Args:
+          rows: Row numbers; a row may stand there several times.
+          draw: Seeds random crops in training; None gives whole clips. A clip's crop depends on `draw`
+            and its row number alone, not on its place in `rows`: a run then sees the same crops whether
+            it is trained alone or among others.
+        """
+        ...
+
+
+class DenseFeatures:
+    """Features of one shape for all clips: a tree of arrays (in memory or memory-mapped), clip first."""
+
+    def __init__(self, tree: Any, *, table_bytes: int = TABLE_BYTES):
+        """`table_bytes` is the size up to which the tree is kept on the device."""
+        self._tree = tree
+        size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+        self._fits = size <= table_bytes
+
+    def take(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
+        """See `Features`; there is nothing to draw."""
+        del draw
+        return jax.tree.map(lambda leaf: np.asarray(leaf[rows]), self._tree)
+
+    def table(self) -> Any:
+        """The whole tree where it is small enough for the device, else None."""
+        return self._tree if self._fits else None
+
+
+class Examples(NamedTuple):
+    """All clips of a corpus, one row each.
+
+    Attributes:
+      inputs: What the network reads.
+      targets: What the objective compares its outputs with.
+    """
+
+    inputs: Features
+    targets: Shaped[np.ndarray, "n ..."]
+
+
+class Feed(NamedTuple):
+    """Features as a compiled step reads them.
+
+    Attributes:
+      features: Where inputs are taken from when there is no table.
+      table: All inputs on the device; None when they are taken call by call.
+    """
+
+    features: Features
+    table: Any
+
+    def inputs(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
+        """What to hand to a step with `table`: row numbers, or the arrays themselves."""
+        if self.table is None:
+            return self.features.take(rows, draw=draw)
+        return rows.astype(np.int32)
+
+
+def make_feed(features: Features, mesh: Mesh) -> Feed:
+    """Places the table of small dense features on every device of the mesh."""
+    table = features.table() if isinstance(features, DenseFeatures) else None
+    return Feed(features, None if table is None else jax.device_put(table, replicated(mesh)))
+
+
+def look_up(table: Any, inputs: Any) -> Any:
+    """The arrays behind `Feed.inputs`, inside a compiled step."""
+    if table is None:
+        return inputs
+    return jax.tree.map(lambda leaf: leaf[inputs], table)

@@ -1,0 +1,137 @@
+"""What one run of `jaxemo study` leaves behind."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+def test_a_study_writes_results_and_report(study, results, capsys):
+    assert set(results) >= {"layers", "transfer", "similarity", "provenance", "corpus", "folds"}
+    page = (study / "report.html").read_text()
+    assert "<svg" in page and "untrained" in page
+    assert not (study / "results.partial.json").exists()
+
+
+def test_layer_rows_cover_every_layer_domain_metric_and_emotion(results):
+    rows = results["layers"]
+    places = {(r["encoder"], r["layer"], r["domain"], r["metric"], r["emotion"]) for r in rows}
+    assert len(places) == len(rows) == (1 + 4) * 2 * (3 + 6)
+    for row in rows:
+        assert 0 <= row["low"] <= row["mean"] <= row["high"] <= 1
+        assert (row["n"], row["folds"], row["seeds"]) == (72, 3, 2)
+
+
+def test_transfer_rows_cover_methods_directions_and_regimes(results):
+    rows = [row for row in results["transfer"] if row["metric"] == "UA"]
+    found = {(r["encoder"], r["method"], r["direction"], r["regime"]) for r in rows}
+    assert len(found) == len(rows) == (1 + 2) * 2 * 2
+    assert {row["direction"] for row in rows} == {"music->speech", "speech->music"}
+
+
+def test_gains_are_two_stage_minus_target_only(results):
+    def ua(row, regime):
+        keys = ("encoder", "method", "direction")
+        [found] = [
+            r["mean"]
+            for r in results["transfer"]
+            if r["metric"] == "UA" and r["regime"] == regime and all(r[k] == row[k] for k in keys)
+        ]
+        return found
+
+    gains = [row for row in results["transfer"] if row["metric"] == "UA_gain"]
+    assert len(gains) == 6
+    for row in gains:
+        assert row["mean"] == pytest.approx(ua(row, "two_stage") - ua(row, "target_only"))
+
+
+def test_learnt_layer_weights_sum_to_one(results):
+    totals = {}
+    for row in results["layer_weights"]:
+        key = tuple(row[k] for k in ("encoder", "method", "direction", "regime"))
+        totals[key] = totals.get(key, 0) + row["mean"]
+    assert len(totals) == 12
+    np.testing.assert_allclose(list(totals.values()), 1, atol=1e-6)
+
+
+def test_similarity_has_nulls_cross_emotion_cells_and_sizes(results):
+    rows = results["similarity"]
+    counts = {}
+    for row in rows:
+        kind = (row["metric"], row["comparison"])
+        counts[kind] = counts.get(kind, 0) + 1
+        assert row["d"] > 0 and row["n_a"] > 0 and row["clips_b"] > 0 and row["speakers_a"] > 0
+        assert row["mean"] >= 0 or row["metric"] in ("FAD_infinity", "KAD")
+        assert row["small_sample"] == (min(row["n_a"], row["n_b"]) < 2 * row["d"])
+    per_layer = (1 + 4) * 6
+    metrics = ("FAD", "FAD_clip", "FAD_equal_n", "FAD_infinity", "KAD")
+    comparisons = ("cross_domain", "null_speech", "null_music")
+    assert counts == {
+        **{(metric, kind): per_layer for metric in metrics for kind in comparisons},
+        ("FAD", "cross_emotion"): 2 * 36,
+    }
+
+
+def test_cross_domain_distances_carry_intervals_ranks_and_p_values(results):
+    rows = [row for row in results["similarity"] if row["comparison"] == "cross_domain"]
+    for row in rows:
+        if row["metric"] in ("FAD", "KAD"):
+            assert row["low"] <= row["mean"] <= row["high"] and row["standard_error"] > 0
+        if row["metric"] == "FAD":
+            assert 0 < row["rank_a"] <= row["d"] and 0.5 < row["variance_kept"] <= 1
+        if row["metric"] == "KAD":
+            assert 0 < row["p_value"] <= 1
+        if row["metric"] == "FAD_equal_n":
+            assert row["n_a"] == row["n_b"] == 12 * 8 and row["speakers_b"] == 12
+
+
+def test_emotion_bias_is_given_for_every_layer_and_emotion_and_tested(results):
+    rows, tests = results["emotion_bias"], results["emotion_bias_tests"]
+    places = {(row["encoder"], row["layer"], row["emotion"]) for row in rows}
+    assert len(places) == len(rows) == (1 + 1 + 4 + 1) * 6
+    for row in rows:
+        assert row["low"] < row["mean"] < row["high"] and row["speakers"] == 12
+    ranks = sorted(row["rank"] for row in rows if row["layer"] is None)
+    assert ranks == sorted(2 * [1, 2, 3, 4, 5, 6])
+    kinds = [row["test"] for row in tests]
+    assert (kinds.count("emotions_differ"), kinds.count("encoders_disagree")) == (7, 1)
+    assert all(0 < row["p_value"] <= 1 for row in tests)
+    assert -1 <= tests[-1]["tau"] <= 1
+
+
+def test_no_sample_of_frames_is_left_behind(study):
+    assert not list(study.glob("frames/*"))
+
+
+def test_the_cross_emotion_diagonal_is_the_cross_domain_row_of_its_layer(results):
+    cells = {
+        (r["encoder"], r["layer"], r["emotion"]): r["mean"]
+        for r in results["similarity"]
+        if r["comparison"] == "cross_domain" and r["metric"] == "FAD"
+    }
+    diagonal = [
+        r
+        for r in results["similarity"]
+        if r["comparison"] == "cross_emotion" and r["emotion"] == r["other_emotion"]
+    ]
+    assert len(diagonal) == 12
+    for row in diagonal:
+        expected = cells[row["encoder"], row["layer"], row["emotion"]]
+        assert row["mean"] == pytest.approx(expected, rel=1e-9)
+
+
+def test_provenance_holds_what_is_needed_to_run_it_again(results):
+    provenance = results["provenance"]
+    assert provenance["config"]["training"]["epochs"] == 2
+    assert [encoder["origin"] for encoder in provenance["encoders"]] == ["hand-made", "untrained"]
+    assert all(len(encoder["fingerprint"]) == 64 for encoder in provenance["encoders"])
+    assert len(provenance["corpus_hash"]) == 64 and "jax" in provenance["versions"]
+
+
+def test_curves_are_logged_for_every_run_and_epoch(study):
+    lines = (study / "logs" / "curves.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    assert len(records) == 3 * 2 * 4 * 2  # methods of both sources, folds, runs, epochs
+    assert list((study / "logs" / "tensorboard").iterdir())

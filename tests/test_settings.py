@@ -1,0 +1,228 @@
+"""Settings: every key against spoilt values, what ties keys together, and what messages say."""
+
+import dataclasses
+import math
+
+import pytest
+
+from jaxemo.cli.main import main
+from jaxemo.peft import METHODS as PEFT_METHODS
+from jaxemo.studies import config as config_module
+from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
+from jaxemo.studies.ranges import Between, Block, Items, fault_of
+from jaxemo.studies.transfer import REGIMES as TRANSFER_REGIMES
+
+HUGE = 10**12
+SPOILT = {
+    "wrong type": object(),
+    "none": None,
+    "truth": True,
+    "text": "spoilt\0",
+    "list of text": ["spoilt\0"],
+    "negative": -3,
+    "zero": 0,
+    "zero float": 0.0,
+    "nan": math.nan,
+    "infinite": math.inf,
+    "minus infinite": -math.inf,
+    "huge": HUGE,
+    "huge float": 1e300,
+    "empty": "",
+    "empty tuple": (),
+    "duplicated": ("speech", "speech"),
+    "duplicated numbers": (1.0, 1.0),
+    "nested": (("speech",),),
+    "block": {"a": 1},
+}
+# Every spoilt value that is in a key's range; all others must be refused by the key's name.
+IN_RANGE = {
+    ("seed", "zero"),
+    ("cache_dir", "empty"),
+    ("corpus.audio_dir", "empty"),
+    ("corpus.manifest", "empty"),
+    ("corpus.seed", "zero"),
+    ("embed.overlap_seconds", "zero"),
+    ("embed.overlap_seconds", "zero float"),
+    ("audio.trim_silence_db", "zero"),
+    ("audio.trim_silence_db", "zero float"),
+    ("training.head_dropout", "zero"),
+    ("training.head_dropout", "zero float"),
+    ("training.weight_decay", "zero"),
+    ("training.weight_decay", "zero float"),
+    ("training.warmup", "zero"),
+    ("training.warmup", "zero float"),
+    ("train.fold", "zero"),
+    ("similarity.matrix_depth", "zero"),
+    ("similarity.matrix_depth", "zero float"),
+}
+
+
+def keys_of(block, prefix=""):
+    for key, value in block.items():
+        if isinstance(value, Block):
+            yield from keys_of(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+KEYS = tuple(keys_of(Settings()))
+
+
+def changed(**values):
+    """The defaults with values at full keys, dots written as two underscores.
+
+    Plain dicts: an ml_collections block would turn True into 1.0 before anything could see it.
+    """
+    config = Settings().to_dict()
+    for key, value in values.items():
+        *blocks, name = key.split("__")
+        block = config
+        for part in blocks:
+            block = block[part]
+        block[name] = value
+    return config
+
+
+def refusal(**values):
+    with pytest.raises(ValueError) as fault:
+        read_settings(changed(**values))
+    return str(fault.value)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_spoilt_value_is_refused_by_name_or_in_the_declared_range(key):
+    for name, value in SPOILT.items():
+        config = changed(**{key.replace(".", "__"): value})
+        if (key, name) in IN_RANGE:
+            read = read_settings(config)
+            for part in key.split("."):
+                read = read[part]
+            assert read == value
+        else:
+            with pytest.raises(ValueError, match=rf"config\.{key} (is|has) ") as fault:
+                read_settings(config)
+            assert len(str(fault.value).splitlines()) == 2, (key, name)
+
+
+def test_the_table_of_accepted_values_names_no_key_that_is_gone():
+    assert {key for key, _ in IN_RANGE} <= set(KEYS)
+
+
+def test_the_defaults_are_in_range_and_come_back_as_they_are():
+    assert read_settings(default_config()) == Settings()
+
+
+def test_whole_numbers_become_floats_and_lists_become_tuples():
+    settings = read_settings(changed(audio__crop_seconds=2, encoders=["acoustic"]))
+    assert type(settings.audio.crop_seconds) is float
+    assert settings.encoders == ("acoustic",)
+
+
+def test_all_faults_come_at_once_in_the_order_of_the_keys():
+    said = refusal(seed=-1, audio__crop_seconds=0.0, transfer__methods=("lora", "lroa"))
+    assert said.splitlines()[1:] == [
+        "  config.seed is -1; expected a whole number, 0 or more and at most 2147483647",
+        "  config.audio.crop_seconds is 0.0; expected a number, 0.025 or more and at most 3600",
+        "  config.transfer.methods has ['lroa']; expected of 'full', 'weighted_sum', 'lora' or "
+        "'adapter'",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"corpus__name": "ravdess"}, "config.corpus.audio_dir is empty; expected a folder"),
+        ({"corpus__name": "manifest"}, "config.corpus.manifest is empty; expected a CSV file"),
+        ({"corpus__emotions": ("sad", "bored")}, "config.corpus.emotions is ('sad', 'bored')"),
+        ({"corpus__emotions": ("disgust",)}, "config.corpus.emotions is ('disgust',)"),
+        ({"folds__num_folds": 2}, "config.folds.num_folds is 2; expected 3 or more"),
+        ({"train__fold": 6}, "config.train.fold is 6; expected less than the number of folds"),
+        (
+            {"embed__overlap_seconds": 2, "embed__window_seconds": 2},
+            "config.embed.overlap_seconds is 2.0; expected less than the window "
+            "(config.embed.window_seconds is 2.0)",
+        ),
+        ({"training__micro_batches": 5}, "config.training.micro_batches is 5; expected a divisor"),
+        ({"encoders": ("a", "b", "a")}, "config.encoders has ['a'] more than once"),
+        ({"encoders": ("x" * 5000,)}, "config.encoders has"),
+        ({"audio": 3}, "config.audio is 3; expected a block of keys: trim_silence_db"),
+        (
+            {"audio__crop_second": 3},
+            "config.audio.crop_second is no key that anything reads; did you mean",
+        ),
+    ],
+)
+def test_what_ties_keys_together_is_said_with_both(values, words):
+    assert words in refusal(**values)
+
+
+def test_a_missing_block_or_key_is_named():
+    config = default_config().unlock()
+    del config.audio.batch_size
+    del config.mesh
+    with pytest.raises(ValueError) as fault:
+        read_settings(config)
+    said = str(fault.value)
+    assert "config.audio.batch_size is missing" in said
+    assert "config.mesh is missing" in said
+
+
+def test_rules_are_not_asked_about_values_that_are_wrong_already():
+    assert "divisor" not in refusal(training__micro_batches=0)
+
+
+def test_a_corpus_of_an_older_checkpoint_has_the_defaults_that_it_lacks():
+    corpus = read_corpus(
+        {"name": "manifest", "manifest": "a.csv", "hash": "0", "emotions": ["sad"]}
+    )
+    assert (corpus.name, corpus.emotions, corpus.calm) == ("manifest", ("sad",), "keep_apart")
+
+
+def test_a_spoilt_record_of_a_corpus_is_refused():
+    with pytest.raises(ValueError, match=r"corpus\.calm is 'maybe'"):
+        read_corpus({"calm": "maybe"})
+
+
+def test_names_of_methods_and_regimes_are_those_that_the_studies_know():
+    assert config_module.METHODS.names == tuple(PEFT_METHODS)
+    assert config_module.REGIMES.names == TRANSFER_REGIMES
+
+
+def test_settings_cannot_be_changed():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().audio.crop_seconds = 1.0
+
+
+def test_a_block_reads_like_the_config_block_that_it_is_made_of():
+    settings, config = Settings(), default_config()
+    assert settings.methods.lora.to_dict() == config.methods.lora.to_dict()
+    assert dict(settings.methods.get("lora", {})) == dict(config.methods.lora)
+    assert settings.methods.get("absent") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"), [(None, ""), (2, ""), (0, "is 0; expected a whole number, 1 or more")]
+)
+def test_a_value_may_be_declared_optional(value, fault):
+    from typing import Annotated
+
+    assert fault_of(value, Annotated[int | None, Between(1, 4)]).startswith(fault)
+
+
+def test_items_have_at_least_and_at_most_so_many():
+    from typing import Annotated
+
+    declared = Annotated[tuple[int, ...], Items(Between(0, 9), least=2, most=3)]
+    assert fault_of((1, 2), declared) == ""
+    assert "expected at least 2" in fault_of((1,), declared)
+    assert "expected at most 3" in fault_of((1, 2, 3, 4), declared)
+
+
+def test_the_command_refuses_before_it_makes_anything(tmp_path, capsys):
+    workdir = tmp_path / "w"
+    arguments = ["--config=ravdess_quick", "--config.training.epochs=0", f"--workdir={workdir}"]
+    assert main(["train", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert "config.corpus.audio_dir is empty" in said
+    assert "config.training.epochs is 0" in said
+    assert not workdir.exists()
