@@ -14,10 +14,7 @@ import soundfile
 
 from jaxemo.cli.main import main
 from jaxemo.data.audio import read_waveform, standardise
-from jaxemo.data.buckets import MAX_BUCKETS
 from jaxemo.data.progress import Progress
-from jaxemo.embedding import files as embedding_files
-from jaxemo.embedding.plan import WindowPlan, plan_passes
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies import embed as embed_module
@@ -401,46 +398,3 @@ def test_a_clip_shorter_than_a_frame_is_named_before_any_compute(
     monkeypatch.setattr(embed_module, "load_encoder", lambda *_, **__: module)
     with pytest.raises(ValueError, match=r"2\.wav: 400 samples"):
         run(config, tmp_path, cache_dir)
-
-
-def test_values_that_half_precision_cannot_hold_are_an_error(tmp_path):
-    folder = tmp_path / "x"
-    embedding_files.start(folder, {"dtype": "float16", "shapes": {"pooled": [2, 1, 3]}})
-    with embedding_files.EmbeddingWriter(folder) as writer:
-        writer.write_pooled(0, np.full((1, 3), 6e4))
-        with pytest.raises(ValueError, match=r"row 1: .* float16.* 70000"):
-            writer.write_pooled(1, np.full((1, 3), 7e4))
-
-
-def test_too_little_room_on_the_disk_is_said_before_any_compute(tmp_path):
-    about = {"dtype": "float32", "shapes": {"pooled": [1 << 40, 25, 1024]}}
-    with pytest.raises(OSError, match="GB free"):
-        embedding_files.start(tmp_path / "x", about)
-
-
-# Passes ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("batch_size", [1, 3, 8])
-def test_passes_cover_every_frame_in_few_shapes_with_one_batch_to_fill(encoder, batch_size):
-    num_samples = np.random.default_rng(1).integers(400, 40_000, 101)
-    passes = plan_passes(
-        encoder.config,
-        num_samples,
-        WindowPlan(window_samples=32_001, overlap_samples=6_400, batch_size=batch_size),
-    )
-    frames = np.zeros(len(num_samples), int)
-    open_clips = set()
-    for step in passes:
-        assert 1 <= len(step.rows) <= batch_size
-        for clip, window in step.rows:
-            assert window.num_samples <= step.width <= 32_001
-            assert window.first_frame == frames[clip]
-            frames[clip] += window.num_frames
-            finished = frames[clip] == encoder.config.num_frames(int(num_samples[clip]))
-            (open_clips.discard if finished else open_clips.add)(clip)
-        assert not (step.closes_clips and open_clips)
-    assert (frames == encoder.config.num_frames(num_samples)).all() and passes[-1].closes_clips
-    assert len({step.width for step in passes}) <= MAX_BUCKETS
-    short = [step for step in passes if step.width < 32_001]
-    assert sum(len(step.rows) < batch_size for step in short) <= 1
