@@ -15,11 +15,11 @@ import soundfile
 from jaxemo.cli.main import main
 from jaxemo.data.audio import read_waveform, standardise
 from jaxemo.data.progress import Progress
+from jaxemo.embedding import files as embedding_files
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies import embed as embed_module
 from jaxemo.studies.config import Settings, default_config, read_settings
-from jaxemo.studies.embed import embed
 
 pytestmark = pytest.mark.xdist_group("embed")
 
@@ -87,7 +87,7 @@ def silent(items, description, total):
 def run(config, workdir, cache_dir, *, track=silent):
     progress = Progress(track, lambda description: lambda done, total: None)
     settings = config if isinstance(config, Settings) else read_settings(config)
-    return embed(
+    return embed_module.embed(
         settings, workdir=workdir, cache_dir=cache_dir, progress=progress, provenance={"by": "test"}
     )
 
