@@ -14,6 +14,7 @@ import soundfile
 
 from jaxemo.cli.main import main
 from jaxemo.data.audio import read_waveform, standardise
+from jaxemo.data.buckets import MAX_BUCKETS
 from jaxemo.data.progress import Progress
 from jaxemo.embedding import files as embedding_files
 from jaxemo.models.pretrained import load_encoder
@@ -382,9 +383,7 @@ def test_the_acoustic_baseline_alone_is_no_encoder(config, cache_dir, tmp_path):
 
 
 def test_two_encoders_of_one_name_do_not_share_a_folder(config, cache_dir, tmp_path):
-    twice = dataclasses.replace(
-        read_settings(config), encoders=("untrained/speech", "untrained/speech")
-    )
+    twice = dataclasses.replace(read_settings(config), encoders=("untrained/speech",) * 2)
     with pytest.raises(ValueError, match=FOLDER):
         run(twice, tmp_path, cache_dir)
 
