@@ -69,7 +69,7 @@ def test_a_config_file_that_fails_is_one_line(tmp_path, capsys):
         ("--config.transfer.methods=('lora','lroa')", "config.transfer.methods has ['lroa']"),
         ("--config.audio.crop_seconds=0.0", "config.audio.crop_seconds is 0.0"),
         ("--config.corpus.calm=maybe", "maybe"),
-        ("--config.corpus.name=iemocap", "expected 'ravdess', 'manifest' or 'synthetic'"),
+        ("--config.corpus.name=iemocap", "'ravdess', 'manifest', 'synthetic' or 'embeddings'"),
         ("--config.encoders=('no/such/encoder/anywhere',)", "no/such/encoder/anywhere"),
         ("--config.train.fold=7", None),
     ],

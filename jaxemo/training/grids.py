@@ -56,7 +56,7 @@ def make_grid(
 
 
 def make_row_grid(
-    rows_of_runs: Sequence[Int[np.ndarray, " n"]], mesh: Mesh, *, batch_size: int
+    rows_of_runs: Sequence[Int[np.ndarray, " _"]], mesh: Mesh, *, batch_size: int
 ) -> RowGrid:
     """Each run's rows in their own order, for prediction."""
     batches = [ordered_batches(rows, batch_size=batch_size) for rows in rows_of_runs]

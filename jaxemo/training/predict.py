@@ -56,10 +56,10 @@ class Predictor:
         models: Sequence[TrainedModel],
         base: Params,
         features: Features,
-        rows: Sequence[Int[np.ndarray, " n"]],
+        rows: Sequence[Int[np.ndarray, " _"]],
         *,
         models_at_once: int = 0,
-    ) -> list[Float[np.ndarray, "n ..."]]:
+    ) -> list[Float[np.ndarray, "_ ..."]]:
         """Each model's predictions for its own rows, `models_at_once` (0: all) in one program."""
         feed = make_feed(features, self.mesh)
         shared = Shared(place(base, self.mesh), feed.table)
@@ -76,8 +76,8 @@ class Predictor:
         models: TrainedModel,
         shared: Shared,
         feed: Feed,
-        rows: Sequence[Int[np.ndarray, " n"]],
-    ) -> list[Float[np.ndarray, "n ..."]]:
+        rows: Sequence[Int[np.ndarray, " _"]],
+    ) -> list[Float[np.ndarray, "_ ..."]]:
         """As `predict_runs`, of models that are stacked and placed."""
         grid = make_row_grid(rows, self.mesh, batch_size=self.batch_size)
         parts = []
@@ -126,5 +126,5 @@ def _make_predict_step(network: Network, objective: Objective, mesh: Mesh):
 
 def _rows_of_runs(
     predictions: Float[np.ndarray, "S R B ..."], grid: RowGrid, *, num_runs: int
-) -> list[Float[np.ndarray, "n ..."]]:
+) -> list[Float[np.ndarray, "_ ..."]]:
     return [predictions[:, run][grid.valid[:, run, 0]] for run in range(num_runs)]
