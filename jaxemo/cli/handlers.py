@@ -5,6 +5,7 @@ flags. Results are printed here and in `housekeeping.py` only.
 """
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from ml_collections import ConfigDict
 
 from jaxemo.cli.progress import console
 from jaxemo.cli.provenance import environment, user_cache_dir
+from jaxemo.data.cache import Kind, list_entries, prune
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
@@ -32,6 +34,8 @@ from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe
 from jaxemo.studies.train import train_model
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
+
+logger = logging.getLogger("jaxemo")
 
 _WORST_FILES = 5
 
@@ -85,6 +89,7 @@ def _run_studies(config: ConfigDict, studies: Sequence[str], workdir: Path) -> N
     report = write_report(results, workdir / "report.html")
     print(summary_table(results))
     print(f"\n{report}")
+    _close_cache(cache_dir, settings)
 
 
 def _compare_folders(question: FolderQuestion, workdir: Path | None) -> None:
@@ -124,6 +129,7 @@ def prepare(*, config: ConfigDict, workdir: Path) -> None:
             f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
         )
     _print_left_out(results)
+    _close_cache(cache_dir, settings)
     print(
         f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
         f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
@@ -147,6 +153,7 @@ def train(*, config: ConfigDict, workdir: Path) -> None:
     write_results(results, workdir / "results.json")
     _print_figures(rows_from("figures", record["figures"]))
     print(workdir / "checkpoint")
+    _close_cache(cache_dir, settings)
 
 
 def evaluate(
@@ -202,6 +209,7 @@ def embed(*, config: ConfigDict, workdir: Path) -> None:
         )
         for path in sorted(outcome.folder.iterdir()):
             print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
+    _close_cache(cache_dir, settings)
 
 
 def _print_figures(figures: list[FigureRow]) -> None:
@@ -241,3 +249,18 @@ def _open_cache(cache_dir: Path) -> Path:
     if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return cache_dir
+
+
+def _close_cache(cache_dir: Path, settings: Settings) -> None:
+    """Says what the cache holds, once it is within the config's limit again."""
+    entries = [entry for entry in list_entries(cache_dir) if entry.kind is not Kind.OTHER]
+    limit = round(settings.cache_gigabytes * 1e9)
+    removed = prune(entries, max_bytes=limit, cache_dir=cache_dir)
+    kept, gone = (sum(entry.num_bytes for entry in part) for part in (entries, removed))
+    logger.info(
+        "cache %s: %.3g GB of at most %g%s",
+        cache_dir,
+        (kept - gone) / 1e9,
+        settings.cache_gigabytes,
+        f"; {gone / 1e9:.3g} GB not used for longest were removed" if removed else "",
+    )

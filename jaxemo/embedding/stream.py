@@ -22,6 +22,7 @@ from jaxemo.embedding.collectors import (
 )
 from jaxemo.embedding.frames import FrameSample, StemFrames
 from jaxemo.embedding.passes import (
+    SECONDS_BETWEEN_COMMITS,
     Collector,
     Timing,
     Track,
@@ -219,6 +220,7 @@ def _run(
         mesh=mesh,
         batch_size=settings.batch_size,
         track=track,
+        seconds_between_commits=SECONDS_BETWEEN_COMMITS,
     )
 
 
