@@ -1,13 +1,13 @@
 """A corpus through one encoder, as far as the store does not know the answer yet."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32, Int
+from jaxtyping import Bool, Float32, Int
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.buckets import MAX_BUCKETS
@@ -21,6 +21,7 @@ from jaxemo.embedding.collectors import (
     StemFeatures,
 )
 from jaxemo.embedding.frames import FrameSample, StemFrames
+from jaxemo.embedding.hosts import own_clips, wait_for_hosts
 from jaxemo.embedding.passes import (
     SECONDS_BETWEEN_COMMITS,
     Collector,
@@ -131,19 +132,52 @@ def embed_clips(
       wanted: What is needed of it.
       settings: How clips go through.
       cache_dir: Folder of the store; None to keep everything in memory.
-      mesh: Of one axis; rows of a batch lie on all its devices.
+      mesh: Of one axis; rows of a batch lie on all its devices, which are this host's.
       track: Wraps the loop over passes, for progress.
 
     Raises:
-      ValueError: Clips are too short for the encoder; all are named by their number.
+      ValueError: Clips are too short for the encoder; all are named by their number. Or several
+        hosts have no cache folder in common.
     """
     folder = None
     if cache_dir is not None:
         identity = _identity(encoder, clips.excerpt, settings)
         folder = stream_folder(cache_dir, identity, name=stream_name(encoder.name, clips.excerpt))
+    elif jax.process_count() > 1:
+        raise ValueError("Several hosts share what they embed by the store; expected a cache_dir.")
+    parts = _parts(clips, wanted, folder, mesh)
+    timing = _run(encoder, clips, parts, settings, cells=wanted.cells, mesh=mesh, track=track)
+    if jax.process_count() > 1:
+        wait_for_hosts(f"embedded with {encoder.fingerprint}")
+        parts = _parts(clips, wanted, folder, mesh)
+        _check_complete(parts, cache_dir)
+    stem, sample, statistics = parts.stem, parts.sample, parts.statistics
+    crop_frames = _crop_frames(encoder, clips)
+    per_clip = wanted.frames_per_clip
+    return Embedding(
+        pooled=np.stack(parts.pooled.result()),
+        stem=None if stem is None else StemFrames(stem.result(), crop_frames=crop_frames),
+        statistics=None if statistics is None else statistics.result(),
+        frames=None if sample is None else FrameSample(sample.result(), per_clip=per_clip),
+        timing=timing,
+    )
+
+
+class _Parts(NamedTuple):
+    """A collector for each thing that is wanted."""
+
+    pooled: PooledLayers
+    stem: StemFeatures | None
+    sample: SampledFrames | None
+    statistics: CellStatistics | None
+
+    def collectors(self) -> list[Collector]:
+        return [part for part in self if part is not None]
+
+
+def _parts(clips: Clips, wanted: Wanted, folder: Path | None, mesh: Mesh) -> _Parts:
+    """The collectors, with what the store knows."""
     digests, per_clip = clips.digests, wanted.frames_per_clip
-    pooled = PooledLayers(digests, _rows(folder, "pooled"))
-    stem = StemFeatures(digests, _rows(folder, "stem")) if wanted.stem else None
     sample = None
     if per_clip:
         sample = SampledFrames(digests, _rows(folder, f"frames{per_clip}"), per_clip=per_clip)
@@ -151,23 +185,26 @@ def embed_clips(
     if wanted.cells is not None:
         store = None if folder is None else StatisticsStore(folder)
         statistics = CellStatistics(digests, wanted.cells, mesh=mesh, store=store)
-    timing = _run(
-        encoder,
-        clips,
-        [part for part in (pooled, stem, sample, statistics) if part is not None],
-        settings,
-        cells=wanted.cells,
-        mesh=mesh,
-        track=track,
+    return _Parts(
+        PooledLayers(digests, _rows(folder, "pooled")),
+        StemFeatures(digests, _rows(folder, "stem")) if wanted.stem else None,
+        sample,
+        statistics,
     )
-    crop_frames = _crop_frames(encoder, clips)
-    return Embedding(
-        pooled=np.stack(pooled.result()),
-        stem=None if stem is None else StemFrames(stem.result(), crop_frames=crop_frames),
-        statistics=None if statistics is None else statistics.result(),
-        frames=None if sample is None else FrameSample(sample.result(), per_clip=per_clip),
-        timing=timing,
-    )
+
+
+def _missing(parts: _Parts) -> Bool[np.ndarray, " n"]:
+    """The clips that any collector has to see."""
+    return np.any([collector.missing() for collector in parts.collectors()], axis=0)
+
+
+def _check_complete(parts: _Parts, cache_dir: Path | None) -> None:
+    """Raises ValueError if the store lacks what other hosts have made."""
+    if lacking := int(_missing(parts).sum()):
+        raise ValueError(
+            f"{cache_dir} lacks {lacking} clips that other hosts have embedded; expected a cache "
+            "folder on storage that all hosts share (config.cache_dir)."
+        )
 
 
 def window_plan(
@@ -188,15 +225,22 @@ def window_plan(
 def _run(
     encoder: Encoder,
     clips: Clips,
-    collectors: Sequence[Collector],
+    parts: _Parts,
     settings: Settings,
     *,
     cells: Cells | None,
     mesh: Mesh,
     track: Track,
 ) -> Timing | None:
-    """One pass over the clips that any collector misses."""
-    missing = np.flatnonzero(np.any([collector.missing() for collector in collectors], axis=0))
+    """One pass over the clips that any collector misses, or this host's share of them."""
+    group_of_clip = None if cells is None else cells.cell_of_clip
+    own = own_clips(
+        clips.num_samples,
+        group_of_clip,
+        host=jax.process_index(),
+        num_hosts=jax.process_count(),
+    )
+    missing = np.flatnonzero(_missing(parts) & own)
     if not missing.size:
         return None
     num_samples = clips.excerpt_samples(missing)
@@ -210,13 +254,13 @@ def _run(
             longest_samples=clips.excerpt.longest_samples(clips.sample_rate_hz),
         ),
         clips=missing,
-        group_of_clip=None if cells is None else cells.cell_of_clip,
+        group_of_clip=group_of_clip,
     )
     return run_passes(
         plain_network(encoder),
         passes,
         clips.cut,
-        collectors,
+        parts.collectors(),
         mesh=mesh,
         batch_size=settings.batch_size,
         track=track,
