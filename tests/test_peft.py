@@ -140,7 +140,7 @@ def test_a_target_that_matches_nothing_is_refused(name, options, words, small_en
         ("lora", {"rnak": 4}, "rnak"),
         ("lora", {"rank": 0}, "at least 1"),
         ("adapter", {"bottleneck": 0}, "at least 1"),
-        ("full", {"frozen_layers": 3}, "frozen_layers=3"),
+        ("full", {"frozen_layers": 3}, "frozen_layers"),
     ],
 )
 def test_unknown_methods_and_options_are_refused_by_name(name, options, words):

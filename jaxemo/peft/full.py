@@ -17,22 +17,9 @@ from jaxemo.peft.method import Method, Params, flatten, unflatten
 _FROZEN = re.compile(r"^(feature_extractor/|encoder/embed_positions/|masked_spec_embed$)")
 
 
-def full_fine_tuning(*, frozen_layers: int = 0) -> Method:
-    """The trainable tree is a copy of the base above the stem.
-
-    Args:
-      frozen_layers: Transformer layers that stay frozen with the stem; only 0 so far.
-
-    Raises:
-      ValueError: For any other number.
-    """
-    if frozen_layers != 0:
-        raise ValueError(
-            f"Full fine-tuning with frozen_layers={frozen_layers}: the encoder cannot yet start above "
-            "its first layer. Expected 0 (the stem alone is frozen); to freeze the whole encoder use "
-            "the method 'weighted_sum'."
-        )
-    return Method("full", frozen_layers, init=_init, apply=_apply, merge=_merge)
+def full_fine_tuning() -> Method:
+    """The trainable tree is a copy of the base above the stem."""
+    return Method("full", 0, init=_init, apply=_apply, merge=_merge)
 
 
 def _init(key: jax.Array, base: Params) -> Params:
