@@ -1,14 +1,20 @@
 """Test-wide switches: several fake CPU devices, shape checks on, warnings are errors (see pyproject)."""
 
+import functools
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
-# Tests leave nothing in the user's cache and find nothing there.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = ""
+# Tests leave nothing in the user's cache and find nothing there; processes of one session share what
+# they compile, which is most of their time.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _PROGRAMS = tempfile.TemporaryDirectory(prefix="jaxemo-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _PROGRAMS.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 # As the command does; several test processes on few cores suffer most from BLAS threads that spin.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ["XLA_FLAGS"] = (
@@ -43,8 +49,8 @@ def small_encoder():
         layerdrop=0.0,
     )
     module = AudioEncoder(config)
-    variables = module.init(jax.random.key(0), jnp.zeros((1, 800)), jnp.array([800]))
-    return module, variables["params"]
+    init = jax.jit(module.init)  # Op by op it would compile 300 small programs.
+    return module, init(jax.random.key(0), jnp.zeros((1, 800)), jnp.array([800]))["params"]
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +62,8 @@ def stem_batch(small_encoder):
     module, params = small_encoder
     waveform = jax.random.normal(jax.random.key(1), (8, 4000))
     num_samples = jnp.array([4000, 4000, 3000, 2500, 4000, 1000, 800, 400])
-    return module.apply({"params": params}, waveform, num_samples, method="stem")
+    stem = jax.jit(functools.partial(module.apply, method="stem"))
+    return stem({"params": params}, waveform, num_samples)
 
 
 # One run of each long command, shared by the test_cli*.py files, which form one group.

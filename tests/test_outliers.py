@@ -57,7 +57,8 @@ def test_score_depends_on_neither_length_nor_padding(reference_rows, reference):
 def test_a_rank_deficient_reference_still_scores():
     rows = np.random.default_rng(0).normal(size=(1, 3, WIDTH))
     reference = make_reference(rows.mean(1), np.cov(rows[0].T)[None])
-    inside, outside = (clip_scores(reference, *as_batch(clip))[0, 0] for clip in (rows, rows + 2.0))
+    scores = [clip_scores(reference, *as_batch(clip)) for clip in (rows, rows + 2.0)]
+    inside, outside = (float(score[0, 0]) for score in scores)
     assert 0.0 < inside < outside < np.inf
 
 

@@ -1,5 +1,6 @@
 """Many runs as one program: each run's result is its own, whatever runs beside it, and on every mesh."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -42,8 +43,8 @@ def stems(small_encoder):
     module, params = small_encoder
     waveform = jax.random.normal(jax.random.key(1), (NUM_CLIPS, 3000))
     num_samples = jnp.full(NUM_CLIPS, 3000).at[::3].set(2400)
-    stem = module.apply({"params": params}, waveform, num_samples, method="stem")
-    return jax.tree.map(np.asarray, stem)
+    stem = jax.jit(functools.partial(module.apply, method="stem"))
+    return jax.tree.map(np.asarray, stem({"params": params}, waveform, num_samples))
 
 
 def pooled_layers():
@@ -130,14 +131,19 @@ def test_runs_two_at_a_time_come_back_in_their_order(small_encoder, stems):
 
 
 def test_one_run_gives_these_figures(small_encoder, stems):
-    """Recorded from a loop that knew one run only."""
+    """Recorded from the loop that knew one run only (revision faa71de), on the same parameters."""
     problem = make_problem("lora", small_encoder, stems)
     examples = Examples(DenseFeatures(problem.inputs), LABELS)
     [result] = fit_runs(program_of(problem), problem.base, examples, three_runs()[:1])
     np.testing.assert_allclose(result.history, RECORDED, atol=1e-5)
 
 
-RECORDED = ()
+# Epoch, training loss, gradient norm, dev score.
+RECORDED = (
+    (0, 1.2698378562927246, 1.3795751333236694, -1.1927967071533203),
+    (1, 1.1162633895874023, 1.4341802597045898, -1.1731362342834473),
+    (2, 1.0796304941177368, 1.0738309621810913, -1.1724454164505005),
+)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ def regression():
     return Objective(
         name="two_values",
         num_outputs=2,
-        loss=lambda outputs, targets: jnp.mean((outputs - targets) ** 2, axis=-1),
+        loss=lambda outputs, targets: jnp.mean((jnp.tanh(outputs) - targets) ** 2, axis=-1),
         example_weights=lambda targets: np.ones(len(targets), np.float32),
         predict=jnp.tanh,
         score=lambda targets, predictions: -float(np.mean((targets - predictions) ** 2)),
@@ -216,9 +222,10 @@ def regression():
 
 def test_another_kind_of_label_is_one_more_objective(small_encoder, stems):
     problem = make_problem("weighted_sum", small_encoder, stems, num_outputs=2)
-    settings = SETTINGS._replace(epochs=40, head_rate=2e-2)
+    network = problem.network._replace(head_dropout=0.0)
+    settings = SETTINGS._replace(epochs=200, head_rate=2e-2)
     mesh = make_mesh(jax.devices()[:1])
-    program = make_program(problem.network, regression(), settings, mesh=mesh)
+    program = make_program(network, regression(), settings, mesh=mesh)
     targets = np.tanh(pooled_layers()[:, 1, :2]) / 2
     examples = Examples(DenseFeatures(problem.inputs), targets)
     run = three_runs()[0]._replace(dev_rows=np.arange(12))
