@@ -1,0 +1,79 @@
+"""How many runs fit into memory at once, from the shapes of one."""
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxemo.models.heads import LayerStatistics
+from jaxemo.peft.method import Params
+from jaxemo.training.features import Examples
+from jaxemo.training.loop import TrainingProgram
+
+# The trainable tree, its best epoch, its gradient and Adam's two moments.
+_TREES_PER_RUN = 5
+# The rest is for the base, the inputs and what the compiler needs between the two passes.
+_SHARE_OF_MEMORY = 0.5
+
+
+def runs_that_fit(
+    program: TrainingProgram,
+    base: Params,
+    examples: Examples,
+    statistics: LayerStatistics,
+    *,
+    memory_bytes: int | None = None,
+) -> int:
+    """Runs of a program that half of the devices' memory holds; 1 at least.
+
+    A run needs five trees of the trainable parameters' size, and what the forward pass of one
+    micro-batch keeps for the backward pass, of which the frozen base is shared.
+
+    Args:
+      statistics: Of any run; its shapes count.
+      memory_bytes: Of all devices; None to ask them.
+    """
+    trainable = jax.eval_shape(program.network.init, jax.random.key(0), base, statistics)
+    trees = _TREES_PER_RUN * _num_bytes(trainable)
+    kept = max(_kept_bytes(program, base, examples, statistics, trainable) - _num_bytes(base), 0)
+    memory = _memory_of(program.mesh.devices.flat) if memory_bytes is None else memory_bytes
+    return max(int(_SHARE_OF_MEMORY * memory / max(trees + kept, 1)), 1)
+
+
+def _kept_bytes(
+    program: TrainingProgram,
+    base: Params,
+    examples: Examples,
+    statistics: LayerStatistics,
+    trainable: Any,
+) -> int:
+    """Size of what the forward pass of one micro-batch keeps for the backward pass."""
+    settings = program.settings
+    rows = np.arange(settings.batch_size // settings.micro_batches) % len(examples.targets)
+    inputs = examples.inputs.take(rows, draw=(0,))
+    targets = examples.targets[rows]
+
+    def backward(trainable: Any, inputs: Any, targets: jax.Array, key: jax.Array) -> Any:
+        def losses(trainable: Any) -> jax.Array:
+            outputs = program.network.outputs(
+                trainable, base, inputs, statistics=statistics, dropout_key=key
+            )
+            return program.objective.loss(outputs, targets)
+
+        return jax.vjp(losses, trainable)[1]
+
+    shapes = jax.eval_shape(backward, trainable, inputs, targets, jax.random.key(0))
+    return _num_bytes(shapes)
+
+
+def _num_bytes(tree: Any) -> int:
+    return sum(leaf.size * np.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _memory_of(devices: Any) -> int:
+    """Memory of all devices; devices of a CPU share the host's."""
+    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
+    if None in limits:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum(limits)
