@@ -6,6 +6,14 @@ runs the studies and `jaxemo.figures` draws what they found. Names are imported 
 """
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from jaxemo import figures
+    from jaxemo.distances.frechet import frechet_distance
+    from jaxemo.distances.kernel import kernel_distance
+    from jaxemo.models.encoder import EncoderOutput
+    from jaxemo.models.pretrained import load_encoder
 
 __version__ = "0.1.0"
 

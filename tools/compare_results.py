@@ -17,7 +17,7 @@ LINES_SHOWN = 20
 
 def main() -> int:
     """Compares; 1 if a figure differs by more than the tolerance."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("files", nargs=2, type=Path, metavar="results.json")
     parser.add_argument("--tolerance", type=float, default=0.0, help="relative; 0: equal bits")
     arguments = parser.parse_args()

@@ -8,6 +8,9 @@ With --seed all of these are drawn anew. Needs torch, transformers and safetenso
 selection is kept, because all of it would be three times as large.
 """
 
+# torch comes with the extra `reference` alone.
+# pyright: reportMissingImports=false
+
 import argparse
 import json
 import shutil
@@ -39,7 +42,7 @@ Arrays = dict[str, np.ndarray]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--source", type=Path, default=Path("tests/goldens"))
     parser.add_argument("--destination", type=Path, required=True)
     parser.add_argument("--seed", type=int)

@@ -11,35 +11,33 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxemo import load_encoder
 from jaxemo.data.audio import read_waveform
-from jaxemo.models.pretrained import Encoder
+from jaxemo.models.pretrained import Encoder, load_encoder
 
 ENDINGS = (".wav", ".flac", ".mp3", ".ogg")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--encoder", required=True, help="a Whisper model: .pt, folder or hub id")
     parser.add_argument("--clips", type=int, default=20)
     parser.add_argument("folder", type=Path)
     arguments = parser.parse_args()
     encoder = load_encoder(arguments.encoder)
-    if not encoder.config.longest_clip_samples:
+    length = encoder.config.longest_clip_samples
+    if not length:
         parser.error(f"{arguments.encoder} is no Whisper model")
     paths = sorted(p for p in arguments.folder.rglob("*") if p.suffix.lower() in ENDINGS)
     chosen = paths[:: max(len(paths) // arguments.clips, 1)][: arguments.clips]
-    measured = np.array([differences(encoder, path) for path in chosen])
+    measured = np.array([differences(encoder, path, length=length) for path in chosen])
     print(f"{len(chosen)} clips; layer, relative difference, cosine of means")
     for layer, (difference, cosine) in enumerate(np.median(measured, axis=0)):
         print(f"{layer:>3}  {difference:.4f}  {cosine:.4f}")
 
 
-def differences(encoder: Encoder, path: Path) -> np.ndarray:
-    """[L + 1, 2] of one clip."""
-    clip = read_waveform(str(path), sample_rate_hz=encoder.sample_rate_hz)
-    length = encoder.config.longest_clip_samples
-    clip = clip[:length]
+def differences(encoder: Encoder, path: Path, *, length: int) -> np.ndarray:
+    """[L + 1, 2] of one clip; `length` is what the original pads it to, in samples."""
+    clip = read_waveform(str(path), sample_rate_hz=encoder.sample_rate_hz)[:length]
     cut = np.asarray(encoder(clip[None], np.array([clip.size])).hidden_states[:, 0])
     padded = np.pad(clip, (0, length - clip.size))
     whole = np.asarray(encoder(padded[None], np.array([length])).hidden_states[:, 0])

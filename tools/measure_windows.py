@@ -89,7 +89,7 @@ def _cosines(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("encoders", nargs="+", help="hub ids, folders or untrained/...")
     parser.add_argument(
         "--audio", type=Path, help="a folder of audio; the embedded corpus if absent"

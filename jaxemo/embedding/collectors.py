@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
+from jaxemo.distances.arrays import AnyArray
 from jaxemo.distances.statistics import (
     FrechetStatistics,
     empty_on_mesh,
@@ -94,7 +95,7 @@ class PooledLayers(_ClipRows):
 class StemFeatures(_ClipRows):
     """All frames of the convolutional stem: rows (T, C), float32."""
 
-    def reduce(self, encoded: Encoded) -> Float[Array, "B T C"]:
+    def reduce(self, encoded: Encoded) -> Float[AnyArray, "B T C"]:
         return encoded.stem.features
 
     def add(self, step: Pass, reduced: Float[np.ndarray, "B T C"]) -> None:
@@ -194,7 +195,7 @@ class CellStatistics:
                     missing[clip] = False
         return missing
 
-    def reduce(self, encoded: Encoded) -> Int[Array, "*parts L"]:
+    def reduce(self, encoded: Encoded) -> Int[AnyArray, "*parts L"]:
         """Counts the batch's frames in; gives the numbers of frames that were counted so far."""
         cell = encoded.step.group
         if self._latest is None or self._latest[0] != cell:

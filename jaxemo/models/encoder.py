@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -23,10 +24,13 @@ from jaxemo.models.log_mel import log_mel_frames
 
 
 class StemOutput(NamedTuple):
-    """The stem's last convolution, and which of its frames lie wholly within their clip."""
+    """The stem's last convolution, and which of its frames lie wholly within their clip.
 
-    features: Float[Array, "B T C"]
-    frame_mask: Bool[Array, "B T"]
+    On the device as an encoder gives it, on the host where it was kept.
+    """
+
+    features: Float[Array | np.ndarray, "B T C"]
+    frame_mask: Bool[Array | np.ndarray, "B T"]
 
 
 class EncoderOutput(NamedTuple):

@@ -16,6 +16,7 @@ from jaxemo.studies.ranges import (
     Block,
     Items,
     OneOf,
+    SomeBlock,
     Text,
     read_block,
     settings,
@@ -353,15 +354,27 @@ def read_corpus(record: Mapping[str, Any]) -> CorpusSettings:
     Raises:
       ValueError: Listing every value that cannot be used.
     """
-    known = {key: record[key] for key in CorpusSettings.keys_of() if key in record}
+    return _read_recorded(CorpusSettings, record, name="corpus")
+
+
+def read_audio(record: Mapping[str, Any]) -> AudioSettings:
+    """The audio block that a checkpoint's record keeps; what it lacks has its default.
+
+    Raises:
+      ValueError: Listing every value that cannot be used.
+    """
+    return _read_recorded(AudioSettings, record, name="audio")
+
+
+def _read_recorded(kind: type[SomeBlock], record: Mapping[str, Any], *, name: str) -> SomeBlock:
+    known = {key: record[key] for key in kind.keys_of() if key in record}
     faults: dict[str, str] = {}
-    given = CorpusSettings().to_dict() | known
-    corpus = read_block(CorpusSettings, given, name="corpus", faults=faults)
+    block = read_block(kind, kind().to_dict() | known, name=name, faults=faults)
     if faults:
         raise ValueError(
-            "The checkpoint's corpus cannot be used:\n  " + "\n  ".join(faults.values())
+            f"The checkpoint's {name} cannot be used:\n  " + "\n  ".join(faults.values())
         )
-    return corpus
+    return block
 
 
 def _rule_fault(rule: Rule, values: Settings) -> str:

@@ -38,7 +38,7 @@ from jaxemo.embedding.passes import (
 )
 from jaxemo.embedding.plan import Pass, WindowPlan, plan_passes
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.studies.config import EmbedSettings
+from jaxemo.studies.config import EmbedSettings, Settings
 from jaxemo.studies.experiment import open_corpus, usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough
 
@@ -81,7 +81,7 @@ class Outcome(NamedTuple):
 
 
 def embed(
-    config: Any,
+    config: Settings,
     *,
     workdir: Path,
     cache_dir: Path,

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.audio import UnusableAudio, read_waveform
@@ -15,13 +14,14 @@ from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
 from jaxemo.results.schema import FigureRow, LeftOutRow, PredictionRow
+from jaxemo.studies.config import CorpusSettings, read_audio
 from jaxemo.studies.experiment import open_corpus
 from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
 from jaxemo.studies.sources import recognised_excerpt
 
 
 def evaluate(
-    model: SavedModel, corpus_settings: Any, *, cache_dir: Path, progress: Progress
+    model: SavedModel, corpus_settings: CorpusSettings, *, cache_dir: Path, progress: Progress
 ) -> dict[str, Any]:
     """Scores the model on every clip of a corpus whose speaker and content it has not seen.
 
@@ -86,7 +86,7 @@ def _clips(
     digests: tuple[str, ...], waveforms: Waveforms, num_samples: np.ndarray, model: SavedModel
 ) -> Clips:
     """The clips as the model looks at them."""
-    excerpt = recognised_excerpt(ConfigDict(model.record["audio"]))
+    excerpt = recognised_excerpt(read_audio(model.record["audio"]))
     return Clips(digests, waveforms, num_samples, model.source.sample_rate_hz, excerpt)
 
 

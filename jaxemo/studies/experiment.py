@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -28,6 +28,7 @@ from jaxemo.data.corpora.ravdess import read_ravdess
 from jaxemo.data.folds import EmptyCell, Fold, Split, audit, make_folds, split
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.folder import EmbeddingFolder
+from jaxemo.studies.config import CorpusSettings, Settings
 
 logger = logging.getLogger("jaxemo")
 
@@ -85,7 +86,7 @@ class Experiment(NamedTuple):
         return manifest_hash(self.utterances, self.digests)
 
 
-def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
+def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
     """The corpus that a config's `corpus` block names.
 
     Raises:
@@ -109,7 +110,7 @@ def open_corpus(settings: Any, cache_dir: Path) -> Corpus:
     )
 
 
-def _synthetic_manifest(settings: Any, cache_dir: Path) -> Path:
+def _synthetic_manifest(settings: CorpusSettings, cache_dir: Path) -> Path:
     from jaxemo.data.synthetic.corpus import write_synthetic_corpus
 
     clips = settings.clips_per_cell
@@ -118,7 +119,7 @@ def _synthetic_manifest(settings: Any, cache_dir: Path) -> Path:
 
 
 def prepare_experiment(
-    config: Any,
+    config: Settings,
     *,
     sample_rates_hz: Sequence[int],
     num_seeds: int,
@@ -175,7 +176,11 @@ class _ReadCorpus(NamedTuple):
 
 
 def _read_corpus(
-    settings: Any, sample_rates_hz: Sequence[int], *, cache_dir: Path, progress: Progress
+    settings: CorpusSettings,
+    sample_rates_hz: Sequence[int],
+    *,
+    cache_dir: Path,
+    progress: Progress,
 ) -> _ReadCorpus:
     if settings.name == "embeddings":
         if sample_rates_hz:
@@ -202,7 +207,7 @@ def _read_corpus(
     )
 
 
-def _embedded_corpus(settings: Any) -> _ReadCorpus:
+def _embedded_corpus(settings: CorpusSettings) -> _ReadCorpus:
     """The corpus that a folder of embeddings describes."""
     folder = EmbeddingFolder(Path(settings.manifest).expanduser())
     wanted = tuple(settings.emotions)

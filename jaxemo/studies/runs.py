@@ -15,8 +15,11 @@ from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.heads import LayerStatistics, layer_statistics
+from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method, make_method
 from jaxemo.peft.method import Params
+from jaxemo.studies.config import Settings
+from jaxemo.studies.config import TrainingSettings as RecipeSettings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
@@ -89,19 +92,17 @@ def make_network(
     Raises:
       ValueError: When the method trains inside an encoder and the source has none.
     """
-    if source.encoder is None and method.frozen_layers is not None:
-        raise ValueError(
-            f"Method {method.name!r} adapts an encoder; {source.name!r} has none. "
-            "Use 'weighted_sum' with it."
-        )
-    module = None if source.encoder is None else source.encoder.module
+    if method.frozen_layers is not None:
+        module = _adapted_encoder(source, method).module
+    else:
+        module = None if source.encoder is None else source.encoder.module
     return Network(module, method, head_width, head_dropout, num_outputs)
 
 
 def make_bench(
     experiment: Experiment,
     embedded: Embedded,
-    config: Any,
+    config: Settings,
     *,
     method_name: str,
     mesh: Mesh,
@@ -138,7 +139,16 @@ def emotion_objective(num_classes: int) -> Objective:
 
 def base_of(source: Source, method: Method) -> Params:
     """The frozen parameters that training reads: none where the whole encoder is frozen."""
-    return {} if method.frozen_layers is None else source.encoder.params
+    return {} if method.frozen_layers is None else _adapted_encoder(source, method).params
+
+
+def _adapted_encoder(source: Source, method: Method) -> Encoder:
+    if source.encoder is None:
+        raise ValueError(
+            f"Method {method.name!r} adapts an encoder; {source.name!r} has none. "
+            "Use 'weighted_sum' with it."
+        )
+    return source.encoder
 
 
 def inputs_of(embedding: Embedding, method: Method) -> Features:
@@ -152,7 +162,7 @@ def inputs_of(embedding: Embedding, method: Method) -> Features:
     return stem
 
 
-def training_settings(settings: Any, recipe: dict[str, Any]) -> TrainingSettings:
+def training_settings(settings: RecipeSettings, recipe: dict[str, Any]) -> TrainingSettings:
     """The recipe of a config's `training` block, with what the method's own block says instead."""
     names = set(TrainingSettings._fields) & set(settings.keys())
     return TrainingSettings(**{name: settings[name] for name in names} | recipe)

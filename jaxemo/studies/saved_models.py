@@ -14,12 +14,14 @@ from jaxtyping import Float, Int
 from jaxemo import __version__
 from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.passes import row_mesh
-from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
+from jaxemo.embedding.stream import Clips, Wanted, embed_clips
+from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Method, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
+from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
 from jaxemo.studies.runs import Bench, Run, base_of, emotion_objective, make_network
@@ -56,7 +58,7 @@ def save_run(
     bench: Bench,
     run: Run,
     confusions: dict[str, Int[np.ndarray, "C C"]],
-    config: Any,
+    config: Settings,
 ) -> dict[str, Any]:
     """Writes a run's checkpoint; returns its record, which holds the figures of `confusions`."""
     record = _make_record(experiment, bench, run, config)
@@ -70,7 +72,9 @@ def save_run(
     return record
 
 
-def _make_record(experiment: Experiment, bench: Bench, run: Run, config: Any) -> dict[str, Any]:
+def _make_record(
+    experiment: Experiment, bench: Bench, run: Run, config: Settings
+) -> dict[str, Any]:
     place, program = run.place, bench.program
     parts = experiment.split(place.seed, place.fold)
     seen = np.concatenate([parts.train, parts.dev])
@@ -185,14 +189,14 @@ def _frozen_outputs(model: SavedModel, clips: Clips) -> Features:
     """What the model's network reads of each clip: the output of its method's frozen layers."""
     if model.source.encoder is None:
         return DenseFeatures(embed_acoustics(clips, Wanted(), cache_dir=None).pooled)
-    audio = model.record["audio"]
+    audio = read_audio(model.record["audio"])
     stem = model.method.frozen_layers is not None
     embedding = embed_clips(
         model.source.encoder,
         clips,
         Wanted(stem=stem),
-        Settings(audio["batch_size"], audio["window_seconds"], audio["overlap_seconds"]),
+        EmbeddingSettings(audio.batch_size, audio.window_seconds, audio.overlap_seconds),
         cache_dir=None,
         mesh=row_mesh(),
     )
-    return embedding.stem if stem else DenseFeatures(embedding.pooled)
+    return DenseFeatures(embedding.pooled) if embedding.stem is None else embedding.stem

@@ -10,14 +10,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jaxtyping import Float32
+
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore
+from jaxemo.distances.statistics import FrechetStatistics
 from jaxemo.embedding.acoustic import ACOUSTIC_NAME, acoustic_fingerprint, embed_acoustics
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
+from jaxemo.embedding.frames import FrameSample
 from jaxemo.embedding.passes import Timing, row_mesh
-from jaxemo.embedding.stream import Clips, Embedding, Settings, Wanted, embed_clips
+from jaxemo.embedding.stream import Clips, Embedding, Wanted, embed_clips
+from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.studies.config import AudioSettings, Settings, SimilaritySettings
 from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
 
 logger = logging.getLogger("jaxemo")
@@ -46,17 +53,55 @@ class Source(NamedTuple):
         return self.folder is None
 
 
-class Embedded(NamedTuple):
-    """A source and what it says of the corpus.
+class Compared(NamedTuple):
+    """What study 3 reads of the excerpts that are compared between domains.
 
     Attributes:
-      embedding: Of the excerpts that are recognised (studies 1 and 2); None if not asked for.
-      compared: Of the excerpts that are compared between domains (study 3); None if not asked for.
+      pooled: Mean over the valid frames of each clip and layer.
+      statistics: Frechet statistics with leading axes (layer, cell).
+      frames: A few frames of each clip.
     """
 
+    pooled: Float32[np.ndarray, "n L D"]
+    statistics: FrechetStatistics
+    frames: FrameSample
+
+
+class Embedded(NamedTuple):
+    """A source and what it says of the corpus, as far as it was asked."""
+
     source: Source
-    embedding: Embedding | None
-    compared: Embedding | None
+    of_recognised: Embedding | None
+    of_compared: Embedding | None
+
+    @property
+    def embedding(self) -> Embedding:
+        """Of the excerpts that are recognised (studies 1 and 2).
+
+        Raises:
+          ValueError: They were not asked for.
+        """
+        if self.of_recognised is None:
+            raise ValueError(
+                f"{self.source.name} was embedded without the excerpts that are recognised; ask "
+                "for them with Needs(recognition=True)."
+            )
+        return self.of_recognised
+
+    @property
+    def compared(self) -> Compared:
+        """Of the excerpts that are compared between domains (study 3).
+
+        Raises:
+          ValueError: They were not asked for.
+        """
+        found = self.of_compared
+        if found is None or found.statistics is None or found.frames is None:
+            raise ValueError(
+                f"{self.source.name} was embedded without the excerpts that are compared; ask for "
+                "them with Needs(similarity=True)."
+            )
+        return Compared(found.pooled, found.statistics, found.frames)
 
 
 class Needs(NamedTuple):
@@ -139,24 +184,24 @@ def describe_source(source: Source) -> dict[str, Any]:
 
 
 def embed_sources(
-    experiment: Experiment, config: Any, *, sources: list[Source], needs: Needs
+    experiment: Experiment, config: Settings, *, sources: list[Source], needs: Needs
 ) -> Iterator[Embedded]:
     """Embeds the corpus with one source after the other; what the store knows is not computed."""
     for source in sources:
         yield _embed(experiment, config, source, needs)
 
 
-def recognised_excerpt(audio: Any) -> Excerpt:
+def recognised_excerpt(audio: AudioSettings) -> Excerpt:
     """What of a clip is recognised: a config's `audio` block, or that of a checkpoint's record."""
     return Excerpt(Extent(audio.excerpt), audio.crop_seconds, audio.trim_silence_db)
 
 
-def compared_excerpt(similarity: Any) -> Excerpt:
+def compared_excerpt(similarity: SimilaritySettings) -> Excerpt:
     """What of a clip is compared: one length in both domains, so that no clip weighs more."""
     return Excerpt(Extent.MIDDLE, similarity.crop_seconds, similarity.trim_silence_db)
 
 
-def _embed(experiment: Experiment, config: Any, source: Source, needs: Needs) -> Embedded:
+def _embed(experiment: Experiment, config: Settings, source: Source, needs: Needs) -> Embedded:
     recognised, compared = recognised_excerpt(config.audio), compared_excerpt(config.similarity)
     cells = Cells(cell_of_clip(experiment), num_cells(experiment))
     per_clip = config.similarity.frames_per_clip
@@ -177,7 +222,7 @@ def _embed(experiment: Experiment, config: Any, source: Source, needs: Needs) ->
 
 
 def _embed_excerpts(
-    experiment: Experiment, config: Any, source: Source, excerpt: Excerpt, wanted: Wanted
+    experiment: Experiment, config: Settings, source: Source, excerpt: Excerpt, wanted: Wanted
 ) -> Embedding:
     """One source over one kind of excerpt; says how much of it had to be computed."""
     if source.folder is not None:
@@ -192,7 +237,7 @@ def _embed_excerpts(
     else:
         check_long_enough(source.encoder, store)
         audio = config.audio
-        settings = Settings(audio.batch_size, audio.window_seconds, audio.overlap_seconds)
+        settings = EmbeddingSettings(audio.batch_size, audio.window_seconds, audio.overlap_seconds)
         embedding = embed_clips(source.encoder, clips, wanted, settings, mesh=row_mesh(), **common)
     logger.info("%s: %s", source.name, in_words(embedding.timing, len(experiment.digests)))
     return embedding

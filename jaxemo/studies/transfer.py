@@ -19,6 +19,7 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
 from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
 from jaxemo.studies.runs import (
@@ -60,7 +61,7 @@ class _Outcome(NamedTuple):
 def study_transfer(
     experiment: Experiment,
     embedded: Embedded,
-    config: Any,
+    config: Settings,
     *,
     mesh: jax.sharding.Mesh,
     models_dir: Path,
@@ -89,8 +90,9 @@ def study_transfer(
                 )
                 parameters = count_parameters(run.fit.trainable)
         new = _collect(experiment, bench, outcomes, parameters)
-        for whole, part in zip(results, new, strict=True):
-            whole.extend(part)
+        results.rows.extend(new.rows)
+        results.confusions.extend(new.confusions)
+        results.layer_weights.extend(new.layer_weights)
     return results
 
 
@@ -111,7 +113,7 @@ def source_of(target: str) -> str:
     return DOMAINS[1 - DOMAINS.index(target)]
 
 
-def _places(experiment: Experiment, config: Any) -> list[tuple[int, int]]:
+def _places(experiment: Experiment, config: Settings) -> list[tuple[int, int]]:
     """(seed, fold) pairs whose parts all have clips of both domains.
 
     Raises:
@@ -161,7 +163,8 @@ def _train_regimes(
     ]
     if not later:
         return runs
-    first_stages = [by_place.get(_first_stage(place)) for place in later]
+    before = [_first_stage(place) for place in later]
+    first_stages = [None if place is None else by_place[place] for place in before]
     return runs + train_runs(experiment, bench, later, first_stages=first_stages, on_epoch=on_epoch)
 
 
@@ -179,7 +182,7 @@ def _first_stage(place: Place) -> Place | None:
 
 
 def _watch(
-    experiment: Experiment, bench: Bench, config: Any, log_epoch: LogEpoch
+    experiment: Experiment, bench: Bench, config: Settings, log_epoch: LogEpoch
 ) -> Callable[[Place, EpochRecord], None]:
     """Logs every epoch of every run, and shows how many of the method's are done."""
     num_runs = len(_places(experiment, config)) * len(DOMAINS)
@@ -226,7 +229,7 @@ def _collect(
             "regime": regime,
             "domain": target,
         }
-        matrix = sum(o.matrix for o in group)
+        matrix = np.sum([o.matrix for o in group], axis=0)
         context = {
             "n": int(sum({o.fold: o.matrix.sum() for o in group}.values())),
             "folds": len({o.fold for o in group}),

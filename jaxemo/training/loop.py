@@ -280,9 +280,10 @@ class _RunStack:
         rows = grid.rows[steps]
         run = np.minimum(np.arange(rows.shape[1]), len(self._runs) - 1)[None, :, None, None]
         weight = np.where(grid.valid[steps], np.stack(self._weights)[run, rows], 0)
-        batch = Batch(self._feed.inputs(rows, draw=draw), self._targets[rows], weight)
         active = None if grid.active.all() else grid.active[steps]
-        return jax.device_put((batch, active), grid_shardings((batch, active), self._program.mesh))
+        read = (self._feed.inputs(rows, draw=draw), self._targets[rows], weight, active)
+        *parts, active = jax.device_put(read, grid_shardings(read, self._program.mesh))
+        return Batch(*parts), active
 
     def _dev_scores(self, trainable: dict[str, Any]) -> list[float]:
         predictions = self._program.predictor.predict_stacked(

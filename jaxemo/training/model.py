@@ -11,7 +11,7 @@ import jax
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxemo.models.encoder import StemOutput
+from jaxemo.models.encoder import AudioEncoder, StemOutput
 from jaxemo.models.heads import LayerStatistics, apply_head, init_head, pool_frames
 from jaxemo.peft.method import Method, Params
 
@@ -29,7 +29,7 @@ class Network(NamedTuple):
       num_outputs: O, values per clip that the objective reads.
     """
 
-    module: nn.Module | None
+    module: AudioEncoder | None
     method: Method
     head_width: int
     head_dropout: float
@@ -79,15 +79,20 @@ class Network(NamedTuple):
     ) -> PooledLayers:
         if not isinstance(inputs, StemOutput):
             return inputs
+        if self.module is None:
+            raise ValueError(
+                f"Method {self.method.name!r} was given the output of a stem, and the network has "
+                "no encoder that reads it; give pooled layers."
+            )
+        contextualise = nn.apply(AudioEncoder.contextualise, self.module)
 
         def forward(params: Params) -> Float[Array, "L B T D"]:
-            return self.module.apply(
+            return contextualise(
                 {"params": params},
                 inputs.features,
                 inputs.frame_mask,
                 deterministic=dropout_key is None,
                 rngs=None if dropout_key is None else {"dropout": dropout_key},
-                method="contextualise",
             )
 
         return pool_frames(self.method.apply(forward, base, adaptation), inputs.frame_mask)

@@ -4,7 +4,7 @@ The learning-rate schedule is a function of progress in [0, 1] and is applied by
 baked into the optimiser: runs of different lengths then share one compiled step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import jax
@@ -32,7 +32,10 @@ def make_optimiser(
     def adamw(rate: float) -> optax.GradientTransformation:
         return optax.adamw(rate, weight_decay=weight_decay, mask=_is_matrix)
 
-    groups = {"head": adamw(head_rate), "adaptation": adamw(adaptation_rate)}
+    groups: dict[Hashable, optax.GradientTransformation] = {
+        "head": adamw(head_rate),
+        "adaptation": adamw(adaptation_rate),
+    }
     return optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.multi_transform(groups, _group_labels)
     )

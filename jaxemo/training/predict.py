@@ -102,7 +102,7 @@ def place_stacked(tree: Any, mesh: Mesh) -> Any:
 def stack_trees(trees: Sequence[Any], mesh: Mesh) -> Any:
     """One tree with the runs first; the last one is repeated until they divide over the mesh."""
     filler = pad_to_multiple(len(trees), mesh.shape["run"]) - len(trees)
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees, *trees[-1:] * filler)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees, *[trees[-1]] * filler)
 
 
 def _make_predict_step(network: Network, objective: Objective, mesh: Mesh):

@@ -7,7 +7,7 @@ device is the trivial mesh, so that a laptop and a pod run the same program.
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -156,7 +156,7 @@ def _check_divides(path: str, size: int, axis: str, mesh: Mesh) -> None:
         )
 
 
-def _check_sizes(sizes: dict[str, int]) -> None:
+def _check_sizes(sizes: Mapping[str, int]) -> None:
     wrong = {axis: size for axis, size in sizes.items() if size < 1 and size != -1}
     if wrong:
         raise ValueError(f"Mesh axes {wrong}: expected 1 or more, or -1 for what is left.")

@@ -185,7 +185,9 @@ def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -
         trainable = optax.apply_updates(
             state.trainable, jax.tree.map(lambda update: factor * update, updates)
         )
-        advanced = RunState(state.step + 1, state.num_steps, trainable, optimiser_state, state.key)
+        advanced = state._replace(
+            step=state.step + 1, trainable=trainable, optimiser=optimiser_state
+        )
         if active is not None:
             advanced = _select(active, advanced._replace(key=None), state._replace(key=None))
             advanced = advanced._replace(key=state.key)

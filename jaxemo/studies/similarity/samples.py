@@ -100,8 +100,8 @@ def interval_of(estimate: float | None, jackknife: Jackknife | None) -> dict[str
     if estimate is None or jackknife is None:
         return {}
     interval = jackknife_interval(estimate, jackknife.influence)
-    limits = {"low": max(interval.low, 0.0), "high": interval.high}
-    return {**limits, "standard_error": jackknife.standard_error}
+    low = None if interval.low is None else max(interval.low, 0.0)
+    return {"low": low, "high": interval.high, "standard_error": jackknife.standard_error}
 
 
 def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K k"]:
@@ -140,7 +140,8 @@ def _drawn_rows(
             random = np.random.default_rng((seed, _DRAW, emotion))
             common = {"level": "frame", "layer": at.number, "d": at.clips.shape[-1]}
             common |= {"variance_kept": at.variance_kept}
-            place = (comparison, (cells.emotions[emotion],) * 2, pair)
+            name = cells.emotions[emotion]
+            place = (comparison, (name, name), pair)
             a, b = (_clip_rows(side, at, mask, cells) for side in pair)
             defined = min(len(side.clips) for side in pair) > 1
             equal = {"metric": "FAD_equal_n", "mean": None, "num_rows": _num_rows(a, b)}
@@ -193,10 +194,11 @@ def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Itera
     pairs = {comparison: cells.pairs(comparison) for comparison in (CROSS_DOMAIN, *NULLS)}
     for emotion, clips in enumerate(kept):
         sums = _kernel_sums(at, row_of, cells, clips, (bandwidth, most))
+        name = cells.emotions[emotion]
         for comparison, of_emotion in pairs.items():
             yield result_row(
                 comparison,
-                (cells.emotions[emotion],) * 2,
+                (name, name),
                 of_emotion[emotion],
                 metric="KAD",
                 level="frame",
@@ -273,7 +275,7 @@ def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
     return ours & (half == 0), ours & (half == 1)
 
 
-def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float]:
+def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float | None]:
     jackknife = Jackknife(float(distance), influence_of(without))
     interval = jackknife_interval(distance, jackknife.influence)
     limits = {"low": interval.low, "high": interval.high}

@@ -75,7 +75,7 @@ def study_similarity(
     rows = [SimilarityRow(**identity, **vars(row)) for row in rows]
     if not halvings:
         return SimilarityResults(rows, [], None)
-    found = [layer.bias for layer in layers]
+    found = [layer.bias for layer in layers if layer.bias is not None]
     bias = join_layers(source.name, source.origin, experiment.emotions, found)
     return SimilarityResults(rows, bias_rows(bias), bias)
 
@@ -127,8 +127,9 @@ def _layer_rows(
     pairs = cells.pairs(comparison)
     for layer, emotion in np.ndindex(*grid.distance.shape):
         cell = (layer, emotion)
-        place = (comparison, (cells.emotions[emotion],) * 2, pairs[emotion])
-        rank = tuple(int(side[cell]) for side in ranks)
+        name = cells.emotions[emotion]
+        place = (comparison, (name, name), pairs[emotion])
+        rank = (int(ranks[0][cell]), int(ranks[1][cell]))
         yield _frame_row(place, grid, cell, rank, layer=layer, d=a.mean.shape[-1])
 
 
@@ -137,14 +138,13 @@ def _matrix_rows(
 ) -> Iterator[Distance]:
     """Rows of a (speech emotion, music emotion) grid at one layer."""
     grid = distance_matrix(speech, music)
-    ranks = numerical_rank(speech), numerical_rank(music)
-    sides = cells.sides
-    for cell in np.ndindex(*grid.distance.shape):
-        names = tuple(cells.emotions[emotion] for emotion in cell)
-        pair = Pair(*(sides[domain][emotion] for domain, emotion in enumerate(cell)))
-        rank = tuple(int(ranks[domain][emotion]) for domain, emotion in enumerate(cell))
-        place = ("cross_emotion", names, pair)
-        yield _frame_row(place, grid, cell, rank, layer=layer, d=speech.mean.shape[-1])
+    speech_rank, music_rank = numerical_rank(speech), numerical_rank(music)
+    speech_sides, music_sides = cells.sides
+    for one, other in np.ndindex(*grid.distance.shape):
+        names = (cells.emotions[one], cells.emotions[other])
+        rank = (int(speech_rank[one]), int(music_rank[other]))
+        place = ("cross_emotion", names, Pair(speech_sides[one], music_sides[other]))
+        yield _frame_row(place, grid, (one, other), rank, layer=layer, d=speech.mean.shape[-1])
 
 
 def _frame_row(
@@ -175,13 +175,14 @@ def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[Distanc
     rows = []
     for comparison in (CROSS_DOMAIN, *NULLS):
         for emotion, pair in enumerate(cells.pairs(comparison)):
-            counts = tuple(len(side.clips) for side in pair)
+            name = cells.emotions[emotion]
+            counts = (len(pair.a.clips), len(pair.b.clips))
             for layer in range(pooled.shape[1]):
                 x, y = (pooled[side.clips, layer] for side in pair)
                 rows.append(
                     result_row(
                         comparison,
-                        (cells.emotions[emotion],) * 2,
+                        (name, name),
                         pair,
                         metric="FAD_clip",
                         level="clip",
