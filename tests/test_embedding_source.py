@@ -42,9 +42,7 @@ def elsewhere(folder, tmp_path):
 
 def test_probes_on_a_folder_are_those_on_its_encoder(folder, tiny_config, cache, tmp_path):
     direct = rows("probe", "layers", tmp_path / "a", tiny_config, cache, *WHOLE)
-    from_folder = rows(
-        "probe", "layers", tmp_path / "b", tiny_config, *elsewhere(folder, tmp_path)
-    )
+    from_folder = rows("probe", "layers", tmp_path / "b", tiny_config, *elsewhere(folder, tmp_path))
     assert len(direct) == len(from_folder) > 0
     for one, other in zip(direct, from_folder, strict=True):
         assert one == {**other, "mean": pytest.approx(other["mean"], abs=0.02), **ends(one)}

@@ -28,10 +28,10 @@ def own_clips(
       num_hosts: How many there are.
     """
     units = np.arange(len(num_samples)) if cell_of_clip is None else cell_of_clip
-    lengths = np.bincount(units, weights=num_samples)
+    lengths = np.bincount(units, weights=num_samples).tolist()
     loads = [(0.0, number) for number in range(num_hosts)]
     host_of_unit = np.zeros(len(lengths), np.int64)
-    for unit in np.argsort(-lengths, kind="stable"):
+    for unit in np.argsort(np.negative(lengths), kind="stable").tolist():
         load, number = heapq.heappop(loads)
         host_of_unit[unit] = number
         heapq.heappush(loads, (load + lengths[unit], number))

@@ -209,7 +209,7 @@ class AudioEncoder(nn.Module):
         """
         stem = self.stem(waveform, num_samples, moments)
         hidden_states = self.contextualise(*stem, deterministic=deterministic)
-        return EncoderOutput(hidden_states, stem.frame_mask)
+        return EncoderOutput(hidden_states, jnp.asarray(stem.frame_mask))
 
     def stem(
         self,
@@ -227,8 +227,8 @@ class AudioEncoder(nn.Module):
 
     def contextualise(
         self,
-        features: Float[Array, "B T C"],
-        frame_mask: Bool[Array, "B T"],
+        features: Float[Array | np.ndarray, "B T C"],
+        frame_mask: Bool[Array | np.ndarray, "B T"],
         *,
         masked_frames: Bool[Array, "B T"] | None = None,
         deterministic: bool = True,
@@ -242,6 +242,7 @@ class AudioEncoder(nn.Module):
             features; not for Whisper, which has none.
           deterministic: False lets dropout and layer drop act.
         """
+        features, frame_mask = jnp.asarray(features), jnp.asarray(frame_mask)
         hidden = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
         with _full_precision(self.dtype):
             if self.config.family.front_end is FrontEnd.WAVEFORM:

@@ -37,7 +37,7 @@ def layer_statistics(pooled: Float[np.ndarray, "B L D"]) -> LayerStatistics:
 
 
 def pool_frames(
-    hidden_states: Float[Array, "L B T D"], frame_mask: Bool[Array, "B T"]
+    hidden_states: Float[Array, "L B T D"], frame_mask: Bool[Array | np.ndarray, "B T"]
 ) -> Float[Array, "B L D"]:
     """Mean over each clip's valid frames, layer by layer."""
     weight = frame_mask.astype(hidden_states.dtype)

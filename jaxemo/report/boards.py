@@ -33,7 +33,9 @@ def figure_board(figure: Figure, *, columns: int = 3) -> alt.ConcatChart:
     # As on the page: every piece was checked by the tests, and checks cost more than charts.
     with schemapi.debug_mode(False):
         panels = [_titled(panel, number) for number, panel in enumerate(figure.panels)]
-        rows = [alt.concat(*panels, columns=columns, spacing=_SPACING)]
+        rows: list[alt.ConcatChart | alt.LayerChart | alt.FacetChart] = [
+            alt.concat(*panels, columns=columns, spacing=_SPACING)
+        ]
         if figure.legend:
             rows.insert(0, _legend(figure.legend, (theme.WIDTH + _SPACING) * across - _SPACING))
         heading = _heading(figure, across)
@@ -55,7 +57,7 @@ def _heading(figure: Figure, across: int) -> alt.TitleParams:
     )
 
 
-def _titled(panel: Panel, number: int) -> alt.LayerChart:
+def _titled(panel: Panel, number: int) -> alt.LayerChart | alt.FacetChart:
     """The panel under its name; Vega wants the names of marks to differ between panels."""
     titled = panel.chart.properties(title=textwrap.wrap(panel.heading, 50))
     for layer in titled.layer:
@@ -63,7 +65,7 @@ def _titled(panel: Panel, number: int) -> alt.LayerChart:
     return titled
 
 
-def _legend(keys: list[Key], width: int) -> alt.LayerChart:
+def _legend(keys: list[Key], width: int) -> alt.LayerChart | alt.FacetChart:
     """The keys in lines, each a picture and its name."""
     placed, height = _places(keys, width)
     parts = []

@@ -38,7 +38,7 @@ class Panel(NamedTuple):
     description: str
 
     @property
-    def chart(self) -> alt.LayerChart:
+    def chart(self) -> alt.LayerChart | alt.FacetChart:
         """The panel as an Altair chart."""
         return alt.layer(*self.parts).properties(width=self.size[0], height=self.size[1])
 
@@ -293,7 +293,7 @@ def _names(
     """The names of lines and references beside their right ends, moved apart where they would touch."""
     ends = [(one.name, one.mean, one.colour) for one in references]
     for line in lines:
-        last = line.rows.loc[line.rows["layer"].idxmax(), "mean"]
+        last = float(line.rows.sort_values("layer")["mean"].iloc[-1])
         ends.append((line.name, last, line.colour))
     heights = spread([_pixel(mean, scale) for _, mean, _ in ends], gap=LABEL_GAP)
     rows = [

@@ -1,13 +1,15 @@
 """Matrices: a field of cells, each coloured by where its value lies between two limits."""
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import altair as alt
 
 from jaxemo.report import rows as r
 from jaxemo.report import theme
 from jaxemo.report.charts import Panel, Row, inline
+
+_Axis = TypeVar("_Axis", alt.X, alt.Y)
 
 
 class Cell(NamedTuple):
@@ -60,20 +62,21 @@ def heat_panel(
     top = round(22 + (0.62 * longest if slanted else 10))
     size = (width, len(rows) * (29 if len(rows) <= 9 else 18))
     drawn = [_drawn(cell, rows, columns, limits) for cell in cells]
-    x, y = _axis(alt.X, len(columns)), _axis(alt.Y, -len(rows))
+    x = alt.X("start:Q", scale=_cells([0, len(columns)]), axis=None)
+    y = alt.Y("start:Q", scale=_cells([len(rows), 0]), axis=None)
     parts = [*_fields(drawn, x, y), *_figures(drawn, x, y, size)]
     parts += _names(columns, rows, x, y, slanted=slanted)
     parts += _axis_names(axes, (left, top))
     return Panel(heading, parts, (left, top, overhang + 2, 2), size, description)
 
 
-def _axis(kind: type, count: int) -> alt.X | alt.Y:
-    """Positions 0, 1, ... of a count of cells; a negative count runs downwards."""
-    domain = [0, count] if count > 0 else [-count, 0]
-    return kind("start:Q", scale=alt.Scale(domain=domain, nice=False, zero=False), axis=None)
+def _cells(ends: list[int]) -> alt.Scale:
+    """Positions of whole cells, between these ends."""
+    return alt.Scale(domain=ends, nice=False, zero=False)
 
 
-def _on(axis: alt.X | alt.Y, column: str) -> alt.X | alt.Y:
+def _on(axis: _Axis, column: str) -> _Axis:
+    """The same axis for another column."""
     other = axis.copy()
     other.shorthand = f"{column}:Q"
     return other
@@ -82,7 +85,7 @@ def _on(axis: alt.X | alt.Y, column: str) -> alt.X | alt.Y:
 def _drawn(cell: Cell, rows: list[str], columns: list[str], limits: tuple[float, float]) -> Row:
     i, j = columns.index(cell.across), rows.index(cell.down)
     place = {"x": i + 0.02, "x2": i + 0.98, "y": j + 0.03, "y2": j + 0.97}
-    looks = {"known": False, "fill": theme.PAPER, "ink": theme.MUTED}
+    looks: Row = {"known": False, "fill": theme.PAPER, "ink": theme.MUTED}
     if r.known(cell.value):
         level = theme.level(cell.value, limits)
         looks = {"known": True, "fill": theme.LEVELS[level], "ink": theme.ON_LEVELS[level]}
@@ -91,7 +94,7 @@ def _drawn(cell: Cell, rows: list[str], columns: list[str], limits: tuple[float,
 
 
 def _fields(drawn: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:
-    ends = {"x": _on(x, "x"), "x2": alt.X2("x2:Q"), "y": _on(y, "y"), "y2": alt.Y2("y2:Q")}
+    ends: Row = {"x": _on(x, "x"), "x2": alt.X2("x2:Q"), "y": _on(y, "y"), "y2": alt.Y2("y2:Q")}
     note = alt.Description("note:N")
     place = ("x", "x2", "y", "y2", "note", "fill")
     parts = []
@@ -114,7 +117,7 @@ def _fields(drawn: list[Row], x: alt.X, y: alt.Y) -> list[alt.Chart]:
 
 def _figures(drawn: list[Row], x: alt.X, y: alt.Y, size: tuple[int, int]) -> list[alt.Chart]:
     columns = ("middle_x", "middle_y", "figure", "ink")
-    place = {"x": _on(x, "middle_x"), "y": _on(y, "middle_y")}
+    place: Row = {"x": _on(x, "middle_x"), "y": _on(y, "middle_y")}
     ink = alt.Color("ink:N", scale=None)
     widest = max(len(row["figure"]) for row in drawn)
     cell_width = size[0] / max(row["x2"] for row in drawn)
@@ -137,7 +140,7 @@ def _names(
 ) -> list[alt.Chart]:
     above = [{"name": name, "place": i + 0.5} for i, name in enumerate(columns)]
     beside = [{"name": name, "place": j + 0.5} for j, name in enumerate(rows)]
-    turn = {"angle": 325, "align": "left", "dx": -4} if slanted else {"align": "center"}
+    turn: Row = {"angle": 325, "align": "left", "dx": -4} if slanted else {"align": "center"}
     top = alt.Chart(alt.Data(values=above)).mark_text(color=theme.MUTED, baseline="bottom", **turn)
     side = alt.Chart(alt.Data(values=beside)).mark_text(
         color=theme.MUTED, baseline="middle", align="right"
@@ -152,7 +155,7 @@ def _names(
 def _axis_names(axes: tuple[str, str], margins: tuple[int, int]) -> list[alt.Chart]:
     """The name of the columns at the top left, that of the rows turned, at the left edge."""
     left, top = margins
-    looks = {"color": theme.MUTED, "fontStyle": "italic"}
+    looks: Row = {"color": theme.MUTED, "fontStyle": "italic"}
     across = alt.Chart(alt.Data(values=[{"name": axes[1]}])).mark_text(align="left", **looks)
     down = alt.Chart(alt.Data(values=[{"name": axes[0]}])).mark_text(
         align="right", angle=270, **looks

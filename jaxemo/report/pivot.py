@@ -39,7 +39,7 @@ def pivot(
         named = zip(down, names if len(down) > 1 else (names,), strict=True)
         figures = [cell(every[int(place)] if place == place else None) for place in line]
         body.append([*(r.name(column, value) for column, value in named), *figures])
-    columns = [key if len(across) > 1 else (key,) for key in places.columns]
+    columns = [key if isinstance(key, tuple) else (key,) for key in places.columns]
     heads = [", ".join(_head(across, column)) for column in columns]
     return Table(name, caption, [*down, *heads], body, keys=len(down), figures=len(heads))
 

@@ -5,7 +5,7 @@ three digits. An interval of no width is no interval: the mean stands alone with
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import pandas as pd
 
@@ -65,7 +65,7 @@ def name(column: str, value: Any) -> str:
     return str(_NAMES.get(column, {}).get(value, value))
 
 
-def known(value: Any) -> bool:
+def known(value: Any) -> TypeGuard[Number]:
     """Whether there is a value: neither None nor pandas' NaN or NA."""
     return not pd.isna(value)
 
@@ -103,7 +103,7 @@ def signed(value: Number | None) -> str:
 
 def distance(value: Number | None) -> str:
     """Three significant digits without an exponent between 0.001 and 100 000."""
-    if not known(value):
+    if value is None or not known(value):
         return UNKNOWN
     if value == 0:
         return "0"
@@ -117,7 +117,7 @@ def distance(value: Number | None) -> str:
 
 def probability(value: Number | None) -> str:
     """A p-value with two digits, never 0."""
-    if not known(value):
+    if value is None or not known(value):
         return UNKNOWN
     return f"{value:.3f}" if value >= 0.001 else f"{value:.1g}"
 
@@ -129,7 +129,7 @@ def count(value: Number | None) -> str:
 
 def duration(seconds: Number | None) -> str:
     """Seconds as `12.3 s`, `4.5 min` or `2.1 h`."""
-    if not known(seconds):
+    if seconds is None or not known(seconds):
         return UNKNOWN
     for limit, size, unit in ((100, 1, "s"), (6000, 60, "min")):
         if seconds < limit:

@@ -74,7 +74,8 @@ def csv_rows(table: Table) -> list[dict[str, Any]]:
     wide = {
         place
         for place in range(len(table.columns))
-        if any(isinstance(row[place], Cell) and row[place].low is not None for row in table.rows)
+        for row in table.rows
+        if isinstance(cell := row[place], Cell) and cell.low is not None
     }
     made = []
     for row in table.rows:

@@ -111,7 +111,8 @@ def folder_table(content: Content) -> Table:
     for row in records(content.rows("folders")):
         cells = [number_cell(row[name], r.distance) for name in figures]
         cells += [number_cell(row[n]) for n in ("frames_reference", "frames_candidate", "d")]
-        body.append([content.labels.get(row["encoder"], row["encoder"]), str(row["layer"]), *cells])
+        encoder = str(row["encoder"])
+        body.append([content.labels.get(encoder, encoder), str(row["layer"]), *cells])
     heads = [
         "FAD",
         "FAD, extrapolated over frames",

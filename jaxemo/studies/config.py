@@ -176,7 +176,7 @@ class TrainingSettings(Block):
     weight_decay: Annotated[float, Between(0, 10)] = 1e-2
     clip_norm: Annotated[float, Between(0, 1e6, above=True)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
-    # Runs of one method in memory at a time; 0: all.
+    # Runs of one method in memory at a time; 0: as many as half of the memory holds.
     runs_at_once: Annotated[int, Between(0, 65_536)] = 0
 
 

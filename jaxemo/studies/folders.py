@@ -259,8 +259,8 @@ def _describe_sets(reference: _Folder | None, candidate: _Folder) -> FolderSets:
 
 
 def _file_scores(candidate: _Folder, first_layer: int) -> Iterator[dict[str, Any]]:
-    for utterance, scores in zip(
-        candidate.store.utterances, candidate.clip_set.scores, strict=True
-    ):
-        for index, score in enumerate(scores.tolist()):
+    scores = candidate.clip_set.scores
+    assert scores is not None  # The candidate was scored against the reference.
+    for utterance, of_layers in zip(candidate.store.utterances, scores.tolist(), strict=True):
+        for index, score in enumerate(of_layers):
             yield {"path": utterance.path, "layer": first_layer + index, "score": score}

@@ -32,6 +32,7 @@ from jaxemo.training.loop import (
     fit_runs,
     make_program,
 )
+from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
 from jaxemo.training.predict import TrainedModel
@@ -43,7 +44,7 @@ class Bench(NamedTuple):
     Attributes:
       base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
       pooled: Mean over the frames of each clip and layer; layer statistics come from it.
-      runs_at_once: Runs in memory at a time; 0 for all.
+      runs_at_once: Runs in memory at a time.
     """
 
     source: Source
@@ -120,15 +121,22 @@ def make_bench(
         num_outputs=objective.num_outputs,
     )
     settings = training_settings(config.training, recipe)
+    program = make_program(network, objective, settings, mesh=mesh)
+    base = base_of(embedded.source, method)
+    embedding = embedded.embedding
+    examples = Examples(inputs_of(embedding, method), experiment.labels)
+    runs_at_once = config.training.runs_at_once or runs_that_fit(
+        program, base, examples, layer_statistics(embedding.pooled)
+    )
     return Bench(
         source=embedded.source,
         method=method,
         method_options=options,
-        program=make_program(network, objective, settings, mesh=mesh),
-        base=base_of(embedded.source, method),
-        examples=Examples(inputs_of(embedded.embedding, method), experiment.labels),
-        pooled=embedded.embedding.pooled,
-        runs_at_once=config.training.runs_at_once,
+        program=program,
+        base=base,
+        examples=examples,
+        pooled=embedding.pooled,
+        runs_at_once=runs_at_once,
     )
 
 

@@ -16,7 +16,7 @@ from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import Embedded, Needs, describe_source, embed_sources, load_sources
-from jaxemo.studies.transfer import LogEpoch, needs_stem, study_transfer
+from jaxemo.studies.transfer import LogEpoch, check_methods, needs_stem, study_transfer
 from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
@@ -46,6 +46,8 @@ def run_studies(
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
     sources = load_sources(config.encoders)
+    if TRANSFER in studies:
+        check_methods(sources, config.transfer.methods)
     experiment = prepare_experiment(
         config,
         sample_rates_hz=[source.sample_rate_hz for source in sources if source.needs_audio],

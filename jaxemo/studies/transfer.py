@@ -6,8 +6,9 @@ of one direction is the target-only run of the other, so each is trained once.
 """
 
 import itertools
+import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +33,10 @@ from jaxemo.studies.runs import (
     train_runs,
 )
 from jaxemo.studies.saved_models import save_run
-from jaxemo.studies.sources import Embedded
+from jaxemo.studies.sources import Embedded, Source
 from jaxemo.training.loop import EpochRecord
+
+logger = logging.getLogger("jaxemo")
 
 TARGET_ONLY, TWO_STAGE, JOINT = "target_only", "two_stage", "joint"
 REGIMES = (TARGET_ONLY, TWO_STAGE, JOINT)
@@ -69,7 +72,7 @@ def study_transfer(
 ) -> TransferResults:
     """Every method of the config that this source allows, over all folds and seeds."""
     results = TransferResults([], [], [])
-    for method_name in methods_for(embedded, config.transfer.methods):
+    for method_name in methods_for(embedded.source, config.transfer.methods):
         bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
         outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
         parameters = 0
@@ -96,9 +99,31 @@ def study_transfer(
     return results
 
 
-def methods_for(embedded: Embedded, names: tuple[str, ...]) -> list[str]:
+def check_methods(sources: Sequence[Source], names: tuple[str, ...]) -> None:
+    """Says which methods are left out where a folder of embeddings stands for its encoder.
+
+    Raises:
+      ValueError: No source allows any of the methods.
+    """
+    if not any(methods_for(source, names) for source in sources):
+        raise ValueError(
+            f"config.transfer.methods is {names!r}, and none of config.encoders has an encoder to "
+            "adapt; name one, or take 'weighted_sum'."
+        )
+    for source in sources:
+        left_out = sorted(set(names) - set(methods_for(source, names)))
+        if source.folder is not None and left_out:
+            logger.warning(
+                "%s: no %s, since %s holds embeddings and no encoder",
+                source.name,
+                " and no ".join(left_out),
+                source.source,
+            )
+
+
+def methods_for(source: Source, names: tuple[str, ...]) -> list[str]:
     """The methods that this source allows: those that train inside an encoder need one."""
-    if embedded.source.encoder is not None:
+    if source.encoder is not None:
         return list(names)
     return [name for name in names if make_method(name).frozen_layers is None]
 

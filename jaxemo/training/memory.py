@@ -73,7 +73,5 @@ def _num_bytes(tree: Any) -> int:
 
 def _memory_of(devices: Any) -> int:
     """Memory of all devices; devices of a CPU share the host's."""
-    limits = [(device.memory_stats() or {}).get("bytes_limit") for device in devices]
-    if None in limits:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return sum(limits)
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
+    return sum(limits) or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -41,7 +41,7 @@ def make_mesh(
       ValueError: When the axes' product is not the number of devices, or two axes are -1.
     """
     devices = list(jax.devices() if devices is None else devices)
-    sizes = dict(zip(AXES, (run, data, fsdp, tensor), strict=True))
+    sizes: dict[str, int] = dict(zip(AXES, (run, data, fsdp, tensor), strict=True))
     _check_sizes(sizes)
     fixed = math.prod(size for size in sizes.values() if size != -1)
     sizes = {axis: max(len(devices) // fixed, 1) if n == -1 else n for axis, n in sizes.items()}

@@ -118,10 +118,11 @@ def cross_emotion_table(content: Content, encoder: str) -> Table:
         for row in records(rows.sort_values(["layer", "emotion", "other_emotion"]))
     ]
     names = "layer|speech emotion|music emotion|FAD [95 %]|frames, speech|frames, music"
+    columns: list[str] = [*names.split("|")]
     return Table(
         f"cross_emotion_{encoder}",
         f"{content.labels[encoder]}: FAD of every pair ({SMALL} fewer than 2 d frames)",
-        names.split("|"),
+        columns,
         body,
         keys=3,
         figures=3,

@@ -142,7 +142,7 @@ def _curve_panel(
 ) -> Panel:
     lines, words = [], []
     for (domain,), of in groups(rows, "domain"):
-        best = of.loc[of["mean"].idxmax(), "layer"]
+        best = of.nlargest(1, "mean")["layer"].iloc[0]
         of = of.assign(note=[_note(row) for row in records(of)], ring=of["layer"] == best)
         dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
         lines.append(Line(domain, of, f.domain_colour(domain), f.domain_marker(domain), dash))
