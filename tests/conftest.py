@@ -2,6 +2,7 @@
 
 import functools
 import json
+import logging
 import os
 import tempfile
 from pathlib import Path
@@ -24,6 +25,15 @@ os.environ["XLA_FLAGS"] = (
 from jaxtyping import install_import_hook
 
 install_import_hook("jaxemo", "beartype.beartype")
+
+
+@pytest.fixture(autouse=True)
+def _restored_logger():
+    """A command sets the logger up for its process; the next test finds it as it was."""
+    logger = logging.getLogger("jaxemo")
+    before = logger.handlers, logger.level, logger.propagate
+    yield
+    logger.handlers, logger.level, logger.propagate = before
 
 
 @pytest.fixture(scope="session")

@@ -101,7 +101,14 @@ def assert_equal_fits(found, expected, *, tolerance=RUNS_TOLERANCE):
                 np.testing.assert_allclose(twin, leaf, atol=tolerance, err_msg=str(path))
 
 
-@pytest.mark.parametrize("name", METHODS)
+# Compiling takes most of a minute for each of these methods and meshes.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ("full", "adapter") else [])
+        for name in METHODS
+    ],
+)
 def test_runs_in_one_program_equal_each_run_alone(name, small_encoder, stems):
     problem = make_problem(name, small_encoder, stems)
     program = program_of(problem)
@@ -149,8 +156,8 @@ RECORDED = (
 @pytest.mark.parametrize(
     "axes",
     [
-        {"run": 8, "data": 1},
-        {"data": 8},
+        pytest.param({"run": 8, "data": 1}, marks=pytest.mark.slow),
+        pytest.param({"data": 8}, marks=pytest.mark.slow),
         {"run": 1, "data": 2, "fsdp": 2, "tensor": 2},
         {"run": 2, "data": 2, "tensor": 2},
     ],

@@ -53,9 +53,7 @@ def join_files(paths: Sequence[Path]) -> Joined:
 def _check_distinct(paths: Sequence[Path], read: list[Results]) -> None:
     for place, one in enumerate(read):
         for other in range(place):
-            if read[other] == dataclasses.replace(one, provenance=read[other].provenance) and (
-                read[other].provenance.started == one.provenance.started
-            ):
+            if read[other] == one:
                 raise ValueError(
                     f"{paths[other]} and {paths[place]} hold the same run; name each run once."
                 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
@@ -15,7 +16,15 @@ from jaxemo.studies.experiment import Experiment, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
-from jaxemo.studies.sources import Embedded, Needs, describe_source, embed_sources, load_sources
+from jaxemo.studies.sources import (
+    Embedded,
+    Needs,
+    compared_excerpt,
+    describe_source,
+    embed_sources,
+    load_sources,
+    recognised_excerpt,
+)
 from jaxemo.studies.transfer import LogEpoch, check_methods, needs_stem, study_transfer
 from jaxemo.training.sharding import make_mesh
 
@@ -63,7 +72,7 @@ def run_studies(
         "corpus_hash": experiment.corpus_hash(),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
-        "notes": _notes(config),
+        "notes": _notes(config, studies),
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
@@ -163,12 +172,33 @@ def _check_domains(experiment: Experiment, studies: Sequence[str]) -> None:
         )
 
 
-def _notes(config: Settings) -> list[str]:
-    if config.corpus.name != "synthetic":
-        return []
-    return [
-        "The corpus is synthetic: its figures show that the instrument works, and nothing else."
-    ]
+def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
+    """What a reader must know first."""
+    notes = []
+    if config.corpus.name == "synthetic":
+        notes.append(
+            "The corpus is synthetic: its figures show that the instrument works, and nothing else."
+        )
+    if {LAYERS, TRANSFER} & set(studies):
+        looked_at = _in_words(recognised_excerpt(config.audio))
+        notes.append(f"Layers and transfer look at {looked_at}.")
+    if SIMILARITY in studies:
+        compared = _in_words(compared_excerpt(config.similarity))
+        notes.append(
+            f"Similarity compares {compared}, so that long clips weigh no more than short ones."
+        )
+    return notes
+
+
+def _in_words(excerpt: Excerpt) -> str:
+    seconds = f"{excerpt.crop_seconds:g} s"
+    extent = {
+        Extent.WHOLE: "whole clips",
+        Extent.MIDDLE: f"the middle {seconds} of each clip",
+        Extent.RANDOM: f"whole clips, of which training draws {seconds} at random in every step",
+    }[excerpt.extent]
+    trim = f"{excerpt.trim_silence_db:g} dB below its loudest 20 ms"
+    return f"{extent}, once edges {trim} are cut" if excerpt.trim_silence_db else extent
 
 
 def _num_seeds(config: Settings, studies: Sequence[str]) -> int:
