@@ -9,11 +9,15 @@ import numpy as np
 import pytest
 
 from jaxemo.cli.main import main
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.peft import METHODS
+from jaxemo.report import rows
 from jaxemo.results.checks import fields_of, plain, results_from
 from jaxemo.results.contents import SCHEMA_VERSION, SECTIONS
 from jaxemo.results.describe import json_schema
 from jaxemo.results.file import read_results, write_results
-from jaxemo.results.schema import FigureRow, LayerRow
+from jaxemo.results.schema import FigureRow, LayerRow, TransferRow
+from jaxemo.studies.config import REGIMES
 
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {
@@ -155,3 +159,11 @@ def test_figures_that_are_not_finite_are_never_written(tmp_path):
     with pytest.raises(ValueError, match="figures has NaN or infinity in mean"):
         write_results({"figures": [row]}, path)
     assert not path.exists()
+
+
+def test_names_in_the_columns_are_those_that_the_package_gives():
+    columns = fields_of(TransferRow)
+    named = {name: columns[name].column.values for name in ("method", "regime", "domain")}
+    assert set(named["method"]) == set(METHODS) == set(rows.METHODS)
+    assert set(named["regime"]) == set(REGIMES.names) == set(rows.REGIMES)
+    assert named["domain"] == DOMAINS

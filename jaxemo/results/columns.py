@@ -2,6 +2,8 @@
 
 from typing import Annotated, NamedTuple
 
+from jaxemo.data.corpora.corpus import DOMAINS
+
 
 class Column(NamedTuple):
     """What a column says beyond its type.
@@ -20,8 +22,6 @@ class Column(NamedTuple):
     high: float | None = None
     values: tuple[str, ...] = ()
 
-
-DOMAINS = ("speech", "music")
 
 Encoder = Annotated[str, Column("Name of the encoder; each has one in a file.")]
 Origin = Annotated[
