@@ -28,12 +28,11 @@ install_import_hook("jaxemo", "beartype.beartype")
 
 
 @pytest.fixture(autouse=True)
-def _restored_logger():
-    """A command sets the logger up for its process; the next test finds it as it was."""
+def _fresh_logger():
+    """A command sets the logger up for its process, a test before or a fixture; tests begin without."""
     logger = logging.getLogger("jaxemo")
-    before = logger.handlers, logger.level, logger.propagate
-    yield
-    logger.handlers, logger.level, logger.propagate = before
+    logger.handlers, logger.propagate = [], True
+    logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.folds import RAVDESS_TEST_ACTORS
 from jaxemo.data.progress import Progress
-from jaxemo.studies.config import default_config
+from jaxemo.studies.config import default_config, read_settings
 from jaxemo.studies.experiment import cell_of_clip, prepare_experiment, speaker_halves
 
 ravdess = pytest.mark.skipif(
@@ -37,7 +37,7 @@ def experiment(tmp_path_factory):
     config.corpus.name = "ravdess"
     config.corpus.audio_dir = os.environ["JAXEMO_RAVDESS"]
     return prepare_experiment(
-        config,
+        read_settings(config),
         sample_rates_hz=(16_000,),
         num_seeds=2,
         cache_dir=tmp_path_factory.mktemp("cache"),
@@ -81,7 +81,7 @@ def test_the_corpus_hash_does_not_depend_on_where_the_files_lie(experiment, tmp_
     config.corpus.name = "ravdess"
     config.corpus.audio_dir = str(elsewhere)
     again = prepare_experiment(
-        config,
+        read_settings(config),
         sample_rates_hz=(16_000,),
         num_seeds=1,
         cache_dir=experiment.cache_dir,
