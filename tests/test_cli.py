@@ -117,7 +117,7 @@ def test_a_transfer_checkpoint_restores_in_a_new_process(study, cache, tmp_path)
     assert found == read_record(checkpoint)["figures"]
 
 
-def test_predict_prints_one_json_line_a_file_that_agrees_with_evaluate(
+def test_predict_prints_one_json_line_per_file_that_agrees_with_evaluate(
     trained, cache, tmp_path, capsys
 ):
     predictions = evaluated(trained / "checkpoint", tmp_path, CONFIG, cache)["predictions"]

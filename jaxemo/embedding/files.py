@@ -3,7 +3,7 @@
     FOLDER/pooled.npy      (n, L+1, D)             mean over each clip's frames, clip by clip
     FOLDER/frames.npy      (total_frames, L+1, D)  where frames are kept: clip i has the rows
                                                    first_frame_i : first_frame_i + num_frames_i
-    FOLDER/clips.parquet   one row a clip, in the same order: path, labels, seconds, num_frames,
+    FOLDER/clips.parquet   one row per clip, in the same order: path, labels, seconds, num_frames,
                            first_frame, and its pooled layers as float32 lists layer_0 ... layer_L
     FOLDER/about.json      encoder, corpus, settings, shapes, versions
 
@@ -124,7 +124,7 @@ class EmbeddingWriter:
         """Writes the table of clips and gives the folder its name.
 
         Args:
-          columns: One list a column, one entry a clip; the pooled layers are added.
+          columns: One list per column, one entry per clip; the pooled layers are added.
         """
         self._close()
         _write_clips(self.folder, columns)

@@ -1,6 +1,6 @@
 """Study 3, similarity: distances between emotional speech and music, by emotion and layer.
 
-The Frechet distance of all frames (`FAD`) and of one pooled vector a clip (`FAD_clip`) stand here;
+The Frechet distance of all frames (`FAD`) and of one pooled vector per clip (`FAD_clip`) stand here;
 what is drawn, resampled or tested on a sample of frames in `similarity_samples.py`.
 """
 
