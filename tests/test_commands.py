@@ -28,7 +28,12 @@ print(json.dumps(counts))
 
 def embed_in_new_process(workdir, cache_dir, **environment):
     """(events of jax's compilation cache, what went to stderr)."""
-    hidden = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+    # One device, as users have it: programs for eight take several times as long to compile.
+    hidden = (
+        "JAX_COMPILATION_CACHE_DIR",
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS",
+        "XLA_FLAGS",
+    )
     inherited = {key: value for key, value in os.environ.items() if key not in hidden}
     arguments = [
         "embed",
