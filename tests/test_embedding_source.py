@@ -6,7 +6,7 @@ import pytest
 
 from jaxemo.cli.main import main
 
-pytestmark = pytest.mark.xdist_group("cli")
+pytestmark = pytest.mark.xdist_group("embedding_source")
 
 WHOLE = [
     "--config.encoders=untrained/speech",

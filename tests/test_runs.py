@@ -158,7 +158,7 @@ RECORDED = (
     [
         pytest.param({"run": 8, "data": 1}, marks=pytest.mark.slow),
         pytest.param({"data": 8}, marks=pytest.mark.slow),
-        {"run": 1, "data": 2, "fsdp": 2, "tensor": 2},
+        pytest.param({"run": 1, "data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
         {"run": 2, "data": 2, "tensor": 2},
     ],
 )

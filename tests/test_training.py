@@ -97,7 +97,14 @@ def assert_close(found, expected, tolerance=RESHARDING_TOLERANCE):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=tolerance), found, expected)
 
 
-@pytest.mark.parametrize("axes", [{"data": 8}, {"fsdp": 2, "tensor": 2}, {"data": 2, "fsdp": 4}])
+@pytest.mark.parametrize(
+    "axes",
+    [
+        pytest.param({"data": 8}, marks=pytest.mark.slow),
+        {"data": 2, "fsdp": 2, "tensor": 2},
+        pytest.param({"data": 2, "fsdp": 4}, marks=pytest.mark.slow),
+    ],
+)
 def test_the_loss_and_gradient_do_not_depend_on_the_mesh(axes, small_encoder, stem_batch):
     problem = make_problem(small_encoder, stem_batch, "full")
     _, alone = one_step(problem, mesh=one_device())
