@@ -3,6 +3,8 @@
     python tools/benchmark.py encoder  [--threads=2 --clips=8 --seconds=4 --repeats=7]
     python tools/benchmark.py stem     [--threads=2 --clips=8 --seconds=4 --repeats=7]
     python tools/benchmark.py distance [--threads=2 --part=all --clips=100 --rows=2000 --repeats=5]
+    python tools/benchmark.py embedding [--threads=2 --clips=64 --batch=16 --repeats=5]
+    python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
 
 Needs jax, flax and numpy alone. Where the peers are installed too (PyTorch and transformers; scipy and
 fadtk), both sides run in this process, in turns, on the same data and cores, and `ratio` is the peer's
@@ -17,7 +19,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.distance import add_distance_command
+from benchmarks.embedding import add_embedding_command
 from benchmarks.encoder import add_encoder_command
+from benchmarks.runs import add_runs_command
 from benchmarks.stem import add_stem_command
 
 
@@ -29,6 +33,8 @@ def main() -> None:
     add_encoder_command(commands)
     add_stem_command(commands)
     add_distance_command(commands)
+    add_embedding_command(commands)
+    add_runs_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))
 

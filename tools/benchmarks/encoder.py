@@ -82,7 +82,7 @@ def run_encoder(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def random_encoder(size: str, dtype: Any) -> Any:
-    """wav2vec2-base or -large (the published flags of either) with random weights."""
+    """wav2vec2-base or -large (their published flags), or the small demonstration size, all random."""
     import jax
     import jax.numpy as jnp
 
@@ -92,17 +92,23 @@ def random_encoder(size: str, dtype: Any) -> Any:
     from jaxemo.models.families import Normalisation, StemNorm
     from jaxemo.models.pretrained import Encoder
 
-    config = EncoderConfig()
-    if size == "large":
-        config = EncoderConfig(
-            hidden_size=1024,
-            num_hidden_layers=24,
-            num_attention_heads=16,
-            intermediate_size=4096,
-            conv_bias=True,
-            feat_extract_norm=StemNorm.LAYER,
-            do_stable_layer_norm=True,
-        )
+    large = {
+        "hidden_size": 1024,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "intermediate_size": 4096,
+        "conv_bias": True,
+        "feat_extract_norm": StemNorm.LAYER,
+        "do_stable_layer_norm": True,
+    }
+    small = {
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "conv_dim": (32,) * 7,
+    }
+    config = EncoderConfig(**{"base": {}, "large": large, "small": small}[size])
     module = AudioEncoder(config, dtype=dtype)
     init = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 400)), jnp.array([400]))
     return Encoder(
@@ -116,7 +122,13 @@ def random_encoder(size: str, dtype: Any) -> Any:
 
 
 def torch_forward(encoder: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
-    """PyTorch's forward pass on the encoder's weights; it gives the last hidden state as numpy.
+    """PyTorch's forward pass on the encoder's weights; it gives the last hidden state as numpy."""
+    model = torch_model(encoder, threads=threads)
+    return lambda: model(waveform)[-1].float().cpu().numpy()
+
+
+def torch_model(encoder: Any, *, threads: int) -> Callable[[Any], Any]:
+    """Hugging Face's model with the encoder's weights: waveforms [B, N] to all hidden states.
 
     Attention is PyTorch's fused one; on a GPU the model is bfloat16 and compiled.
     """
@@ -130,17 +142,15 @@ def torch_forward(encoder: Any, waveform: Any, *, threads: int) -> Callable[[], 
         save_pretrained(encoder, Path(directory))
         model = transformers.Wav2Vec2Model.from_pretrained(directory, attn_implementation="sdpa")
     model = model.eval()
-    inputs = torch.from_numpy(waveform)
+    place = {}
     if torch.cuda.is_available():
-        model = torch.compile(model.to("cuda", torch.bfloat16))
-        inputs = inputs.to("cuda", torch.bfloat16)
+        place = {"device": "cuda", "dtype": torch.bfloat16}
+        model = torch.compile(model.to(**place))
 
-    def run():
+    def run(waveform):
         with torch.inference_mode():
-            output = model(inputs, output_hidden_states=True)
-            if inputs.is_cuda:
-                torch.cuda.synchronize()
-            return output.last_hidden_state.float().cpu().numpy()
+            inputs = torch.from_numpy(waveform).to(**place)
+            return model(inputs, output_hidden_states=True).hidden_states
 
     return run
 

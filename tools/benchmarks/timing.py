@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import resource
 import statistics
 import sys
 import time
@@ -87,6 +88,11 @@ def median_seconds(runs: list[Run]) -> float:
 def median_core_seconds(runs: list[Run]) -> float:
     """Less swayed by other work on the machine than `median_seconds`."""
     return statistics.median(run.core_seconds for run in runs)
+
+
+def peak_gigabytes() -> float:
+    """Largest resident size of this process so far, in 10^9 bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
 def versions(*names: str) -> dict[str, str]:
