@@ -17,7 +17,6 @@ from jaxemo.data.corpora.corpus import (
     corpus_summary,
     manifest_hash,
 )
-from jaxemo.data.corpora.manifest import read_manifest
 from jaxemo.data.corpora.ravdess import read_ravdess
 
 REAL_RAVDESS = os.environ.get("JAXEMO_RAVDESS")
@@ -159,7 +158,7 @@ def test_the_sound_of_a_video_counts_only_where_no_audio_file_has_the_take(ravde
         ("notes.wav", "seven two-digit codes"),
         ("03-01-03-01-01-01.wav", "seven two-digit codes"),
         ("03-01-03-01-01-01-01 (1).wav", "seven two-digit codes"),
-        ("._03-01-03-01-01-01-01.wav", "seven two-digit codes"),
+        ("._03-01-03-01-01-01-01.wav", "hidden"),
         ("3-1-3-1-1-1-1.wav", "seven two-digit codes"),
         ("03-01-09-01-01-01-25.wav", "no such emotion 09, actor 25"),
         ("04-03-01-01-01-01-01.wav", "no such modality 04, channel 03"),
@@ -188,6 +187,21 @@ def test_links_are_followed_and_loops_end(ravdess, tmp_path):
     corpus = read_ravdess(ravdess)
     assert len(corpus.utterances) == 2 * 88 + 1
     assert corpus.left_out == ()
+
+
+def test_what_looks_like_audio_and_is_not_read_is_listed(ravdess):
+    names = ("notes.txt", "a.m4a", "._03-01-06-01-02-01-12.wav", ".hidden.wav", "film.mp4")
+    for name in names:
+        touch(ravdess / name)
+    reasons = {Path(item.path).name: item.reason for item in read_ravdess(ravdess).left_out}
+    assert reasons.keys() == {"a.m4a", "._03-01-06-01-02-01-12.wav", ".hidden.wav"}
+    assert "no format of libsndfile" in reasons["a.m4a"]
+    assert reasons["._03-01-06-01-02-01-12.wav"].startswith("hidden")
+
+
+def test_ravdess_without_a_folder_does_not_search_the_current_one():
+    with pytest.raises(ValueError, match=r"config.corpus.audio_dir is empty"):
+        read_ravdess("")
 
 
 def test_a_missing_folder_and_a_file_are_named(tmp_path):
@@ -241,107 +255,6 @@ def test_only_the_domains_asked_for_are_read(ravdess):
     corpus = read_ravdess(ravdess, domains=["music"])
     assert {row.domain for row in corpus.utterances} == {"music"}
     assert corpus.other_emotions == {}
-
-
-# Manifests
-
-
-def manifest(folder: Path, text: str, name: str = "mine.csv") -> Path:
-    path = folder / name
-    path.write_text(text, encoding="utf-8", newline="")
-    return path
-
-
-def test_a_manifest_gives_paths_relative_to_its_folder_and_unique_speakers(tmp_path):
-    path = manifest(
-        tmp_path,
-        "path,domain,emotion,speaker\nb/one.wav,speech,happy,ann\n/x/two.wav,music,sad,bob\n",
-    )
-    corpus = read_manifest(path)
-    assert corpus.name == "mine"
-    assert corpus.emotions == ("happy", "sad")
-    assert corpus.utterances == (
-        Utterance("/x/two.wav", "mine", "music", "sad", "mine/bob"),
-        Utterance(str(tmp_path / "b/one.wav"), "mine", "speech", "happy", "mine/ann"),
-    )
-
-
-def test_optional_columns_case_blank_lines_and_a_byte_order_mark_are_understood(tmp_path):
-    path = manifest(
-        tmp_path,
-        "\ufeffSpeaker,Path,Emotion,Domain,Corpus,Statement,Valence\r\n"
-        '1,"a, b.wav",Happy,SPEECH,emo,"said ""so""",0.3\r\n\r\n,,,,,,\r\n',
-    )
-    (row,) = read_manifest(path).utterances
-    assert row == Utterance(
-        str(tmp_path / "a, b.wav"), "emo", "speech", "happy", "emo/1", statement='said "so"'
-    )
-
-
-def test_all_bad_rows_are_reported_with_their_lines(tmp_path):
-    path = manifest(
-        tmp_path,
-        "path,domain,emotion,speaker\n"
-        "a.wav,speech,happy,1\n"
-        "b.wav,song,happy,1\n"
-        "c.wav,speech,,\n"
-        "a.wav,speech,sad,2\n"
-        "d.wav,speech,sad,2,extra\n"
-        "e.wav,speech\n",
-    )
-    with pytest.raises(ValueError) as caught:
-        read_manifest(path)
-    assert str(caught.value).splitlines()[1:] == [
-        "  line 3: domain 'song', expected speech or music",
-        "  line 4: no emotion",
-        "  line 4: no speaker",
-        "  line 5: path 'a.wav' is on line 2 already",
-        "  line 6: more cells than columns: 'extra' (quote cells that hold a comma)",
-        "  line 7: no emotion",
-        "  line 7: no speaker",
-    ]
-
-
-@pytest.mark.parametrize(
-    "content, complaint",
-    (
-        (b"", "no column path, domain, emotion, speaker"),
-        (b"path;domain;emotion;speaker\n", "separated by commas, found 'path;domain"),
-        (b"path,domain,speaker\nx,speech,1\n", "no column emotion"),
-        (b"path,domain,emotion,speaker\n", "a header and no rows"),
-        (b"path,domain,emotion,speaker\nx\xff.wav,speech,sad,1\n", "not a CSV file in UTF-8"),
-    ),
-)
-def test_a_file_that_is_no_manifest_is_refused(tmp_path, content, complaint):
-    path = tmp_path / "m.csv"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=complaint):
-        read_manifest(path)
-
-
-def test_a_missing_manifest_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.csv"):
-        read_manifest(tmp_path / "absent.csv")
-
-
-def test_manifest_emotions_can_be_chosen_and_calm_merged(tmp_path):
-    rows = [f"{i}.wav,speech,{e},1" for i, e in enumerate(("calm", "bored", "neutral", "sad"))]
-    path = manifest(tmp_path, "path,domain,emotion,speaker\n" + "\n".join(rows))
-    assert read_manifest(path).emotions == ("neutral", "calm", "sad", "bored")
-    corpus = read_manifest(path, emotions=["neutral", "sad"], calm=CalmPolicy.MERGE_INTO_NEUTRAL)
-    assert [row.emotion for row in corpus.utterances] == ["neutral", "neutral", "sad"]
-    assert corpus.other_emotions == {"bored": 1}
-    with pytest.raises(ValueError, match="no clip of emotion 'happy'"):
-        read_manifest(path, emotions=["happy", "sad"])
-
-
-def test_manifest_rows_do_not_depend_on_line_order_or_place(tmp_path):
-    lines = [f"{s}{e}.wav,speech,{e},{s}" for s in (2, 1) for e in ("sad", "happy")]
-    header = "path,domain,emotion,speaker\n"
-    (tmp_path / "other").mkdir()
-    one = read_manifest(manifest(tmp_path, header + "\n".join(lines)))
-    other = read_manifest(manifest(tmp_path / "other", header + "\n".join(reversed(lines))))
-    assert labels(one.utterances) == labels(other.utterances)
 
 
 # Summary and hash

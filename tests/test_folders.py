@@ -156,8 +156,19 @@ def test_folders_without_audio_are_refused(compare, folders, tmp_path, content, 
 
 
 def test_files_are_found_at_any_depth_in_order(folders):
-    names = [row.path.rpartition("/")[2] for row in read_folder(folders / "candidate")]
+    names = [row.path.rpartition("/")[2] for row in read_folder(folders / "candidate").utterances]
     assert names == ["10.flac", "11.flac", "12.flac", "13.flac", "broken.wav", "odd.WAV"]
+
+
+def test_links_are_followed_and_what_is_not_read_is_listed(folders, tmp_path):
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "inside").symlink_to(folders / "candidate", target_is_directory=True)
+    (linked / "again").symlink_to(folders / "candidate", target_is_directory=True)
+    (linked / "a.m4a").write_bytes(b"no matter")
+    found = read_folder(linked)
+    assert len(found.utterances) == 6
+    assert [item.path.rpartition("/")[2] for item in found.left_out] == ["a.m4a"]
 
 
 # The pass over whole clips ---------------------------------------------------------------------

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxemo.data.audio import read_waveform, standardise
-from jaxemo.data.corpora.corpus import AUDIO_EXTENSIONS
+from jaxemo.data.corpora.audio_files import AUDIO_EXTENSIONS
 from jaxemo.data.synthetic.corpus import write_synthetic_corpus
 from jaxemo.models.pretrained import Encoder, Normalisation, load_encoder
 from jaxemo.models.windows import encode_windows, plan_windows

@@ -178,9 +178,9 @@ def evaluate(
 
 def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) -> None:
     """Prints one JSON line per file."""
-    _open_cache(user_cache_dir())
+    cache_dir = _open_cache(user_cache_dir())
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
-    for record in evaluation.predict_files(model, files):
+    for record in evaluation.predict_files(model, files, cache_dir=cache_dir, progress=console()):
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 

@@ -1,17 +1,24 @@
 """Audio files to waveforms: decode, mix to mono, resample, standardise, crop. No jax.
 
+What formats hold and how they deceive is `data/formats/`'s knowledge; here blocks become clips.
+
 A waveform is float32 mono at a stated rate, nominally in [-1, 1]. `read_waveform` either returns a
 clip that an encoder can take or raises `UnusableAudio` with the reason; it never returns silence,
 NaN or half a file. Whether such a file stops a run or is left out is decided in `clip_store.py`.
 """
 
+import contextlib
 import enum
-import io
 import os
+import threading
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Float32, Float64
+
+from jaxemo.data.formats.decoding import Decoder, open_decoder
+from jaxemo.data.formats.fault import Fault
 
 # Receptive field of the wav2vec2 conv stem (kernels 10 3 3 3 3 2 2, strides 5 2 2 2 2 2 2): fewer
 # samples give no frame. Every family has this stem, at 16 kHz or (MERT) 24 kHz.
@@ -26,9 +33,10 @@ VARIANCE_FLOOR = 1e-7
 # Loudness for trimming is taken over blocks of this length: long enough that a click does not count,
 # short enough that no more than this is cut too little at either edge.
 _TRIM_BLOCK_S = 0.02
-# Decoding goes block by block, so that memory follows the audio that is there and not the length
-# that a header claims.
-_BLOCK_FRAMES = 1 << 20
+# Moments and peaks are taken over blocks: float64 copies of an hour would take half a gigabyte.
+_BLOCK_SAMPLES = 1 << 20
+# Files that are longer go through one at a time, whatever the number of threads.
+_LONG_SECONDS = 600
 
 
 class LeftOut(NamedTuple):
@@ -57,14 +65,6 @@ class UnusableAudio(ValueError):
         return type(self), (self.path, self.reason)
 
 
-class Recording(NamedTuple):
-    """A decoded file: its samples, channels averaged, at its own rate."""
-
-    path: str
-    samples: Float32[np.ndarray, " N"]
-    sample_rate_hz: int
-
-
 def read_content(path: str | os.PathLike) -> bytes:
     """The bytes of a file.
 
@@ -84,49 +84,111 @@ def read_content(path: str | os.PathLike) -> bytes:
 
 
 def read_waveform(path: str | os.PathLike, *, sample_rate_hz: int) -> Float32[np.ndarray, " N"]:
-    """Reads a wav, flac, mp3 or ogg file of any rate and channels as mono at `sample_rate_hz`.
+    """Reads a file of any format, rate and channels as mono at `sample_rate_hz`.
 
     Channels are averaged; resampling is soxr HQ (band-limited, linear phase).
 
     Raises:
-      UnusableAudio: The file is missing, unreadable, empty, corrupt, truncated, has NaN or infinite
-        samples, is shorter than one encoder frame (`MIN_DURATION_S`, `RECEPTIVE_FIELD`), or is
-        silent (peak deviation from its mean below `SILENCE_PEAK`).
+      UnusableAudio: The file is missing, unreadable, empty, corrupt, truncated, of an implausible
+        rate or peak, longer than six hours, has NaN or infinite samples, is shorter than one
+        encoder frame (`MIN_DURATION_S`, `RECEPTIVE_FIELD`), or is silent (peak deviation from its
+        mean below `SILENCE_PEAK`).
       ValueError: `sample_rate_hz` is not positive.
     """
-    return resampled(decode(read_content(path), path), sample_rate_hz=sample_rate_hz)
+    return decode(read_content(path), path, sample_rate_hz=sample_rate_hz)
 
 
-def decode(content: bytes, path: str | os.PathLike) -> Recording:
-    """The bytes of a wav, flac, mp3 or ogg file as mono samples at the file's own rate.
+def decode(
+    content: bytes, path: str | os.PathLike, *, sample_rate_hz: int
+) -> Float32[np.ndarray, " N"]:
+    """The bytes of an audio file as a waveform at one rate; see `read_waveform`."""
+    waveform = decode_at_rates(content, path, sample_rates_hz=(sample_rate_hz,))[sample_rate_hz]
+    if isinstance(waveform, UnusableAudio):
+        raise waveform
+    return waveform
+
+
+def decode_at_rates(
+    content: bytes, path: str | os.PathLike, *, sample_rates_hz: Sequence[int]
+) -> dict[int, Float32[np.ndarray, " N"] | UnusableAudio]:
+    """The bytes of an audio file at each rate, decoded once; or why an encoder cannot take them.
+
+    Memory is that of the result and a few blocks.
 
     Raises:
-      UnusableAudio: They are corrupt, truncated, hold no samples, or NaN or infinite ones.
+      ValueError: A rate is not positive.
     """
+    if wrong := [rate for rate in sample_rates_hz if rate <= 0]:
+        raise ValueError(f"sample_rate_hz is {wrong[0]}; expected a rate such as 16000.")
     try:
-        mono, rate_hz = _decode(content)
-        _check_finite(mono)
-    except _Fault as fault:
-        raise UnusableAudio(os.fspath(path), str(fault)) from fault.__cause__
-    return Recording(os.fspath(path), mono, rate_hz)
+        decoder = open_decoder(content)
+        resamplers = {rate: _Resampler(decoder.sample_rate_hz, rate) for rate in sample_rates_hz}
+        with contextlib.ExitStack() as alone:
+            for block in _announced(decoder, alone):
+                for resampler in resamplers.values():
+                    resampler.add(block)
+    except Fault as fault:
+        unusable = UnusableAudio(os.fspath(path), str(fault))
+        unusable.__cause__ = fault.__cause__
+        return dict.fromkeys(sample_rates_hz, unusable)
+    return {rate: _usable(resampler.result(), rate, path) for rate, resampler in resamplers.items()}
 
 
-def resampled(recording: Recording, *, sample_rate_hz: int) -> Float32[np.ndarray, " N"]:
-    """The recording at another rate, if an encoder can take it; see `read_waveform`.
+_long_file = threading.Lock()
 
-    Raises:
-      UnusableAudio: It is too short, silent, or overflows.
-      ValueError: `sample_rate_hz` is not positive.
-    """
-    if sample_rate_hz <= 0:
-        raise ValueError(f"sample_rate_hz is {sample_rate_hz}; expected a rate such as 16000.")
+
+def _announced(
+    decoder: Decoder, alone: contextlib.ExitStack
+) -> Iterator[Float32[np.ndarray, " n"]]:
+    """The blocks; a thread that finds its file long waits until it is the only such."""
+    seconds, is_long = 0.0, False
+    for block in decoder.blocks:
+        seconds += block.size / decoder.sample_rate_hz
+        if seconds > _LONG_SECONDS and not is_long:
+            alone.enter_context(_long_file)
+            is_long = True
+        yield block
+
+
+class _Resampler:
+    """Blocks at one rate to a waveform at another; equal rates pass through."""
+
+    def __init__(self, source_rate_hz: int, sample_rate_hz: int) -> None:
+        import soxr
+
+        self._samples = np.empty(0, np.float32)
+        self._size = 0
+        self._stream = None
+        if source_rate_hz != sample_rate_hz:
+            self._stream = soxr.ResampleStream(
+                source_rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ"
+            )
+
+    def add(self, block: Float32[np.ndarray, " n"]) -> None:
+        self._append(block if self._stream is None else self._stream.resample_chunk(block))
+
+    def result(self) -> Float32[np.ndarray, " N"]:
+        if self._stream is not None:
+            self._append(self._stream.resample_chunk(np.empty(0, np.float32), last=True))
+        self._samples.resize(self._size, refcheck=False)
+        return self._samples
+
+    def _append(self, block: Float32[np.ndarray, " n"]) -> None:
+        # In place, by halves more: joining a list of blocks would need twice the memory.
+        if (needed := self._size + block.size) > self._samples.size:
+            self._samples.resize(needed + needed // 2, refcheck=False)
+        self._samples[self._size : needed] = block
+        self._size = needed
+
+
+def _usable(
+    waveform: Float32[np.ndarray, " N"], sample_rate_hz: int, path: str | os.PathLike
+) -> Float32[np.ndarray, " N"] | UnusableAudio:
     try:
-        waveform = _resample(recording.samples, recording.sample_rate_hz, sample_rate_hz)
-        _check_finite(waveform)  # Samples near the float32 limit overflow in the filter.
         _check_length(waveform.size, sample_rate_hz)
         _check_audible(waveform)
-    except _Fault as fault:
-        raise UnusableAudio(recording.path, str(fault)) from fault.__cause__
+    except Fault as fault:
+        return UnusableAudio(os.fspath(path), str(fault))
     return waveform
 
 
@@ -137,9 +199,22 @@ def standardise(waveform: Float32[np.ndarray, " N"]) -> Float32[np.ndarray, " N"
 
     Reference: Hugging Face transformers, Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm.
     """
+    mean, variance = _moments(waveform)
+    standardised = np.empty_like(waveform)
+    for block in _blocks(waveform.size):
+        standardised[block] = (waveform[block] - mean) / np.sqrt(variance + VARIANCE_FLOOR)
+    return standardised
+
+
+def _moments(waveform: Float32[np.ndarray, " N"]) -> tuple[np.float64, np.float64]:
+    """Mean and population variance."""
     mean = waveform.mean(dtype=np.float64)
-    variance = waveform.var(dtype=np.float64)
-    return ((waveform - mean) / np.sqrt(variance + VARIANCE_FLOOR)).astype(np.float32)
+    squares = [np.square(waveform[block] - mean).sum() for block in _blocks(waveform.size)]
+    return mean, np.sum(squares) / waveform.size
+
+
+def _blocks(size: int) -> list[slice]:
+    return [slice(start, start + _BLOCK_SAMPLES) for start in range(0, size, _BLOCK_SAMPLES)]
 
 
 def centre_crop(
@@ -180,17 +255,27 @@ def trim_silence(
     if threshold_db == 0:
         return waveform
     block = max(round(_TRIM_BLOCK_S * sample_rate_hz), 1)
-    starts = np.arange(0, waveform.size, block)
-    centred = waveform - waveform.mean(dtype=np.float64)
-    lengths = np.minimum(starts + block, waveform.size) - starts
-    power = np.add.reduceat(centred**2, starts) / lengths
+    power = _block_power(waveform, block=block)
     loud = np.flatnonzero(power >= 10.0 ** (-threshold_db / 10.0) * power.max())
-    first, last = int(starts[loud[0]]), int(starts[loud[-1]] + lengths[loud[-1]])
+    first, last = int(loud[0]) * block, min(int(loud[-1] + 1) * block, waveform.size)
     shortest = min(_shortest_clip(sample_rate_hz), waveform.size)
     if last - first < shortest:
         first = min(max((first + last - shortest) // 2, 0), waveform.size - shortest)
         last = first + shortest
     return waveform[first:last]
+
+
+def _block_power(waveform: Float32[np.ndarray, " N"], *, block: int) -> Float64[np.ndarray, " B"]:
+    """Mean square about the clip's mean of each `block` samples; the last may have fewer."""
+    mean = waveform.mean(dtype=np.float64)
+    stride = block * max(_BLOCK_SAMPLES // block, 1)
+    powers = []
+    for start in range(0, waveform.size, stride):
+        part = waveform[start : start + stride]
+        starts = np.arange(0, part.size, block)
+        lengths = np.minimum(starts + block, part.size) - starts
+        powers.append(np.add.reduceat((part - mean) ** 2, starts) / lengths)
+    return np.concatenate(powers)
 
 
 class Extent(enum.Enum):
@@ -240,63 +325,10 @@ class Excerpt(NamedTuple):
         return {"extent": extent.value, **cropped, "trim_silence_db": self.trim_silence_db}
 
 
-class _Fault(Exception):
-    """A reason without its path; `read_waveform` adds the path."""
-
-
-def _decode(content: bytes) -> tuple[Float32[np.ndarray, " N"], int]:
-    """Mono samples and their rate."""
-    import soundfile
-
-    _check_riff_size(content)
-    blocks = []
-    try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
-            rate_hz, promised = file.samplerate, file.frames
-            while len(block := file.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
-                blocks.append(block.mean(axis=1) if block.shape[1] > 1 else block[:, 0])
-    except soundfile.SoundFileError as error:
-        detail = getattr(error, "error_string", str(error)).strip().rstrip(".")
-        raise _Fault(f"corrupt: cannot be decoded ({detail})") from error
-    if not blocks:
-        raise _Fault("empty: a header without samples")
-    mono = np.concatenate(blocks)
-    if mono.size < promised:
-        raise _Fault(f"truncated: {mono.size} of the {promised} samples that the header promises")
-    return mono, rate_hz
-
-
-def _check_riff_size(content: bytes) -> None:
-    # libsndfile reads a cut-off wav as a shorter clip, without a word. Recorders that write to a
-    # pipe put a size near 2^31 or 2^32 into the header because they cannot know it, and some
-    # writers count the first 8 bytes too: those files are whole.
-    if content[:4] != b"RIFF" or len(content) < 8:
-        return
-    promised = int.from_bytes(content[4:8], "little") + 8
-    if len(content) + 8 < promised < 0x7FFFF000:
-        raise _Fault(f"truncated: {len(content)} of the {promised} bytes that the header promises")
-
-
-def _check_finite(waveform: Float32[np.ndarray, " N"]) -> None:
-    num_bad = waveform.size - np.count_nonzero(np.isfinite(waveform))
-    if num_bad:
-        raise _Fault(f"non-finite: {num_bad} of {waveform.size} samples are NaN or infinite")
-
-
-def _resample(
-    mono: Float32[np.ndarray, " N"], source_rate_hz: int, sample_rate_hz: int
-) -> Float32[np.ndarray, " M"]:
-    if source_rate_hz == sample_rate_hz:
-        return mono
-    import soxr
-
-    return soxr.resample(mono, source_rate_hz, sample_rate_hz, quality="HQ")
-
-
 def _check_length(num_samples: int, sample_rate_hz: int) -> None:
     needed = _shortest_clip(sample_rate_hz)
     if num_samples < needed:
-        raise _Fault(
+        raise Fault(
             f"too short: {num_samples} samples at {sample_rate_hz} Hz, the encoder needs at least "
             f"{needed} ({1000 * needed / sample_rate_hz:g} ms)"
         )
@@ -308,6 +340,7 @@ def _shortest_clip(sample_rate_hz: int) -> int:
 
 def _check_audible(waveform: Float32[np.ndarray, " N"]) -> None:
     # A constant offset is silence too, so the peak is taken about the mean.
-    peak = float(np.abs(waveform - waveform.mean(dtype=np.float64)).max())
+    mean = waveform.mean(dtype=np.float64)
+    peak = float(max(waveform.max() - mean, mean - waveform.min()))
     if peak < SILENCE_PEAK:
-        raise _Fault(f"silent: peak {peak:.1e} of full scale, expected at least {SILENCE_PEAK:.0e}")
+        raise Fault(f"silent: peak {peak:.1e} of full scale, expected at least {SILENCE_PEAK:.0e}")

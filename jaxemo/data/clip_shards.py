@@ -62,7 +62,8 @@ def write_shard(folder: Path, rows: Sequence[DecodedClip]) -> Path:
         "reason": [row.reason for row in rows],
         "waveform": pyarrow.LargeListArray.from_arrays(
             np.cumsum([0, *(row.waveform.size for row in rows)]),
-            np.concatenate([row.waveform for row in rows]),
+            # One long clip is not copied.
+            rows[0].waveform if len(rows) == 1 else np.concatenate([row.waveform for row in rows]),
         ),
         "checksum": [checksum(*row) for row in rows],
     }

@@ -23,11 +23,9 @@ from jaxtyping import Float32, Float64, Int64
 
 from jaxemo.data.audio import (
     LeftOut,
-    Recording,
     UnusableAudio,
-    decode,
+    decode_at_rates,
     read_content,
-    resampled,
 )
 from jaxemo.data.clip_shards import (
     CachedClip,
@@ -43,7 +41,7 @@ from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.files import DigestIndex, FileState, file_state
 
 # Raise it whenever `read_waveform` returns other samples or finds other faults than before.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 # libsndfile, soxr and hashlib work outside the interpreter lock, so threads are enough.
 _NUM_THREADS = min(8, os.cpu_count() or 1)
 
@@ -295,6 +293,8 @@ def _read_files(
                 progress(done, len(paths))
             waiting.append(file)
             for rate, decoded in file.decoded.items():
+                if fills_a_shard([decoded]):
+                    _write_rows({rate: rows[rate]}, caches)  # A long clip has one of its own.
                 rows[rate].append(decoded)
             if any(map(fills_a_shard, rows.values())):
                 _write_rows(rows, caches)
@@ -323,19 +323,13 @@ def _decode_at(
     """The content at each rate; a fault gives its reason and no samples."""
     if not sample_rates_hz:
         return {}
-    nothing = np.zeros(0, np.float32)
-    try:
-        recording = decode(content, path)
-    except UnusableAudio as fault:
-        return {rate: DecodedClip(digest, fault.reason, nothing) for rate in sample_rates_hz}
-    return {rate: _decoded_at(recording, digest, rate) for rate in sample_rates_hz}
-
-
-def _decoded_at(recording: Recording, digest: str, sample_rate_hz: int) -> DecodedClip:
-    try:
-        return DecodedClip(digest, "", resampled(recording, sample_rate_hz=sample_rate_hz))
-    except UnusableAudio as fault:
-        return DecodedClip(digest, fault.reason, np.zeros(0, np.float32))
+    waveforms = decode_at_rates(content, path, sample_rates_hz=sample_rates_hz)
+    return {
+        rate: DecodedClip(digest, waveform.reason, np.zeros(0, np.float32))
+        if isinstance(waveform, UnusableAudio)
+        else DecodedClip(digest, "", waveform)
+        for rate, waveform in waveforms.items()
+    }
 
 
 def _in_order(pool: Executor, function: Callable, items: Iterable) -> Iterator:

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from jaxemo.analysis.scores import confusion_matrix
-from jaxemo.data.audio import UnusableAudio, read_waveform
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
-from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance
+from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance, identity_of
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
@@ -60,25 +59,33 @@ def evaluate(
     }
 
 
-def predict_files(model: SavedModel, paths: Sequence[str]) -> Iterator[dict[str, Any]]:
-    """One record a file, in order: emotion, probabilities, duration.
+def predict_files(
+    model: SavedModel, paths: Sequence[str], *, cache_dir: Path, progress: Progress
+) -> Iterator[dict[str, Any]]:
+    """One record per file, in order: emotion, probabilities, duration.
+
+    Decoded audio lies in the cache and not in memory.
 
     Raises:
       ValueError: Naming every file that cannot be used, before anything is computed.
     """
-    waveforms = _read_all(paths, model.source.sample_rate_hz)
+    store = open_clip_store(
+        [Utterance(path, corpus="", domain="", emotion="", speaker="") for path in paths],
+        sample_rate_hz=model.source.sample_rate_hz,
+        cache_dir=cache_dir,
+        progress=progress.count("decoding"),
+    )
+    store = apply_policy(store, policy=UnusablePolicy.STOP)
     emotions = model.record["emotions"]
-    rate = model.source.sample_rate_hz
-    lengths = np.array([waveform.size for waveform in waveforms])
-    clips = _clips(tuple(paths), waveforms.__getitem__, lengths, model)
+    clips = _clips(store.digests, store.waveform, store.num_samples, model)
     probabilities = class_probabilities(model, clips)
-    for clip, (path, waveform, row) in enumerate(zip(paths, waveforms, probabilities, strict=True)):
+    for clip, (path, row) in enumerate(zip(paths, probabilities, strict=True)):
         yield {
             "path": path,
             "emotion": emotions[int(row.argmax())],
             "probabilities": dict(zip(emotions, (round(float(p), 6) for p in row), strict=True)),
-            "duration_s": round(len(waveform) / rate, 3),
-            "analysed_s": round(clips.cut(clip).size / rate, 3),
+            "duration_s": round(float(store.duration_s[clip]), 3),
+            "analysed_s": round(clips.cut(clip).size / clips.sample_rate_hz, 3),
         }
 
 
@@ -88,18 +95,6 @@ def _clips(
     """The clips as the model looks at them."""
     excerpt = recognised_excerpt(read_audio(model.record["audio"]))
     return Clips(digests, waveforms, num_samples, model.source.sample_rate_hz, excerpt)
-
-
-def _read_all(paths: Sequence[str], sample_rate_hz: int) -> list[np.ndarray]:
-    waveforms, faults = [], []
-    for path in paths:
-        try:
-            waveforms.append(read_waveform(path, sample_rate_hz=sample_rate_hz))
-        except UnusableAudio as fault:
-            faults.append(f"{fault.path}: {fault.reason}")
-    if faults:
-        raise ValueError("Cannot predict:\n  " + "\n  ".join(faults))
-    return waveforms
 
 
 def _check_labels(model: SavedModel, corpus: Corpus) -> None:
@@ -112,12 +107,12 @@ def _check_labels(model: SavedModel, corpus: Corpus) -> None:
 
 
 def _unseen_rows(model: SavedModel, store: ClipStore) -> list[int]:
-    speakers = set(model.record["seen_speakers"])
+    speakers = {identity_of(name) for name in model.record["seen_speakers"]}
     seen = set(model.record["seen_digests"])
     return [
         row
         for row, (utterance, digest) in enumerate(zip(store.utterances, store.digests, strict=True))
-        if utterance.speaker not in speakers and digest not in seen
+        if identity_of(utterance.speaker) not in speakers and digest not in seen
     ]
 
 

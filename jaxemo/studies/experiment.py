@@ -4,6 +4,7 @@ Bad input stops here, before any compute: unknown encoders, unusable files (by p
 """
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -84,6 +85,31 @@ class Experiment(NamedTuple):
     def corpus_hash(self) -> str:
         """Digest of labels and audio content; the same wherever the files lie."""
         return manifest_hash(self.utterances, self.digests)
+
+
+def check_training_parts(experiment: Experiment) -> None:
+    """Every emotion of a domain must be among what is trained on, in every fold and for every seed.
+
+    A fold that has no clip at all of a domain is not used for it.
+
+    Raises:
+      ValueError: Naming every emotion, domain and fold without a clip.
+    """
+    empty = sorted({cell for cell in experiment.empty_cells if cell.part == "train"})
+    emotions_of = Counter((row.domain, row.emotion) for row in experiment.utterances)
+    num_emotions = Counter(domain for domain, _ in emotions_of)
+    num_empty = Counter((cell.fold, cell.domain) for cell in empty)
+    lacking = [
+        f"{cell.emotion!r} ({cell.domain}, fold {cell.fold})"
+        for cell in empty
+        if num_empty[cell.fold, cell.domain] < num_emotions[cell.domain]
+    ]
+    if lacking:
+        raise ValueError(
+            f"The training part has no clip of {', '.join(lacking)}: too few speakers have it. Leave "
+            "the emotion out (config.corpus.emotions), add speakers, or take other folds "
+            "(config.folds.num_folds)."
+        )
 
 
 def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:

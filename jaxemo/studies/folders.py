@@ -6,6 +6,7 @@ needs frames of both sides (extrapolation, kernel distance) stays unknown there.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -93,13 +94,15 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
     encoder = load_encoder(question.encoder)
 
     def opened(path: Path) -> ClipStore:
+        folder = read_folder(path)
         store = open_clip_store(
-            read_folder(path),
+            folder.utterances,
             sample_rate_hz=encoder.sample_rate_hz,
             cache_dir=cache_dir,
             progress=progress.count(f"decoding {path}"),
         )
-        return apply_policy(store, policy=UnusablePolicy.LEAVE_OUT)
+        usable = apply_policy(store, policy=UnusablePolicy.LEAVE_OUT)
+        return replace(usable, left_out=(*folder.left_out, *usable.left_out))
 
     candidate_store = opened(question.candidate)
     if question.reference.is_file():

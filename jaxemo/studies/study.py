@@ -12,7 +12,7 @@ from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
 from jaxemo.studies.config import Settings
-from jaxemo.studies.experiment import Experiment, prepare_experiment
+from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
@@ -64,7 +64,7 @@ def run_studies(
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_domains(experiment, studies)
+    _check_parts(experiment, studies)
     results: Results = {study: [] for study in studies}
     results |= {"confusions": [], "layer_weights": [], **describe_corpus(experiment)}
     seconds: dict[str, float] = defaultdict(float)
@@ -162,7 +162,10 @@ def _seconds(experiment: Experiment, row: dict[str, Any]) -> float:
     return float(sum(chosen))
 
 
-def _check_domains(experiment: Experiment, studies: Sequence[str]) -> None:
+def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
+    """What the studies need is there."""
+    if {LAYERS, TRANSFER} & set(studies):
+        check_training_parts(experiment)
     missing = [domain for domain in DOMAINS if len(experiment.rows_of(domain)) == 0]
     needing = [study for study in studies if study != LAYERS]
     if missing and needing:

@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
-from jaxemo.studies.experiment import prepare_experiment
+from jaxemo.studies.experiment import check_training_parts, prepare_experiment
 from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
@@ -31,6 +31,7 @@ def train_model(
         progress=progress,
     )
     _check_fold(settings.fold, num_folds=len(experiment.folds[0]))
+    check_training_parts(experiment)
     needs = Needs(stem=needs_stem((settings.method,)))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     bench = make_bench(

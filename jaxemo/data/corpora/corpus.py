@@ -8,8 +8,10 @@ question, who is held out when is `data.folds`'s.
 import enum
 import hashlib
 import json
+import re
+import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,6 @@ DOMAINS = ("speech", "music")
 SHARED_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful")
 # RAVDESS speech has two more than its songs.
 SPEECH_EMOTIONS = (*SHARED_EMOTIONS, "disgust", "surprised")
-AUDIO_EXTENSIONS = (".wav", ".flac", ".mp3", ".ogg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,24 @@ def manifest_hash(utterances: Sequence[Utterance], digests: Sequence[str]) -> st
     rows = zip(utterances, digests, strict=True)
     lines = sorted(json.dumps([digest, *astuple(row)[1:]]) for row, digest in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def identity_of(name: str) -> str:
+    """What spellings of one name have in common that differ in case, leading zeros or spacing.
+
+    Unicode's compatible forms (composed or not, full width) are one; invisible characters go.
+    """
+    folded = unicodedata.normalize("NFKC", name).casefold()
+    visible = "".join(c for c in folded if not c.isspace() and unicodedata.category(c) != "Cf")
+    return re.sub(r"(?<!\d)0+(?=\d)", "", visible)
+
+
+def name_clashes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Different names that are one name by `identity_of`, together."""
+    spellings: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        spellings[identity_of(name)].add(name)
+    return sorted(tuple(sorted(group)) for group in spellings.values() if len(group) > 1)
 
 
 def check_names(kind: str, asked: Sequence[str], *, known: Sequence[str] | None) -> None:

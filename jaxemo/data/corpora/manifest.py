@@ -3,6 +3,7 @@
 import csv
 import io
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
@@ -16,6 +17,7 @@ from jaxemo.data.corpora.corpus import (
     check_names,
     check_present,
     choose_emotions,
+    name_clashes,
 )
 
 _REQUIRED_COLUMNS = ("path", "domain", "emotion", "speaker")
@@ -56,6 +58,11 @@ def read_manifest(
             row_faults.append(f"path {cells['path']!r} is on line {first} already")
         faults += [f"line {line}: {fault}" for fault in row_faults]
         rows.append(_manifest_utterance({**cells, "path": where}, default_corpus=path.stem))
+    faults += [
+        f"speakers {' and '.join(map(repr, names))} differ only in case, leading zeros, spacing or "
+        "invisible characters: give one person one name, and two people names that differ"
+        for names in name_clashes(row.speaker for row in rows)
+    ]
     if faults:
         raise ValueError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults))
     rows.sort(key=lambda row: (*astuple(row)[1:], Path(row.path).name))
@@ -103,17 +110,23 @@ def _row_faults(cells: dict[str, str]) -> list[str]:
 
 
 def _manifest_utterance(cells: dict[str, str], *, default_corpus: str) -> Utterance:
-    corpus = cells["corpus"] or default_corpus
+    labels = {column: _label(cell) for column, cell in cells.items() if column != "path"}
+    corpus = labels["corpus"] or _label(default_corpus)
     return Utterance(
         path=cells["path"],
         corpus=corpus,
-        domain=cells["domain"].lower(),
-        emotion=cells["emotion"].lower(),
-        speaker=f"{corpus}/{cells['speaker'].removeprefix(f'{corpus}/')}",
-        intensity=cells["intensity"],
-        statement=cells["statement"],
-        repetition=cells["repetition"],
+        domain=labels["domain"].lower(),
+        emotion=labels["emotion"].lower(),
+        speaker=f"{corpus}/{labels['speaker'].removeprefix(f'{corpus}/')}",
+        intensity=labels["intensity"],
+        statement=labels["statement"],
+        repetition=labels["repetition"],
     )
+
+
+def _label(cell: str) -> str:
+    """With composed accents and single spaces, as other spellings of the name would be."""
+    return " ".join(unicodedata.normalize("NFC", cell).split())
 
 
 def _in_class_order(emotions: set[str]) -> tuple[str, ...]:

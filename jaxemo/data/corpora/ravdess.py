@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jaxemo.data.audio import LeftOut
+from jaxemo.data.corpora.audio_files import audio_files, files_below
 from jaxemo.data.corpora.corpus import (
-    AUDIO_EXTENSIONS,
     DOMAINS,
     SHARED_EMOTIONS,
     SPEECH_EMOTIONS,
@@ -78,12 +78,14 @@ def read_ravdess(
 
 def _ravdess_takes(root: Path) -> tuple[dict[tuple[str, ...], Path], tuple[LeftOut, ...]]:
     """The file of each take, keyed by its name's codes after the modality; and the rest."""
-    paths = _files_below(root)
-    audio = [path for path in paths if path.suffix.lower() in AUDIO_EXTENSIONS]
+    paths = files_below(root)
+    found = audio_files(paths)
     # Audio-only files come first, then those nearest to the top.
-    audio.sort(key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path))
+    audio = sorted(
+        found.paths, key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path)
+    )
     takes: dict[tuple[str, ...], Path] = {}
-    left_out = []
+    left_out = list(found.left_out)
     for path in audio:
         codes = tuple(path.stem.split("-"))
         if fault := _ravdess_name_fault(path.stem):
@@ -127,33 +129,19 @@ def _no_ravdess_file(root: Path, paths: Sequence[Path], audio: Sequence[Path]) -
         content += f" and {num_videos} videos (extract their sound first)"
     return (
         f"no RAVDESS file below {root}: found {content}. Expected names such as {_RAVDESS_EXAMPLE} "
-        f"({'-'.join(_RAVDESS_FIELDS)}), in any folders, as {', '.join(AUDIO_EXTENSIONS)}."
+        f"({'-'.join(_RAVDESS_FIELDS)}), in any folders, as wav, flac, mp3, ogg or the like."
     )
 
 
 def _existing_folder(audio_dir: str | os.PathLike[str]) -> Path:
+    if not os.fspath(audio_dir):
+        raise ValueError(
+            "config.corpus.audio_dir is empty; give the folder of RAVDESS, "
+            "--config.corpus.audio_dir=DIR."
+        )
     root = Path(audio_dir).expanduser()
     if not root.exists():
         raise FileNotFoundError(f"audio folder {root} does not exist. Give the folder of RAVDESS.")
     if not root.is_dir():
         raise NotADirectoryError(f"{root} is a file. Give the folder that holds the audio files.")
     return root
-
-
-def _files_below(root: Path) -> list[Path]:
-    """All files below a folder. Links are followed, each real folder once, so loops end."""
-    files, entered = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=_raise):
-        real = os.path.realpath(folder)
-        if real in entered:
-            subfolders.clear()
-            continue
-        entered.add(real)
-        subfolders.sort()
-        files += [Path(folder, name) for name in names]
-    return files
-
-
-def _raise(error: OSError) -> None:
-    # os.walk's own way is to pass over a folder that it may not open.
-    raise error
