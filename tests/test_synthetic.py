@@ -128,6 +128,17 @@ def test_a_damaged_or_other_corpus_is_made_again(small_manifest, tmp_path):
     assert files_of(folder) == files_of(small_manifest.parent)
 
 
+@pytest.mark.parametrize("name", ["speech/01/sad_00.wav", "manifest.csv", "synthetic.json"])
+def test_a_flipped_bit_is_found_and_the_corpus_made_again(small_manifest, tmp_path, name):
+    folder = tmp_path / "corpus"
+    write_synthetic_corpus(folder, seed=0, **SMALL)
+    content = bytearray((folder / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / name).write_bytes(content)
+    write_synthetic_corpus(folder, seed=0, **SMALL)
+    assert files_of(folder) == files_of(small_manifest.parent)
+
+
 def test_a_corpus_of_another_generator_version_is_made_again(tmp_path, small_manifest):
     folder = tmp_path / "corpus"
     write_synthetic_corpus(folder, seed=0, **SMALL)

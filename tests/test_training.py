@@ -10,7 +10,6 @@ from jax.sharding import PartitionSpec
 
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import METHODS, make_method
-from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
 from jaxemo.training.features import DenseFeatures, Examples
 from jaxemo.training.loop import RunInputs, TrainingSettings, fit_runs, make_program
 from jaxemo.training.model import Network
@@ -285,38 +284,3 @@ def test_micro_batches_that_do_not_divide_a_batch_are_refused(small_encoder, ste
     problem = make_problem(small_encoder, stem_batch, "lora")
     with pytest.raises(ValueError, match="micro_batches=3"):
         make_trainer(problem, TrainingSettings(batch_size=8, micro_batches=3), score=accuracy)
-
-
-@pytest.mark.parametrize("written_on", [1, 8])
-@pytest.mark.parametrize("read_on", [1, 2, 8])
-def test_a_checkpoint_restores_bit_equal_on_another_mesh(written_on, read_on, tmp_path):
-    def mesh(size):
-        return make_mesh(jax.devices()[:size], data=1, fsdp=size)
-
-    kernel = np.random.default_rng(0).normal(size=(16, 8)).astype(np.float32)
-    state = {"trainable": {"q_proj": {"kernel": kernel}}, "empty": {}}
-    placed = jax.device_put(state, tree_shardings(state, mesh(written_on)))
-    save_checkpoint(tmp_path / "c", state=placed, record={"emotions": ["sad"], "rate": 0.1})
-    restored = restore_state(
-        tmp_path / "c", like=state, shardings=tree_shardings(state, mesh(read_on))
-    )
-    np.testing.assert_array_equal(restored["trainable"]["q_proj"]["kernel"], kernel)
-    assert len(restored["trainable"]["q_proj"]["kernel"].sharding.device_set) == read_on
-    assert read_record(tmp_path / "c") == {"emotions": ["sad"], "rate": 0.1}
-
-
-def test_saving_again_replaces_the_checkpoint(tmp_path):
-    for value in (1.0, 2.0):
-        state = {"x": np.full(3, value, np.float32)}
-        save_checkpoint(tmp_path / "c", state=state, record={"value": value})
-    restored = restore_state(
-        tmp_path / "c", like=state, shardings=tree_shardings(state, one_device())
-    )
-    assert restored["x"].tolist() == [2.0] * 3 and read_record(tmp_path / "c") == {"value": 2.0}
-
-
-def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="holds no checkpoint"):
-        read_record(tmp_path)
-    with pytest.raises(ValueError, match="no such directory"):
-        read_record(tmp_path / "absent")

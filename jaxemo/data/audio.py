@@ -20,6 +20,9 @@ from jaxtyping import Float32, Float64
 from jaxemo.data.formats.decoding import Decoder, open_decoder
 from jaxemo.data.formats.fault import Fault
 
+# Raise it whenever `read_waveform` returns other samples or finds other faults than before: caches
+# of audio and of embeddings are made anew.
+DECODER_VERSION = 2
 # Receptive field of the wav2vec2 conv stem (kernels 10 3 3 3 3 2 2, strides 5 2 2 2 2 2 2): fewer
 # samples give no frame. Every family has this stem, at 16 kHz or (MERT) 24 kHz.
 RECEPTIVE_FIELD = 400
@@ -319,10 +322,15 @@ class Excerpt(NamedTuple):
         return round(self.crop_seconds * sample_rate_hz)
 
     def identity(self) -> dict[str, str | float]:
-        """What decides which samples an encoder is given, for keys and descriptions."""
+        """What decides, beside the file, which samples an encoder is given; part of every key."""
         cropped = {"crop_seconds": self.crop_seconds} if self.extent is Extent.MIDDLE else {}
         extent = Extent.WHOLE if self.extent is Extent.RANDOM else self.extent
-        return {"extent": extent.value, **cropped, "trim_silence_db": self.trim_silence_db}
+        return {
+            "decoder": DECODER_VERSION,
+            "extent": extent.value,
+            **cropped,
+            "trim_silence_db": self.trim_silence_db,
+        }
 
 
 def _check_length(num_samples: int, sample_rate_hz: int) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, Int64
 
 from jaxemo.data.audio import (
+    DECODER_VERSION,
     LeftOut,
     UnusableAudio,
     decode_at_rates,
@@ -40,8 +41,6 @@ from jaxemo.data.clip_shards import (
 from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.files import DigestIndex, FileState, file_state
 
-# Raise it whenever `read_waveform` returns other samples or finds other faults than before.
-DECODER_VERSION = 2
 # libsndfile, soxr and hashlib work outside the interpreter lock, so threads are enough.
 _NUM_THREADS = min(8, os.cpu_count() or 1)
 

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import math
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -61,7 +61,7 @@ def results_from(contents: Mapping[str, Any]) -> Results:
     return made
 
 
-def rows_from(section: str, rows: list[Mapping[str, Any]]) -> list[Any]:
+def rows_from(section: str, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
     """Rows of one section from their JSON form.
 
     Raises:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int
 
+from jaxemo.data.audio import DECODER_VERSION
 from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore
 from jaxemo.data.corpora.corpus import Utterance, manifest_hash
@@ -223,6 +224,7 @@ def _identity(encoder: Encoder, store: ClipStore, settings: EmbedSettings) -> di
     return {
         "encoder_fingerprint": encoder.fingerprint,
         "normalisation": str(encoder.normalisation),
+        "decoder": DECODER_VERSION,
         "corpus_hash": manifest_hash(store.utterances, store.digests),
         "order_of_clips": hashlib.sha256(" ".join(store.digests).encode()).hexdigest(),
         **settings.to_dict(),

@@ -24,15 +24,14 @@ from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
+from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.runs import Bench, Run, base_of, emotion_objective, make_network
 from jaxemo.studies.sources import Source, describe_source, load_source
-from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
+from jaxemo.training.checkpoint import restore_state, save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features
 from jaxemo.training.model import Network
 from jaxemo.training.predict import Predictor, TrainedModel
 from jaxemo.training.sharding import tree_shardings
-
-RECORD_FORMAT = 2
 
 
 class SavedModel(NamedTuple):
@@ -132,12 +131,7 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
     Raises:
       ValueError: When there is no checkpoint, or the encoder found is not the one trained on.
     """
-    record = read_record(directory)
-    if record.get("format") != RECORD_FORMAT:
-        raise ValueError(
-            f"Checkpoint {str(directory)!r} has record format {record.get('format')!r}; this jaxemo "
-            f"({__version__}) reads format {RECORD_FORMAT}. It was written by {record.get('jaxemo')}."
-        )
+    record = read_model_record(directory)
     source = _same_encoder(directory, record, encoder)
     method = make_method(record["method"]["name"], **record["method"]["options"])
     objective = emotion_objective(len(record["emotions"]))

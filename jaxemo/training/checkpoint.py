@@ -1,36 +1,57 @@
 """Checkpoints: the trainable tree and its frozen statistics (orbax), and a record of everything else.
 
 The record is JSON that suffices to rebuild the model in a new process: encoder source and fingerprint,
-method, labels, audio settings. The base's own weights are never stored, only their fingerprint.
+method, labels, audio settings. The base's own weights are never stored, only their fingerprint. Every
+file is checked against its SHA-256 before anything is read, since a single flipped bit in a weight
+changes predictions and nothing else.
 """
 
+import json
+import os
+import shutil
+import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-_STEP = 0  # A checkpoint directory holds one model; stepwise resume state gets its own manager.
+from jaxemo.data.checksums import SUMS_NAME, damaged_files, write_checksums
+
+_UNFINISHED = ".unfinished-"
+_DEEPEST = 20
+_RECORD = "record/metadata"  # Where orbax puts a JSON item.
 
 
 def save_checkpoint(directory: Path | str, *, state: Any, record: dict[str, Any]) -> Path:
     """Writes `state` (a tree of arrays) and `record` (JSON values) into a new or existing directory.
 
     The old content is replaced only once the new one is complete.
+
+    Raises:
+      ValueError: The state holds NaN or infinity.
     """
     import orbax.checkpoint as ocp
 
     directory = Path(directory).resolve()
-    options = ocp.CheckpointManagerOptions(max_to_keep=1, enable_async_checkpointing=False)
-    with ocp.CheckpointManager(directory, options=options) as manager:
-        step = _STEP if manager.latest_step() is None else manager.latest_step() + 1
-        manager.save(
-            step,
+    directory.mkdir(parents=True, exist_ok=True)
+    _check_finite(state, f"The model for {str(directory)!r}")
+    old = _steps(directory)
+    leftovers = list(directory.glob(f"{_UNFINISHED}*"))
+    unfinished = directory / f"{_UNFINISHED}{uuid.uuid4().hex}"
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        checkpointer.save(
+            unfinished,
             args=ocp.args.Composite(
                 state=ocp.args.StandardSave(jax.tree.map(np.asarray, state)),
                 record=ocp.args.JsonSave(record),
             ),
         )
+    write_checksums(unfinished)
+    os.replace(unfinished, directory / str(max(old, default=-1) + 1))
+    for folder in (*(directory / str(step) for step in old), *leftovers):
+        shutil.rmtree(folder)
     return directory
 
 
@@ -38,15 +59,30 @@ def read_record(directory: Path | str) -> dict[str, Any]:
     """The JSON record of a checkpoint.
 
     Raises:
-      ValueError: When the directory is missing or holds no complete checkpoint.
+      ValueError: The directory is missing, holds no complete checkpoint, or a damaged one.
     """
-    import orbax.checkpoint as ocp
-
-    with _open(directory) as manager:
-        restored = manager.restore(
-            manager.latest_step(), args=ocp.args.Composite(record=ocp.args.JsonRestore())
+    path = _checked(directory) / _RECORD
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+    except FileNotFoundError as error:
+        raise ValueError(f"{path} is missing; the checkpoint has no record.") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no record of a checkpoint: {error}") from error
+    if not isinstance(record, dict) or _depth(record) > _DEEPEST:
+        raise ValueError(
+            f"{path} is no record of a checkpoint: expected an object of keys, at most {_DEEPEST} deep."
         )
-        return restored["record"]
+    return record
+
+
+def _depth(value: Any) -> int:
+    """How deep objects and arrays lie in each other, told without recursion."""
+    depth, level = 0, [value]
+    while level:
+        depth += 1
+        inside = [part.values() if isinstance(part, dict) else part for part in level]
+        level = [one for part in inside for one in part if isinstance(one, dict | list)]
+    return depth
 
 
 def restore_state(directory: Path | str, *, like: Any, shardings: Any) -> Any:
@@ -57,33 +93,68 @@ def restore_state(directory: Path | str, *, like: Any, shardings: Any) -> Any:
       shardings: A tree of shardings of the same structure.
 
     Raises:
-      ValueError: When the directory holds no checkpoint, or one of another structure.
+      ValueError: The directory holds no checkpoint, a damaged one, one of another structure, or
+        one with NaN or infinity.
     """
     import orbax.checkpoint as ocp
 
+    folder = _checked(directory)
     target = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         like,
         shardings,
     )
-    with _open(directory) as manager:
-        restored = manager.restore(
-            manager.latest_step(), args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
-        )
-        return restored["state"]
+    try:
+        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+            restored = checkpointer.restore(
+                folder, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
+            )
+    except Exception as error:
+        # Files are whole by now, so the tree is another one; orbax says so in errors of any type.
+        raise ValueError(
+            f"{folder} does not hold the tree that its record describes: {error}"
+        ) from error
+    _check_finite(restored["state"], f"Checkpoint {str(folder)!r}")
+    return restored["state"]
 
 
-def _open(directory: Path | str):
-    import orbax.checkpoint as ocp
-
+def _checked(directory: Path | str) -> Path:
+    """The folder of the newest checkpoint, all of its files as they were written."""
     directory = Path(directory).resolve()
     if not directory.is_dir():
         raise ValueError(f"Checkpoint {str(directory)!r}: no such directory.")
-    manager = ocp.CheckpointManager(directory, options=ocp.CheckpointManagerOptions(read_only=True))
-    if manager.latest_step() is None:
-        manager.close()
+    steps = _steps(directory)
+    if not steps:
         raise ValueError(
             f"{str(directory)!r} holds no checkpoint; expected a directory that `jaxemo train` or "
             "`jaxemo transfer` wrote (it contains a numbered folder with 'state' and 'record')."
         )
-    return manager
+    folder = directory / str(max(steps))
+    if not (folder / SUMS_NAME).is_file():
+        raise ValueError(
+            f"{folder} has no {SUMS_NAME}: it is incomplete, or an earlier jaxemo wrote it. Copy it "
+            "again, or train the model again."
+        )
+    if faults := damaged_files(folder):
+        raise ValueError(
+            f"The checkpoint is damaged: {'; '.join(faults)}. Copy it again, or train the model again."
+        )
+    return folder
+
+
+def _steps(directory: Path) -> list[int]:
+    return [int(path.name) for path in directory.iterdir() if path.name.isdecimal()]
+
+
+def _check_finite(tree: Any, what: str) -> None:
+    bad = [
+        jax.tree_util.keystr(path, simple=True, separator="/")
+        for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]
+        if not bool(jnp.isfinite(leaf).all())
+    ]
+    if bad:
+        raise ValueError(f"{what} holds NaN or infinity in {', '.join(bad)}.")
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON number")

@@ -8,6 +8,7 @@ called synthetic wherever its figures appear.
 
 import csv
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32
 
+from jaxemo.data.checksums import damaged_files, write_checksums
 from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS
 from jaxemo.data.synthetic.expression import (
     Person,
@@ -27,6 +29,8 @@ from jaxemo.data.synthetic.expression import (
 from jaxemo.data.synthetic.music import perform
 from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ
 from jaxemo.data.synthetic.speech import STATEMENTS, speak
+
+logger = logging.getLogger("jaxemo")
 
 # To be raised with every change, here or in the files beside, that changes a sample.
 GENERATOR_VERSION = 1
@@ -115,7 +119,7 @@ def write_synthetic_corpus(
     """Writes 16-bit WAV files at 24 kHz and their manifest; returns the manifest's path.
 
     Paths in the manifest are relative to it. A folder that already holds this very corpus is left
-    as it is; one that holds another synthetic corpus is replaced. The files appear all at once or
+    as it is; one that holds another synthetic corpus, or a damaged one, is replaced. The files appear all at once or
     not at all: an interrupted run leaves at most a hidden temporary folder beside `directory`.
 
     Args:
@@ -141,9 +145,8 @@ def write_synthetic_corpus(
         "num_speakers": num_speakers,
         "clips_per_cell": clips_per_cell,
     }
-    clips = list(synthetic_clips(num_speakers=num_speakers, clips_per_cell=clips_per_cell))
     manifest = directory / MANIFEST_NAME
-    if _holds(directory, record, clips):
+    if _holds(directory, record):
         return manifest
     _refuse_foreign_folder(directory)
     directory.parent.mkdir(parents=True, exist_ok=True)
@@ -151,10 +154,15 @@ def write_synthetic_corpus(
         prefix=f".{directory.name}-", dir=directory.parent
     ) as temporary:
         fresh = Path(temporary) / "corpus"
-        _write_files(fresh, record, clips)
-        if directory.exists():
-            directory.rename(Path(temporary) / "replaced")
-        fresh.rename(directory)
+        _write_files(fresh, record)
+        try:
+            if directory.exists():
+                directory.rename(Path(temporary) / "replaced")
+            fresh.rename(directory)
+        except OSError:
+            # Another process has been quicker.
+            if not _holds(directory, record):
+                raise
     return manifest
 
 
@@ -162,14 +170,18 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _holds(directory: Path, record: dict[str, int], clips: list[SyntheticClip]) -> bool:
-    record_path = directory / _RECORD_NAME
-    return (
-        record_path.is_file()
-        and json.loads(record_path.read_text()) == record
-        and (directory / MANIFEST_NAME).is_file()
-        and all((directory / clip.path).is_file() for clip in clips)
-    )
+def _holds(directory: Path, record: dict[str, int]) -> bool:
+    """Whether the folder is of this record, every file as it was written; damage is logged."""
+    try:
+        found = json.loads((directory / _RECORD_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    if found != record:
+        return False
+    faults = damaged_files(directory)
+    for fault in faults:
+        logger.warning("%s: the synthetic corpus is made again", fault)
+    return not faults
 
 
 def _refuse_foreign_folder(directory: Path) -> None:
@@ -180,9 +192,14 @@ def _refuse_foreign_folder(directory: Path) -> None:
         )
 
 
-def _write_files(folder: Path, record: dict[str, int], clips: list[SyntheticClip]) -> None:
+def _write_files(folder: Path, record: dict[str, int]) -> None:
     import soundfile
 
+    clips = list(
+        synthetic_clips(
+            num_speakers=record["num_speakers"], clips_per_cell=record["clips_per_cell"]
+        )
+    )
     for clip in clips:
         path = folder / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -197,3 +214,4 @@ def _write_files(folder: Path, record: dict[str, int], clips: list[SyntheticClip
             row = (clip.path, clip.domain, clip.emotion, speaker, CORPUS_NAME)
             writer.writerow((*row, clip.intensity, clip.statement, clip.repetition))
     (folder / _RECORD_NAME).write_text(json.dumps(record, indent=2) + "\n")
+    write_checksums(folder)

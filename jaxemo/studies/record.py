@@ -1,0 +1,113 @@
+"""The record of a checkpoint: what each key may hold, checked before any of it is used.
+
+Checkpoints are downloaded; their record is read as carefully as a stranger's config.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from jaxemo import __version__
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.results.checks import rows_from
+from jaxemo.studies.config import METHODS, MethodSettings, read_audio, read_corpus
+from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
+from jaxemo.training.checkpoint import read_record
+
+RECORD_FORMAT = 3
+_MOST_CLIPS = 100_000_000
+
+_SIZE = Annotated[int, Between(1, 65_536)]
+_NAME = Annotated[str, Text()]
+KEYS: dict[str, Any] = {
+    "jaxemo": _NAME,
+    "encoder.name": _NAME,
+    "encoder.source": _NAME,
+    "encoder.origin": _NAME,
+    "encoder.revision": Annotated[str, Text(may_be_empty=True)],
+    "encoder.fingerprint": _NAME,
+    "encoder.sample_rate_hz": Annotated[int, Between(4_000, 768_000)],
+    "method.name": Annotated[str, METHODS],
+    "objective": Annotated[str, OneOf(("emotion_classes",))],
+    "head.width": _SIZE,
+    "head.dropout": Annotated[float, Between(0, 1, below=True)],
+    "head.num_layers": _SIZE,
+    "head.num_features": _SIZE,
+    "emotions": Annotated[tuple[str, ...], Items(Text(), least=2)],
+    "corpus.hash": _NAME,
+    "training.batch_size": _SIZE,
+    "training.regime": _NAME,
+    "training.domains": Annotated[tuple[str, ...], Items(OneOf(DOMAINS))],
+    "training.seed": Annotated[int, Between(0, 2**31 - 1)],
+    "training.fold": Annotated[int, Between(0, 999)],
+    "seen_speakers": Annotated[tuple[str, ...], Items(Text(), least=0, most=_MOST_CLIPS)],
+    "seen_digests": Annotated[tuple[str, ...], Items(Text(), least=0, most=_MOST_CLIPS)],
+    "best_epoch": Annotated[int, Between(0, 10_000_000)],
+}
+
+
+def read_model_record(directory: Path | str) -> dict[str, Any]:
+    """The record of a checkpoint, every key of it there and in its range.
+
+    Raises:
+      ValueError: The checkpoint is absent or damaged, of another format, or its record holds values
+        that cannot be used; all are listed.
+    """
+    record = read_record(directory)
+    if record.get("format") != RECORD_FORMAT:
+        raise ValueError(
+            f"Checkpoint {str(directory)!r} has record format {shown(record.get('format'))}; this "
+            f"jaxemo ({__version__}) reads format {RECORD_FORMAT}. It was written by jaxemo "
+            f"{shown(record.get('jaxemo'))}: train the model again, or use that version."
+        )
+    faults = [
+        f"{key} {fault}"
+        for key, declared in KEYS.items()
+        if (fault := _fault(record, key, declared))
+    ]
+    faults += _faults_of_blocks(record)
+    if faults:
+        listed = "\n  ".join(faults)
+        raise ValueError(f"The record of checkpoint {str(directory)!r} cannot be used:\n  {listed}")
+    return record
+
+
+def _fault(record: Mapping[str, Any], key: str, declared: Any) -> str:
+    value: Any = record
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return "is missing"
+        value = value[name]
+    return fault_of(value, declared)
+
+
+def _faults_of_blocks(record: Mapping[str, Any]) -> list[str]:
+    """What is wrong with the keys whose content is checked where it is declared."""
+    faults = []
+    for name, read in (("audio", read_audio), ("corpus", read_corpus)):
+        block = record.get(name)
+        if not isinstance(block, Mapping):
+            faults.append(f"{name} is {shown(block)}; expected a block of keys")
+            continue
+        try:
+            read(block)
+        except ValueError as error:
+            faults.append(str(error))
+    faults += _faults_of_options(record.get("method"))
+    try:
+        rows_from("figures", record.get("figures", ()))
+    except (ValueError, TypeError) as error:
+        faults.append(f"figures: {error}")
+    return faults
+
+
+def _faults_of_options(method: Any) -> list[str]:
+    """The method's own options, in the ranges of its block of the config."""
+    if not isinstance(method, Mapping) or fault_of(method.get("name"), Annotated[str, METHODS]):
+        return []  # Its name is a fault of its own.
+    options, block = method.get("options"), MethodSettings()[method["name"]]
+    if not isinstance(options, Mapping):
+        return [f"method.options is {shown(options)}; expected a block of keys"]
+    faults: dict[str, str] = {}
+    read_block(type(block), block.to_dict() | dict(options), name="method.options", faults=faults)
+    return list(faults.values())
