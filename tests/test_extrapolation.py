@@ -80,6 +80,14 @@ def test_too_few_sizes_for_a_line_are_refused(num_rows, options, message):
         extrapolation.frechet_distance_infinity(jax.random.key(0), x, x, **options)
 
 
+@pytest.mark.parametrize("shared", [300, 150, 10])
+def test_sets_that_share_rows_are_refused(shared):
+    x, y = sample(0, num_rows=300), sample(1, num_rows=300)
+    y[:shared] = x[:shared]
+    with pytest.raises(ValueError, match=f"{shared} rows are in both sets"):
+        extrapolation.frechet_distance_infinity(jax.random.key(0), x, y)
+
+
 def test_rank_counts_the_directions_that_the_rows_span():
     few, many = sample(0, num_rows=5), sample(1, num_rows=40)
     flat = many.copy()

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -103,9 +104,21 @@ def test_a_folder_is_at_no_distance_from_itself(compare, folders):
         assert 0.0 <= row.FAD < 1e-8
         # Both samples are one: all that remains is each frame's kernel with itself.
         assert abs(row.KAD) < 2.0 / row.frames_reference
+        # Draws from one set are not independent: the line would end below 0.
+        assert row.FAD_infinity is None and row.FAD_infinity_standard_error is None
     assert found.results["sets"].files_in_both == 6
     scores = [row["score"] for row in found.file_scores if row["layer"] == 2]
     assert np.mean(scores) == pytest.approx(1.0, abs=0.1)
+
+
+def test_one_file_in_both_sets_withholds_the_extrapolation(compare, folders, tmp_path):
+    shutil.copytree(folders / "candidate", tmp_path / "candidate")
+    samples, rate = soundfile.read(next((folders / "reference").glob("*")), dtype="int16")
+    soundfile.write(tmp_path / "candidate" / "copy.aiff", samples, rate)  # In another container.
+    found = compare(folders / "reference", tmp_path / "candidate")
+    assert found.results["sets"].files_in_both == 1
+    assert {row.FAD_infinity for row in found.results["folders"]} == {None}
+    assert None not in {row.FAD for row in found.results["folders"]}
 
 
 def test_saved_moments_stand_in_for_their_folder(compare, comparison, folders, saved):

@@ -101,7 +101,10 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None) -> None:
         print(f"{score:9.3g}  {path}")
     _print_left_out(results)
     if shared := results["sets"].files_in_both:
-        print(f"{shared} files of the candidate are in the reference too")
+        print(
+            f"{shared} files of the candidate are in the reference too: FAD-inf is withheld, since "
+            "draws from sets that share files are not independent"
+        )
     if workdir is not None:
         workdir.mkdir(parents=True, exist_ok=True)
         provenance = environment(None) | results["provenance"]

@@ -19,6 +19,8 @@ from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, upd
 
 # Singular values below this share of the largest are the rounding of float32 rows.
 RANK_TOLERANCE = 1e-6
+# Frames of digital silence may be equal by nature.
+_MAX_SHARED = 0.01
 
 
 class Extrapolation(NamedTuple):
@@ -68,8 +70,9 @@ def frechet_distance_infinity(
       smallest_share: Smallest n as a share of the largest, in (0, 1).
 
     Raises:
-      ValueError: If there are too few rows for `num_sizes` different sizes of two rows or more, a
-        value is not finite, the widths differ, or an option is out of its range.
+      ValueError: If there are too few rows for `num_sizes` different sizes of two rows or more, the
+        sets have more than 1 % of the smaller one's rows in common, a value is not finite, the
+        widths differ, or an option is out of its range.
 
     References:
       Chong & Forsyth 2020, CVPR, arXiv 1911.07023 (extrapolation over 1 / n).
@@ -77,11 +80,23 @@ def frechet_distance_infinity(
     """
     largest = min(x.shape[0], y.shape[0])
     sizes = _sizes(largest, num_sizes=num_sizes, smallest_share=smallest_share)
+    if (shared := num_shared_rows(x, y)) > _MAX_SHARED * largest:
+        raise ValueError(
+            f"{shared} rows are in both sets: draws from them are not independent, and the line over "
+            "1 / n would end far below the distance, even below 0. Take the rows out of one set, or "
+            "leave the distance unextrapolated."
+        )
     keys = jax.random.split(key, (len(sizes), 2))
     distances = np.array(
         [_drawn_distance(keys[k], x, y, num_rows=int(size)) for k, size in enumerate(sizes)]
     )
     return line_over_inverse(sizes, distances)
+
+
+def num_shared_rows(x: Float[AnyArray, "N D"], y: Float[AnyArray, "M D"]) -> int:
+    """Different rows that are in both sets, bit for bit."""
+    rows = ({row.tobytes() for row in np.asarray(side)} for side in (x, y))
+    return len(set.intersection(*rows))
 
 
 def numerical_rank(

@@ -34,7 +34,7 @@ class FolderSets:
     clips_reference: Annotated[int, Column("None for a moments file.", low=0)] | None
     clips_candidate: Annotated[int, Column("Clips of the candidate.", low=0)]
     seconds: Annotated[dict[str, float], Column("Length of either side.", unit="s")]
-    files_in_both: Annotated[int, Column("Candidate files whose content the reference has.", low=0)]
+    files_in_both: Annotated[int, Column("Candidate files whose sound the reference has.", low=0)]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,8 @@ them. Clips are taken whole unless a crop is asked for. A reference file has no 
 needs frames of both sides (extrapolation, kernel distance) stays unknown there.
 """
 
+import functools
+import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -93,17 +95,9 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
         raise ValueError("The reference is a moments file already: there is nothing to save.")
     encoder = load_encoder(question.encoder)
 
-    def opened(path: Path) -> ClipStore:
-        folder = read_folder(path)
-        store = open_clip_store(
-            folder.utterances,
-            sample_rate_hz=encoder.sample_rate_hz,
-            cache_dir=cache_dir,
-            progress=progress.count(f"decoding {path}"),
-        )
-        usable = apply_policy(store, policy=UnusablePolicy.LEAVE_OUT)
-        return replace(usable, left_out=(*folder.left_out, *usable.left_out))
-
+    opened = functools.partial(
+        _open_folder, sample_rate_hz=encoder.sample_rate_hz, cache_dir=cache_dir, progress=progress
+    )
     candidate_store = opened(question.candidate)
     if question.reference.is_file():
         reference = None
@@ -120,16 +114,22 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
         write_layer_moments(question.save_moments, encoder.name, moments=transformer_layers)
     first_layer = len(found.frames) - len(moments.mean)
     layers = range(first_layer, len(found.frames))
+    sets = _describe_sets(reference, candidate)
     rows = [
         {"layer": layer}
         | _distances(
-            layer, moments, reference=reference, candidate=candidate, first_layer=first_layer
+            layer,
+            moments,
+            reference=reference,
+            candidate=candidate,
+            first_layer=first_layer,
+            share_files=sets.files_in_both > 0,
         )
         for layer in progress.track(layers, "distances", len(layers))
     ]
     results = {
         "folders": [FolderRow(**_identity(question, encoder), **row) for row in rows],
-        "sets": _describe_sets(reference, candidate),
+        "sets": sets,
         "left_out": [
             LeftOutRow(**item._asdict())
             for folder in (reference, candidate)
@@ -139,6 +139,21 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
         "provenance": {"encoders": [describe_source(encoder_source(encoder, question.encoder))]},
     }
     return Comparison(results, list(_file_scores(candidate, first_layer)))
+
+
+def _open_folder(
+    path: Path, *, sample_rate_hz: int, cache_dir: Path, progress: Progress
+) -> ClipStore:
+    """The usable clips of a folder; what is left out is listed with its reasons."""
+    folder = read_folder(path)
+    store = open_clip_store(
+        folder.utterances,
+        sample_rate_hz=sample_rate_hz,
+        cache_dir=cache_dir,
+        progress=progress.count(f"decoding {path}"),
+    )
+    usable = apply_policy(store, policy=UnusablePolicy.LEAVE_OUT)
+    return replace(usable, left_out=(*folder.left_out, *usable.left_out))
 
 
 def _read_reference(question: FolderQuestion, encoder: Encoder) -> Moments:
@@ -197,8 +212,13 @@ def _distances(
     reference: _Folder | None,
     candidate: _Folder,
     first_layer: int,
+    share_files: bool,
 ) -> dict[str, Any]:
-    """Every figure of one layer; None where it cannot be known, never a number made up."""
+    """Every figure of one layer; None where it cannot be known, never a number made up.
+
+    Args:
+      share_files: Whether files are in both sets: the premise of an extrapolation is gone then.
+    """
     cell = jax.tree.map(lambda leaf: np.asarray(leaf)[layer], candidate.clip_set.statistics)
     width = cell.mean.size
     row = {
@@ -222,7 +242,7 @@ def _distances(
     frames = reference.clip_set.frames[layer], candidate.clip_set.frames[layer]
     return row | {
         "FAD": float(grid.distance) if grid.defined else None,
-        **_extrapolated(*frames),
+        **({} if share_files else _extrapolated(*frames)),
         "KAD": float(kernel_distance(*frames)) if smaller > 1 else None,
         "frames_reference": int(other.num_rows),
         "rank_reference": int(numerical_rank(other)),
@@ -246,19 +266,25 @@ def _identity(question: FolderQuestion, encoder: Encoder) -> dict[str, Any]:
 
 
 def _describe_sets(reference: _Folder | None, candidate: _Folder) -> FolderSets:
-    """Size of either set, and how many files of one content are in both."""
+    """Size of either set, and how many candidate files have the sound of one of the reference."""
     seconds = {
         name: round(float(folder.store.duration_s.sum()), 1)
         for name, folder in (("reference", reference), ("candidate", candidate))
         if folder is not None
     }
-    shared = set() if reference is None else set(reference.store.digests)
+    shared = set() if reference is None else set(_sounds(reference.store))
     return FolderSets(
         clips_reference=None if reference is None else len(reference.store),
         clips_candidate=len(candidate.store),
         seconds=seconds,
-        files_in_both=sum(digest in shared for digest in candidate.store.digests),
+        files_in_both=sum(sound in shared for sound in _sounds(candidate.store)) if shared else 0,
     )
+
+
+def _sounds(store: ClipStore) -> Iterator[bytes]:
+    """A digest of each clip's samples: a copy in another container is a copy."""
+    for clip in range(len(store)):
+        yield hashlib.blake2b(store.waveform(clip).data).digest()
 
 
 def _file_scores(candidate: _Folder, first_layer: int) -> Iterator[dict[str, Any]]:

@@ -162,7 +162,12 @@ def _equal(random, a: ClipRows, b: ClipRows, *, num_clips: int) -> dict[str, Any
 
 
 def _infinite(random, a: ClipRows, b: ClipRows, jackknife: Jackknife | None) -> dict[str, Any]:
-    """The extrapolation; with a jackknife, an interval of its error and the fit's error together."""
+    """The extrapolation; with a jackknife, an interval of its error and the fit's error together.
+
+    Nothing where a clip is on both sides: draws are not independent then.
+    """
+    if {clip.tobytes() for clip in a.rows} & {clip.tobytes() for clip in b.rows}:
+        return {}
     line = infinite_clips_distance(random, a, b)
     if line is None:
         return {}
