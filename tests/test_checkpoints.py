@@ -11,6 +11,7 @@ import pytest
 from jaxemo.data.checksums import SUMS_NAME, write_checksums
 from jaxemo.studies import record as records
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
+from jaxemo.studies.saved_models import load_model
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
 from jaxemo.training.sharding import make_mesh, tree_shardings
 
@@ -183,6 +184,13 @@ def test_every_key_of_a_record_has_a_range(saved, tmp_path, key):
         write_checksums(path.parent.parent)
         with pytest.raises(ValueError, match="record"):
             read_model_record(tmp_path / "c")
+
+
+def test_an_encoder_that_has_moved_asks_for_the_flag(saved, tmp_path):
+    moved = GOOD | {"encoder": GOOD["encoder"] | {"source": str(tmp_path / "no" / "such")}}
+    checkpoint = with_record(saved, tmp_path / "c", json.dumps(moved))
+    with pytest.raises(ValueError, match="pass --encoder=FOLDER"):
+        load_model(checkpoint, mesh=one_device())
 
 
 @pytest.mark.parametrize("block", ["encoder", "method", "head", "audio", "corpus", "training"])

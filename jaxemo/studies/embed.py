@@ -37,7 +37,9 @@ from jaxemo.embedding.passes import (
     row_mesh,
     run_passes,
 )
-from jaxemo.embedding.plan import Pass, WindowPlan, plan_passes
+from jaxemo.embedding.plan import Pass, plan_passes
+from jaxemo.embedding.stream import Settings as StreamSettings
+from jaxemo.embedding.stream import window_plan
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.studies.config import EmbedSettings, Settings
 from jaxemo.studies.experiment import open_corpus, usable_stores
@@ -136,11 +138,11 @@ def prepare_job(
 ) -> Job:
     """Plans the passes and finds out what the folder holds already."""
     check_long_enough(encoder, store)
-    rate = encoder.sample_rate_hz
-    plan = WindowPlan(
-        round(settings.window_seconds * rate),
-        round(settings.overlap_seconds * rate),
-        settings.batch_size,
+    plan = window_plan(
+        encoder.config,
+        StreamSettings(settings.batch_size, settings.window_seconds, settings.overlap_seconds),
+        sample_rate_hz=encoder.sample_rate_hz,
+        longest_samples=None,
     )
     passes = plan_passes(encoder.config, store.num_samples, plan)
     stage = find_stage(folder, _identity(encoder, store, settings))

@@ -151,7 +151,15 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
 
 def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> Source:
     expected = record["encoder"]
-    source = load_source(encoder or expected["source"])
+    try:
+        source = load_source(encoder or expected["source"])
+    except ValueError as error:
+        if encoder:
+            raise
+        raise ValueError(
+            f"Checkpoint {str(directory)!r} was trained on {expected['source']!r}, which cannot be "
+            f"loaded: {error}. If it has moved, pass --encoder=FOLDER or --encoder=HUB_ID."
+        ) from error
     if source.fingerprint != expected["fingerprint"]:
         raise ValueError(
             f"Checkpoint {str(directory)!r} was trained on an encoder with fingerprint "

@@ -22,6 +22,11 @@ from jaxemo.models.families import Normalisation
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
+# Since transformers 5 the same lies in here, under `feature_extractor`.
+PROCESSOR = "processor_config.json"
+_ADAPTER = "adapter_config.json"
+_MIN_RATE_HZ, _MAX_RATE_HZ = 4_000, 768_000
+_LFS_POINTER = b"version https://git-lfs"
 
 # Best first: the safest format, then the one that needs no transposing, then pickles.
 WEIGHTS = (
@@ -31,6 +36,11 @@ WEIGHTS = (
     "flax_model.msgpack.index.json",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+)
+
+
+_SAFETENSORS_DTYPES = frozenset(
+    ("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64")
 )
 
 
@@ -63,10 +73,14 @@ def read_json(path: Path) -> dict[str, Any]:
       ValueError: if the file is absent, is not JSON, or holds no object.
     """
     if not path.is_file():
-        raise ValueError(f"no {path.name} in {path.parent}; an encoder folder has the hub's layout")
+        raise ValueError(
+            f"no {path.name} in {path.parent}; an encoder folder has the hub's layout"
+            f"{_hint_of_adapter(path.parent)}"
+        )
+    _check_is_no_pointer(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, expected an object")
@@ -74,22 +88,39 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_preprocessing(directory: Path, config: EncoderConfig) -> Preprocessing:
-    """Rate and normalisation from `preprocessor_config.json`.
+    """Rate and normalisation from `processor_config.json` or `preprocessor_config.json`.
 
-    An absent file or key means what Hugging Face's feature extractor of the family defaults to, at
-    the rate in config.json (MERT) or 16 kHz.
+    As transformers 5 does: a `feature_extractor` in the first comes before the second. An absent file
+    or key means what Hugging Face's feature extractor of the family defaults to, at the rate in
+    config.json (MERT) or 16 kHz.
+
+    Raises:
+      ValueError: A value is of the wrong type or out of its range.
     """
-    path = directory / PREPROCESSOR
-    content = read_json(path) if path.is_file() else {}
+    path, content = _extractor_settings(directory)
     rate = content.get("sampling_rate", config.sample_rate_hz)
-    if type(rate) is not int or rate < 1:
-        raise ValueError(f"{path} has sampling_rate {rate!r}, expected samples per second")
+    if type(rate) is not int or not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
+        raise ValueError(
+            f"{path} has sampling_rate {rate!r}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ} samples "
+            "per second"
+        )
     default = config.family.normalisation is not Normalisation.NONE
     normalise = content.get("do_normalize", default)
     if not isinstance(normalise, bool):
         raise ValueError(f"{path} has do_normalize {normalise!r}, expected true or false")
     kinds = Normalisation.NONE, Normalisation.ZERO_MEAN_UNIT_VARIANCE
     return Preprocessing(rate, kinds[normalise])
+
+
+def _extractor_settings(directory: Path) -> tuple[Path, dict[str, Any]]:
+    """The feature extractor's settings, and the file that they are from."""
+    nested = directory / PROCESSOR
+    if nested.is_file():
+        content = read_json(nested).get("feature_extractor")
+        if isinstance(content, dict):
+            return nested, content
+    path = directory / PREPROCESSOR
+    return path, read_json(path) if path.is_file() else {}
 
 
 def read_params(
@@ -105,14 +136,14 @@ def read_params(
     name = next((name for name in readable if (directory / name).is_file()), None)
     if name is None:
         raise ValueError(f"no weights in {directory}; expected one of {', '.join(readable)}")
-    # PyTorch leaves the mask embedding out where the configuration never masks.
-    masks = config.mask_time_prob > 0 or config.mask_feature_prob > 0
-    optional = frozenset() if masks else frozenset({"masked_spec_embed"})
+    # Models that were fine-tuned without masking have no mask embedding, whatever their config says.
+    optional = frozenset({"masked_spec_embed"})
     path = directory / name
     try:
         read, to_params = _reader(name)
         tensors = {}
         for part in _parts(path):
+            _check_is_no_pointer(part)
             tensors |= read(part)
         return to_params(tensors, template, optional=optional)
     except ValueError as error:
@@ -125,23 +156,35 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray]:
 
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            kinds = {name: file.get_slice(name).get_dtype() for name in names}
+            if foreign := sorted(set(kinds.values()) - _SAFETENSORS_DTYPES):
+                raise ValueError(
+                    f"{path.name} holds tensors of {', '.join(foreign)}, which numpy has no type for; "
+                    "save the model in float32, float16 or bfloat16"
+                )
+            return {name: file.get_tensor(name) for name in names}
     except (safetensors.SafetensorError, OSError, TypeError) as error:
         raise ValueError(f"{path.name} is no usable safetensors file: {error}") from error
 
 
 def read_msgpack(path: Path) -> dict[str, Any]:
     """The arrays of a Flax msgpack file, by their path in its tree (`encoder/layers/0/...`)."""
-    import msgpack
     from flax import serialization
 
     try:
         tree = serialization.msgpack_restore(path.read_bytes())
-    except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise ValueError(f"{path.name} is no usable Flax msgpack file: {error}") from error
+    except Exception as error:
+        # Bytes out of place make msgpack, numpy and Flax raise errors of any type.
+        raise ValueError(
+            f"{path.name} is no usable Flax msgpack file: {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(tree, dict):
         raise ValueError(f"{path.name} holds {type(tree).__name__}, expected a parameter tree")
-    return {"/".join(map(str, keys)): a for keys, a in traverse_util.flatten_dict(tree).items()}
+    arrays = {"/".join(map(str, keys)): a for keys, a in traverse_util.flatten_dict(tree).items()}
+    if others := [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]:
+        raise ValueError(f"{path.name} holds what is no array in {', '.join(others[:8])}")
+    return arrays
 
 
 def download(repository: str, *, revision: str | None = None) -> Path:
@@ -157,7 +200,8 @@ def download(repository: str, *, revision: str | None = None) -> Path:
     if config is None:
         raise ValueError(f"{repository} has no {CONFIG}, or is neither reachable nor in the cache")
     revision = config.parent.name
-    _fetch(repository, PREPROCESSOR, revision)
+    for name in (PROCESSOR, PREPROCESSOR):
+        _fetch(repository, name, revision)
     for name in WEIGHTS:
         path = _fetch(repository, name, revision)
         if path is not None:
@@ -246,6 +290,28 @@ def _parts(path: Path, *, must_exist: bool = True) -> list[Path]:
     if missing:
         raise ValueError(f"{path.name} names files that are not there: {', '.join(missing)}")
     return parts
+
+
+def _check_is_no_pointer(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise ValueError(
+                f"{path.name} is a git-lfs pointer and not the file itself; run `git lfs pull` in "
+                f"{path.parent}"
+            )
+
+
+def _hint_of_adapter(directory: Path) -> str:
+    """What to do with a folder that peft wrote."""
+    if not (directory / _ADAPTER).is_file():
+        return ""
+    base = read_json(directory / _ADAPTER).get("base_model_name_or_path")
+    called = repr(base) if isinstance(base, str) and base else "a base that it does not name"
+    return (
+        f". This is a PEFT adapter for {called}: give the base as the encoder, and train with "
+        "--config.train.method=lora; or merge the adapter with peft (`merge_and_unload`), save the "
+        "model with `save_pretrained` and give that folder"
+    )
 
 
 def _fetch(repository: str, name: str, revision: str | None) -> Path | None:

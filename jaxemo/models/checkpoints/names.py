@@ -5,6 +5,7 @@ a whole checkpoint are raised together. A checkpoint is read by the tables of al
 since their names do not collide, and written by its own family's.
 """
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,12 @@ from jaxemo.models.families import FAMILIES
 # float.
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
+# Of a model with a head, and what training frameworks wrap around a model.
 _PREFIXES = tuple(family.prefix for family in FAMILIES.values() if family.prefix)
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "base_model.", "network.", "net.")
+_MOST_NAMED = 8
+
+logger = logging.getLogger("jaxemo")
 _IGNORED = frozenset(pattern for family in FAMILIES.values() for pattern in family.ignored)
 
 
@@ -37,6 +43,8 @@ _TO_TORCH = {
 _FROM_TORCH = tuple(
     (_pattern(name), path, layout) for names in _TO_TORCH for name, path, layout in names
 )
+# What the names of an encoder's own parameters begin with.
+_ROOTS = frozenset(name.partition(".")[0] for names in _TO_TORCH for name, _, _ in names)
 
 
 def flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -50,19 +58,25 @@ def params_from_torch(
     """A parameter tree from the tensors of a PyTorch checkpoint.
 
     Args:
-      tensors: By checkpoint name, with or without the prefix of a model with a head.
+      tensors: By checkpoint name, with or without the prefixes of a model with a head and of what was
+        wrapped around it in training (`module.`, `_orig_mod.` and the like).
       template: The tree of `ShapeDtypeStruct` that the configuration asks for.
       optional: Paths that may be missing and are then zero.
 
+    Keys beside the encoder (heads of other tasks) are not read; they are logged.
+
     Raises:
-      ValueError: listing every missing, unexpected, doubled, mis-shaped and mis-typed key.
+      ValueError: naming missing, unexpected, doubled, mis-shaped, mis-typed and non-finite keys.
     """
     by_path: dict[str, tuple[str, np.ndarray]] = {}
-    problems = []
+    problems, beside = [], []
     for name, tensor in tensors.items():
-        match = _match(_without_prefix(name, _PREFIXES), _FROM_TORCH)
+        bare = _without_prefixes(name)
+        match = _match(bare, _FROM_TORCH)
         if match is None:
-            if not _is_ignored(_without_prefix(name, _PREFIXES)):
+            if bare.partition(".")[0] not in _ROOTS:
+                beside.append(name)
+            elif not _is_ignored(bare):
                 problems.append(f"unexpected {name}")
             continue
         path, layout = match
@@ -71,6 +85,7 @@ def params_from_torch(
         if layout.value is not None and np.ndim(tensor) == len(layout.value):
             tensor = np.transpose(tensor, layout.value)
         by_path[path] = (name, tensor)
+    _tell_of_keys_beside(beside)
     return _checked(by_path, template, optional=optional, problems=problems)
 
 
@@ -83,13 +98,17 @@ def params_from_flax(
     """
     wanted = flatten(template)
     by_path: dict[str, tuple[str, np.ndarray]] = {}
-    problems = []
+    problems, beside = [], []
     for name, array in arrays.items():
-        path = _without_prefix(name, tuple(prefix.replace(".", "/") for prefix in _PREFIXES))
+        bare = _without_prefixes(name.replace("/", "."))
+        path = bare.replace(".", "/")
         if path in wanted:
             by_path[path] = (name, array)
-        elif not _is_ignored(path.replace("/", ".")):
+        elif bare.partition(".")[0] not in _ROOTS:
+            beside.append(name)
+        elif not _is_ignored(bare):
             problems.append(f"unexpected {name}")
+    _tell_of_keys_beside(beside)
     return _checked(by_path, template, optional=optional, problems=problems)
 
 
@@ -133,11 +152,13 @@ def _checked(
             problems.append(f"mis-typed {name}: {tensor.dtype.name}, expected a float")
         else:
             params[path] = np.ascontiguousarray(tensor, np.float32)
+            if num_bad := params[path].size - np.count_nonzero(np.isfinite(params[path])):
+                problems.append(f"non-finite {name}: {num_bad} values are NaN or infinite")
     problems += [f"unexpected {name}" for path, (name, _) in by_path.items() if path not in wanted]
     if problems:
         raise ValueError(
             f"the checkpoint does not fit its configuration ({len(problems)} keys): "
-            + "; ".join(sorted(problems))
+            + _listed(sorted(problems))
         )
     for path in wanted.keys() - params.keys():
         params[path] = np.zeros(wanted[path].shape, np.float32)
@@ -154,11 +175,23 @@ def _match(
     return None
 
 
-def _without_prefix(name: str, prefixes: tuple[str, ...]) -> str:
-    for prefix in prefixes:
-        if name.startswith(prefix):
-            return name[len(prefix) :]
-    return name
+def _without_prefixes(name: str) -> str:
+    """The name within the encoder, whatever was wrapped around it."""
+    while True:
+        prefix = next(filter(name.startswith, (*_WRAPPERS, *_PREFIXES)), "")
+        if not prefix:
+            return name
+        name = name[len(prefix) :]
+
+
+def _tell_of_keys_beside(names: list[str]) -> None:
+    if names:
+        logger.info("not read, since it is no part of the encoder: %s", _listed(sorted(names)))
+
+
+def _listed(lines: list[str]) -> str:
+    more = f"; and {len(lines) - _MOST_NAMED} more" if len(lines) > _MOST_NAMED else ""
+    return "; ".join(lines[:_MOST_NAMED]) + more
 
 
 def _is_ignored(name: str) -> bool:
