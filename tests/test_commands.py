@@ -63,6 +63,7 @@ def test_a_second_process_compiles_nothing_and_says_nothing_of_it(tmp_path):
     assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in said.splitlines()), said
 
 
+@pytest.mark.slow
 def test_the_environment_chooses_where_compiled_programs_go(tmp_path):
     elsewhere = tmp_path / "elsewhere"
     embed_in_new_process(

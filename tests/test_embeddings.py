@@ -15,6 +15,9 @@ from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("embeddings")
+
 RATE_HZ = 16_000
 CROP_SECONDS = 0.25
 MIDDLE = Excerpt(Extent.MIDDLE, CROP_SECONDS)

@@ -12,6 +12,9 @@ from jaxemo.data.progress import Progress
 from jaxemo.studies.config import default_config, read_settings
 from jaxemo.studies.experiment import cell_of_clip, prepare_experiment, speaker_halves
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("experiment")
+
 ravdess = pytest.mark.skipif(
     "JAXEMO_RAVDESS" not in os.environ,
     reason="needs real RAVDESS: set JAXEMO_RAVDESS to a folder above its files",

@@ -21,6 +21,9 @@ from jaxemo.models.pretrained import load_encoder
 from jaxemo.models.windows import encode_windows
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("folders")
+
 RATE_HZ = 16_000
 ENCODER = "untrained/speech"
 CONFIG = f"--config={Path(__file__).parent / 'tiny_config.py'}"

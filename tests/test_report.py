@@ -13,6 +13,9 @@ from jaxemo.report.page import TEMPLATES
 from jaxemo.report.table import markdown
 from jaxemo.report.tables import headlines
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("report")
+
 BIG = {
     "facebook/wav2vec2-base": ("published", 12),
     "facebook/hubert-large-ll60k": ("published", 24),

@@ -20,6 +20,9 @@ from jaxemo.report.sections.layers import layer_curves
 from jaxemo.report.table import Cell, Table, csv_rows, latex, markdown
 from jaxemo.results.file import write_csv, write_results
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("report_folder")
+
 FORMATS = {"svg": b"<svg", "png": b"\x89PNG", "pdf": b"%PDF"}
 SMALL = {"small": ("untrained", 2)}
 

@@ -19,6 +19,9 @@ from jaxemo.results.file import read_results, write_results
 from jaxemo.results.schema import FigureRow, LayerRow, TransferRow
 from jaxemo.studies.config import REGIMES
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("results")
+
 ROOT = Path(__file__).resolve().parent.parent
 ROW = {
     "encoder": "one",

@@ -11,6 +11,9 @@ from jaxemo.report import summary_table
 from jaxemo.report.agreement import agreements
 from jaxemo.report.contents import content_of
 
+# Its fixtures are dear: one worker makes them.
+pytestmark = pytest.mark.xdist_group("similarity_report")
+
 METRICS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
 
 

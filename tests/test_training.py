@@ -145,7 +145,10 @@ def fit_one(problem, program, *, train_rows, dev_rows, initial=None):
     return result
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize(
+    "name",
+    [name if name == "lora" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS],
+)
 def test_every_method_overfits_a_handful_of_clips(name, small_encoder, stem_batch):
     problem = make_problem(small_encoder, stem_batch, name)
     settings = TrainingSettings(
