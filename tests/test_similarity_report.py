@@ -3,6 +3,7 @@
 import random
 import re
 
+import pytest
 from fabricated_results import EMOTIONS, ENCODERS, drawn, fabricated_results
 from test_report import charts_of, spots_of
 
