@@ -1,9 +1,13 @@
 """What one run of `jaxemo study` leaves behind."""
 
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
+
+from jaxemo.cli.main import main
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -135,3 +139,17 @@ def test_curves_are_logged_for_every_run_and_epoch(study):
     records = [json.loads(line) for line in lines]
     assert len(records) == 3 * 2 * 4 * 2  # methods of both sources, folds, runs, epochs
     assert list((study / "logs" / "tensorboard").iterdir())
+    assert len({record["run_id"] for record in records}) == 1
+
+
+def test_a_probe_in_the_workdir_of_a_study_drops_nothing(study, results, cache, tmp_path):
+    workdir = tmp_path / "copy"
+    shutil.copytree(study, workdir)
+    config = Path(__file__).with_name("tiny_config.py")
+    assert main(["probe", f"--config={config}", cache, f"--workdir={workdir}"]) == 0
+    joined = json.loads((workdir / "results.json").read_text())
+    for section in ("layers", "transfer", "similarity", "emotion_bias", "layer_weights"):
+        assert joined[section] == results[section]
+    assert len(joined["confusions"]) == len(results["confusions"])
+    runs = joined["provenance"]["runs"]
+    assert runs["layers"] != runs["transfer"] == runs["similarity"]

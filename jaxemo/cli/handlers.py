@@ -4,23 +4,26 @@ Each function is the handler of one row of the table in `main.py`, and its keywo
 flags. Results are printed here and in `housekeeping.py` only.
 """
 
+import contextlib
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from ml_collections import ConfigDict
 
 from jaxemo.cli.progress import console
-from jaxemo.cli.provenance import environment, user_cache_dir
+from jaxemo.cli.provenance import environment, new_run_id, user_cache_dir
+from jaxemo.cli.workdir import locked
 from jaxemo.data.cache import Kind, list_entries, prune
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
 from jaxemo.results.checks import rows_from
 from jaxemo.results.file import write_csv, write_results
+from jaxemo.results.merging import SECTIONS_OF, Earlier
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies import embed as embedding
 from jaxemo.studies import evaluation
@@ -40,59 +43,72 @@ logger = logging.getLogger("jaxemo")
 _WORST_FILES = 5
 
 
-def study(*, config: ConfigDict, workdir: Path) -> None:
+def study(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """All three studies."""
-    _run_studies(config, STUDIES, workdir)
+    _run_studies(config, STUDIES, workdir, replace=replace)
 
 
-def probe(*, config: ConfigDict, workdir: Path) -> None:
+def probe(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """Study 1 alone."""
-    _run_studies(config, (LAYERS,), workdir)
+    _run_studies(config, (LAYERS,), workdir, replace=replace)
 
 
-def transfer(*, config: ConfigDict, workdir: Path) -> None:
+def transfer(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """Study 2 alone."""
-    _run_studies(config, (TRANSFER,), workdir)
+    _run_studies(config, (TRANSFER,), workdir, replace=replace)
 
 
-def fad(*, config: ConfigDict | None, workdir: Path | None, **question: Any) -> None:
+def fad(*, config: ConfigDict | None, workdir: Path | None, replace: bool, **question: Any) -> None:
     """Study 3 alone; or, without a config, a comparison of the folders that `question` names."""
     if config is not None:
         assert workdir is not None  # A config gives it a default.
-        _run_studies(config, (SIMILARITY,), workdir)
+        _run_studies(config, (SIMILARITY,), workdir, replace=replace)
     else:
-        _compare_folders(FolderQuestion(**question), workdir)
+        with _held(workdir):
+            _compare_folders(FolderQuestion(**question), workdir, replace=replace)
 
 
-def _run_studies(config: ConfigDict, studies: Sequence[str], workdir: Path) -> None:
-    settings, cache_dir = _read(config, workdir)
-    context = environment(config)
-    partial = workdir / "results.partial.json"
-
-    def finish(results: dict[str, Any]) -> dict[str, Any]:
-        return {**results, "provenance": {**context, **results["provenance"]}}
-
-    with CurveLog(workdir / "logs") as log:
-        results = finish(
-            run_studies(
-                settings,
-                studies,
-                workdir=workdir,
-                cache_dir=cache_dir,
-                progress=console(),
-                log_epoch=log.epoch,
-                save_partial=lambda results: write_results(finish(results), partial),
-            )
+def _run_studies(
+    config: ConfigDict, studies: Sequence[str], workdir: Path, *, replace: bool
+) -> None:
+    with _session(config, workdir) as (settings, cache_dir):
+        context, run_id = environment(config), new_run_id()
+        context["runs"] = dict.fromkeys(studies, run_id)
+        partial = workdir / "results.partial.json"
+        sections = [section for name in studies for section in SECTIONS_OF[name]]
+        earlier = Earlier(
+            workdir / "results.json",
+            studies=studies,
+            sections=sections,
+            config=context["config"],
+            replace=replace,
         )
-    write_results(results, workdir / "results.json")
-    partial.unlink(missing_ok=True)
-    report = write_report(results, workdir / "report.html")
-    print(summary_table(results))
-    print(f"\n{report}")
-    _close_cache(cache_dir, settings)
+
+        def finish(results: dict[str, Any]) -> dict[str, Any]:
+            return earlier.joined({**results, "provenance": {**context, **results["provenance"]}})
+
+        with CurveLog(workdir / "logs", run_id=run_id) as log:
+            results = finish(
+                run_studies(
+                    settings,
+                    studies,
+                    workdir=workdir,
+                    cache_dir=cache_dir,
+                    progress=console(),
+                    log_epoch=log.epoch,
+                    save_partial=lambda results: write_results(finish(results), partial),
+                )
+            )
+        earlier.make_way()
+        write_results(results, workdir / "results.json")
+        partial.unlink(missing_ok=True)
+        report = write_report(results, workdir / "report.html")
+        print(summary_table(results))
+        print(f"\n{report}")
 
 
-def _compare_folders(question: FolderQuestion, workdir: Path | None) -> None:
+def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace: bool) -> None:
+    earlier = _earlier(workdir, ("folders", "sets"), replace=replace)
     cache_dir = _open_cache(user_cache_dir())
     results, file_scores = compare_folders(question, cache_dir=cache_dir, progress=console())
     print(folder_table(results))
@@ -105,65 +121,97 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None) -> None:
             f"{shared} files of the candidate are in the reference too: FAD-inf is withheld, since "
             "draws from sets that share files are not independent"
         )
-    if workdir is not None:
-        workdir.mkdir(parents=True, exist_ok=True)
+    if workdir is not None and earlier is not None:
         provenance = environment(None) | results["provenance"]
+        earlier.make_way()
         write_results({**results, "provenance": provenance}, workdir / "results.json")
         write_csv(file_scores, workdir / "file_scores.csv")
         print(f"{workdir / 'results.json'}\n{workdir / 'file_scores.csv'}")
 
 
-def prepare(*, config: ConfigDict, workdir: Path) -> None:
+def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """Decodes and checks the corpus."""
-    settings, cache_dir = _read(config, workdir)
-    experiment = prepare_experiment(
-        settings,
-        sample_rates_hz=(16_000,),
-        num_seeds=1,
-        cache_dir=cache_dir,
-        progress=console(),
-    )
-    provenance = environment(config) | {"corpus_hash": experiment.corpus_hash()}
-    results = {**describe_corpus(experiment), "provenance": provenance}
-    write_results(results, workdir / "results.json")
-    for row in results["corpus"]:
-        print(
-            f"{row.domain:<7} {row.emotion:<10} {row.clips:>5} clips "
-            f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
-        )
-    _print_left_out(results)
-    _close_cache(cache_dir, settings)
-    print(
-        f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
-        f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
-    )
-
-
-def train(*, config: ConfigDict, workdir: Path) -> None:
-    """Trains one model and keeps it."""
-    settings, cache_dir = _read(config, workdir)
-    with CurveLog(workdir / "logs") as log:
-        record = train_model(
+    with _session(config, workdir) as (settings, cache_dir):
+        context = environment(config)
+        earlier = _earlier(workdir, (), config=context["config"], replace=replace)
+        experiment = prepare_experiment(
             settings,
-            workdir=workdir,
+            sample_rates_hz=(16_000,),
+            num_seeds=1,
             cache_dir=cache_dir,
             progress=console(),
-            log_epoch=log.epoch,
         )
-    provenance = environment(config) | {"corpus_hash": record["corpus"]["hash"]}
-    provenance["encoders"] = [record["encoder"]]
-    results = {"figures": record["figures"], "history": record["history"], "provenance": provenance}
-    write_results(results, workdir / "results.json")
-    _print_figures(rows_from("figures", record["figures"]))
-    print(workdir / "checkpoint")
-    _close_cache(cache_dir, settings)
+        provenance = context | {"corpus_hash": experiment.corpus_hash()}
+        results = {**describe_corpus(experiment), "provenance": provenance}
+        results = earlier.joined(results)
+        earlier.make_way()
+        write_results(results, workdir / "results.json")
+        for row in results["corpus"]:
+            print(
+                f"{row.domain:<7} {row.emotion:<10} {row.clips:>5} clips "
+                f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
+            )
+        _print_left_out(results)
+        print(
+            f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
+            f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
+        )
+
+
+def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
+    """Trains one model and keeps it."""
+    with _session(config, workdir) as (settings, cache_dir):
+        context, run_id = environment(config), new_run_id()
+        earlier = _earlier(
+            workdir, ("figures", "history"), config=context["config"], replace=replace
+        )
+        with CurveLog(workdir / "logs", run_id=run_id) as log:
+            record = train_model(
+                settings,
+                workdir=workdir,
+                cache_dir=cache_dir,
+                progress=console(),
+                log_epoch=log.epoch,
+            )
+        provenance = context | {
+            "corpus_hash": record["corpus"]["hash"],
+            "encoders": [record["encoder"]],
+            "runs": {"train": run_id},
+        }
+        results = {
+            "figures": record["figures"],
+            "history": record["history"],
+            "provenance": provenance,
+        }
+        results = earlier.joined(results)
+        earlier.make_way()
+        write_results(results, workdir / "results.json")
+        _print_figures(rows_from("figures", record["figures"]))
+        print(workdir / "checkpoint")
 
 
 def evaluate(
-    *, checkpoint: Path, encoder: str | None, config: ConfigDict | None, workdir: Path | None
+    *,
+    checkpoint: Path,
+    encoder: str | None,
+    config: ConfigDict | None,
+    workdir: Path | None,
+    replace: bool,
 ) -> None:
     """Scores a checkpoint on a corpus: the config's, else the one that it was trained on."""
     settings = None if config is None else read_settings(config)
+    with _held(workdir):
+        sections = ("figures", "predictions", "seen_clips_not_scored")
+        earlier = _earlier(workdir, sections, replace=replace)
+        results = _evaluate(checkpoint, encoder, settings)
+        if workdir is not None and earlier is not None:
+            context = environment(config) | {"checkpoint": str(checkpoint)}
+            earlier.make_way()
+            write_results({**results, "provenance": context}, workdir / "results.json")
+            print(workdir / "results.json")
+
+
+def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
     cache_dir = _open_cache(_cache_dir(settings))
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
     corpus = read_corpus(model.record["corpus"]) if settings is None else settings.corpus
@@ -172,11 +220,7 @@ def evaluate(
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
     _print_left_out(results)
-    if workdir is not None:
-        workdir.mkdir(parents=True, exist_ok=True)
-        context = environment(config) | {"checkpoint": str(checkpoint)}
-        write_results({**results, "provenance": context}, workdir / "results.json")
-        print(workdir / "results.json")
+    return results
 
 
 def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) -> None:
@@ -190,29 +234,29 @@ def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) ->
 def export(*, checkpoint: Path, encoder: str | None, workdir: Path) -> None:
     """Writes a checkpoint's encoder in hub layout, its adaptation merged."""
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
-    for path in exporting.export_model(model, workdir):
-        print(path)
+    with _held(workdir):
+        for path in exporting.export_model(model, workdir):
+            print(path)
 
 
 def embed(*, config: ConfigDict, workdir: Path) -> None:
     """Writes layerwise embeddings of a corpus."""
-    settings, cache_dir = _read(config, workdir)
-    outcomes = embedding.embed(
-        settings,
-        workdir=workdir,
-        cache_dir=cache_dir,
-        progress=console(),
-        provenance=environment(config),
-    )
-    for outcome in outcomes:
-        timing = None if outcome.timing.num_clips == 0 else outcome.timing
-        print(
-            f"{outcome.encoder}: {in_words(timing, outcome.num_clips)}, {outcome.num_shapes} shapes, "
-            f"{100 * outcome.padding:.1f} % padding"
+    with _session(config, workdir) as (settings, cache_dir):
+        outcomes = embedding.embed(
+            settings,
+            workdir=workdir,
+            cache_dir=cache_dir,
+            progress=console(),
+            provenance=environment(config),
         )
-        for path in sorted(outcome.folder.iterdir()):
-            print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
-    _close_cache(cache_dir, settings)
+        for outcome in outcomes:
+            timing = None if outcome.timing.num_clips == 0 else outcome.timing
+            print(
+                f"{outcome.encoder}: {in_words(timing, outcome.num_clips)}, "
+                f"{outcome.num_shapes} shapes, {100 * outcome.padding:.1f} % padding"
+            )
+            for path in sorted(outcome.folder.iterdir()):
+                print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
 def _print_figures(figures: list[FigureRow]) -> None:
@@ -230,11 +274,43 @@ def _print_left_out(results: dict[str, Any]) -> None:
         print(f"left out: {item.path}: {item.reason}")
 
 
-def _read(config: ConfigDict, workdir: Path) -> tuple[Settings, Path]:
-    """The checked settings and the opened cache folder; makes the workdir."""
+@contextlib.contextmanager
+def _session(config: ConfigDict, workdir: Path) -> Iterator[tuple[Settings, Path]]:
+    """The checked settings and the opened cache folder, while the workdir is held."""
     settings = read_settings(config)
-    workdir.mkdir(parents=True, exist_ok=True)
-    return settings, _open_cache(_cache_dir(settings))
+    with locked(workdir):
+        cache_dir = _open_cache(_cache_dir(settings))
+        yield settings, cache_dir
+        _close_cache(cache_dir, settings)
+
+
+def _held(workdir: Path | None) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext() if workdir is None else locked(workdir)
+
+
+@overload
+def _earlier(
+    workdir: Path, sections: Sequence[str], *, config: Any = ..., replace: bool
+) -> Earlier: ...
+
+
+@overload
+def _earlier(
+    workdir: Path | None, sections: Sequence[str], *, config: Any = ..., replace: bool
+) -> Earlier | None: ...
+
+
+def _earlier(
+    workdir: Path | None,
+    sections: Sequence[str],
+    *,
+    config: dict[str, Any] | None = None,
+    replace: bool,
+) -> Earlier | None:
+    if workdir is None:
+        return None
+    path = workdir / "results.json"
+    return Earlier(path, studies=(), sections=sections, config=config, replace=replace)
 
 
 def _cache_dir(settings: Settings | None) -> Path:

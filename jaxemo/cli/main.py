@@ -35,6 +35,13 @@ _WORKDIR = Flag(
     read=Path,
     default="runs/{config}",
 )
+_REPLACE = Flag(
+    "replace",
+    "",
+    "begins anew where WORKDIR holds results that do not go with these (the old file is\n"
+    "kept as results.json.old)",
+    default=False,
+)
 _WRITING_NOTHING = Flag(
     "workdir", "DIR", "where outputs go (default: nothing is written)", read=Path
 )
@@ -106,7 +113,7 @@ COMMANDS: dict[str, Command] = {
         needs="a labelled corpus with speech and music by at least three groups of speakers",
         example="jaxemo study --config=demo --workdir=runs/demo",
         handler="jaxemo.cli.handlers:study",
-        flags=(_CONFIG, _WORKDIR),
+        flags=(_CONFIG, _WORKDIR, _REPLACE),
     ),
     "probe": Command(
         summary="study 1: a linear probe on every layer, in speech and in music",
@@ -115,7 +122,7 @@ COMMANDS: dict[str, Command] = {
         needs="a labelled corpus of speech, music or both",
         example="jaxemo probe --config=demo",
         handler="jaxemo.cli.handlers:probe",
-        flags=(_CONFIG, _WORKDIR),
+        flags=(_CONFIG, _WORKDIR, _REPLACE),
     ),
     "transfer": Command(
         summary="study 2: two-stage fine-tuning across domains against target-only training",
@@ -124,7 +131,7 @@ COMMANDS: dict[str, Command] = {
         needs="a labelled corpus with speech and music",
         example="jaxemo transfer --config=demo --config.transfer.methods=lora,full",
         handler="jaxemo.cli.handlers:transfer",
-        flags=(_CONFIG, _WORKDIR),
+        flags=(_CONFIG, _WORKDIR, _REPLACE),
     ),
     "fad": Command(
         summary="study 3: Frechet Audio Distance by emotion, or between any two folders",
@@ -139,6 +146,7 @@ COMMANDS: dict[str, Command] = {
                 help="where outputs go (default: runs/<name of the config>; for folders nothing\n"
                 "is written)"
             ),
+            _REPLACE,
             *_FOLDERS,
         ),
         check=_check_folders,
@@ -150,7 +158,7 @@ COMMANDS: dict[str, Command] = {
         needs="a labelled corpus by at least three groups of speakers",
         example="jaxemo train --config=demo --config.train.method=lora --workdir=runs/lora",
         handler="jaxemo.cli.handlers:train",
-        flags=(_CONFIG, _WORKDIR),
+        flags=(_CONFIG, _WORKDIR, _REPLACE),
     ),
     "evaluate": Command(
         summary="restores a checkpoint and scores it on speakers that it has not seen",
@@ -159,7 +167,7 @@ COMMANDS: dict[str, Command] = {
         needs="a corpus with the checkpoint's emotions; the base encoder at its recorded source",
         example="jaxemo evaluate --checkpoint=runs/lora/checkpoint",
         handler="jaxemo.cli.handlers:evaluate",
-        flags=(*_CHECKPOINT, _OPTIONAL_CONFIG, _WRITING_NOTHING),
+        flags=(*_CHECKPOINT, _OPTIONAL_CONFIG, _WRITING_NOTHING, _REPLACE),
     ),
     "predict": Command(
         summary="prints one JSON line per file: emotion, probabilities, duration",
@@ -199,7 +207,7 @@ COMMANDS: dict[str, Command] = {
         needs="nothing but the corpus",
         example="jaxemo prepare --config=ravdess_quick --config.corpus.audio_dir=DIR",
         handler="jaxemo.cli.handlers:prepare",
-        flags=(_CONFIG, _WORKDIR),
+        flags=(_CONFIG, _WORKDIR, _REPLACE),
     ),
     "report": Command(
         summary="draws the report again, of one results file or of several side by side",

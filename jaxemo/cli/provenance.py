@@ -7,6 +7,7 @@ import platform
 import shlex
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,11 @@ def environment(config: Any) -> dict[str, Any]:
         "versions": versions(),
         "device": f"{jax.device_count()} x {device.device_kind} ({device.platform})",
     }
+
+
+def new_run_id() -> str:
+    """Tells the runs of commands apart in logs that several of them write."""
+    return f"{time.strftime('%Y%m%d-%H%M%S')}-{uuid.uuid4().hex[:6]}"
 
 
 def user_cache_dir() -> Path:

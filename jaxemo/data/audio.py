@@ -321,7 +321,7 @@ class Excerpt(NamedTuple):
             return None
         return round(self.crop_seconds * sample_rate_hz)
 
-    def identity(self) -> dict[str, str | float]:
+    def identity(self) -> dict[str, str | int | float]:
         """What decides, beside the file, which samples an encoder is given; part of every key."""
         cropped = {"crop_seconds": self.crop_seconds} if self.extent is Extent.MIDDLE else {}
         extent = Extent.WHOLE if self.extent is Extent.RANDOM else self.extent

@@ -24,7 +24,7 @@ from jaxemo.results.schema import (
 )
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +67,9 @@ class Provenance:
         dataclasses.field(default_factory=dict)
     )
     notes: Annotated[tuple[str, ...], Column("What a reader must know first.")] = ()
+    runs: Annotated[dict[str, str], Column("Id of the run that made each study, as in logs/.")] = (
+        dataclasses.field(default_factory=dict)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

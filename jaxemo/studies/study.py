@@ -49,7 +49,7 @@ def run_studies(
     Args:
       studies: Which of `STUDIES` to run.
       workdir: Gets the transfer study's checkpoints.
-      save_partial: Given the results so far after every encoder, so that a late failure loses little.
+      save_partial: Given the results so far, before the first encoder and after every one.
 
     Raises:
       ValueError: For a corpus or encoder that cannot be used, before any training.
@@ -81,6 +81,7 @@ def run_studies(
     )
     if SIMILARITY in studies:
         results |= {"emotion_bias": [], "emotion_bias_tests": []}
+    save_partial(results)
     biases: list[EncoderBias] = []
     started = time.monotonic()
     for embedded in embed_sources(experiment, config, sources=sources, needs=needs):

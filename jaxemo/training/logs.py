@@ -7,14 +7,16 @@ from jaxemo.training.loop import EpochRecord
 
 
 class CurveLog:
-    """Appends one record an epoch and run; a context manager, so that files are closed."""
+    """Appends one record per epoch and training run; a context manager, so that files are closed."""
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, *, run_id: str):
+        """`run_id` is of the command: several write into one file, and each has a TensorBoard run."""
         from tensorboardX import SummaryWriter
 
+        self._run_id = run_id
         directory.mkdir(parents=True, exist_ok=True)
         self._lines = (directory / "curves.jsonl").open("a", encoding="utf-8")
-        self._events = SummaryWriter(str(directory / "tensorboard"))
+        self._events = SummaryWriter(str(directory / "tensorboard" / run_id))
 
     def __enter__(self) -> "CurveLog":
         return self
@@ -26,7 +28,7 @@ class CurveLog:
     def epoch(self, run: str, record: EpochRecord) -> None:
         """Writes the epoch's figures under the run's name."""
         figures = record._asdict()
-        self._lines.write(json.dumps({"run": run, **figures}) + "\n")
+        self._lines.write(json.dumps({"run_id": self._run_id, "run": run, **figures}) + "\n")
         self._lines.flush()
         for name in ("train_loss", "gradient_norm", "dev_score"):
             self._events.add_scalar(f"{name}/{run}", figures[name], record.epoch)

@@ -1,0 +1,78 @@
+"""A workdir is one command's at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+_LOCK = ".jaxemo-lock"
+
+
+@contextlib.contextmanager
+def locked(workdir: Path) -> Iterator[None]:
+    """Holds a workdir, which is made if need be; what killed commands left half written goes.
+
+    The lock is the operating system's: it ends with the process, however that ends. Of several
+    hosts the first holds it.
+
+    Raises:
+      ValueError: Another command holds it; the message says which.
+    """
+    import jax
+
+    workdir.mkdir(parents=True, exist_ok=True)
+    if jax.process_index() > 0:
+        yield
+        return
+    path = workdir / _LOCK
+    with _opened(path) as file:
+        file.truncate(0)
+        file.write(_holder())
+        file.flush()
+        for leftover in workdir.glob("*.tmp"):
+            leftover.unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # While it is held: nobody can have taken it.
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[TextIO]:
+    while True:
+        with path.open("a+", encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise ValueError(_refusal(path)) from error
+            # Who held it before may have removed it meanwhile; then another may hold the new one.
+            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                yield file
+                return
+
+
+def _holder() -> str:
+    return json.dumps(
+        {
+            "command": shlex.join(["jaxemo", *sys.argv[1:]]),
+            "process": os.getpid(),
+            "host": socket.gethostname(),
+            "since": time.strftime("%Y-%m-%d %H:%M:%S %z"),
+        }
+    )
+
+
+def _refusal(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text(encoding="utf-8"))
+        who = "`{command}` (process {process} on {host}, since {since})".format(**holder)
+    except (OSError, ValueError, KeyError):
+        who = "another command"
+    return f"{path.parent} is in use by {who}. Wait for it to end, or take another --workdir."
