@@ -15,7 +15,7 @@ def get_config():
     # Training on stretches is several times as fast; probes, dev and test clips stay whole.
     config.audio.excerpt = "random"
     config.audio.crop_seconds = 2.0
-    config.transfer.num_folds = 3
+    config.transfer.num_folds = 2
     # Small networks and few steps ask for large rates.
     config.training.epochs = 3
     config.training.head_rate = 3e-3
