@@ -223,11 +223,11 @@ def test_config_lists_every_shipped_config_with_its_first_line(capsys):
 def end_of(monkeypatch, error):
     """Exit code of a command whose handler raises."""
 
-    def handler():
+    def handler(**values):
         raise error
 
     monkeypatch.setattr(running, "raising", handler, raising=False)
-    return running.run("study", "jaxemo.cli.running:raising", {})
+    return running.run("study", COMMANDS["info"]._replace(handler="jaxemo.cli.running:raising"), [])
 
 
 def test_an_unexpected_error_is_one_line_and_a_traceback_in_a_file(monkeypatch, tmp_path, capsys):
@@ -241,11 +241,6 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_in_a_file(monkeypatch, 
     assert "in handler" in file.read_text()
 
 
-def test_an_interrupt_is_one_line_and_exit_code_130(monkeypatch, capsys):
-    assert end_of(monkeypatch, KeyboardInterrupt()) == 130
-    assert capsys.readouterr().err.count("\n") == 1
-
-
 @pytest.mark.parametrize("error", [KeyError("x"), ValueError("x")])
 def test_the_environment_lets_errors_through(error, monkeypatch):
     monkeypatch.setenv("JAXEMO_TRACEBACK", "1")
@@ -254,17 +249,26 @@ def test_the_environment_lets_errors_through(error, monkeypatch):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_a_process_in_one_line(number, code):
+@pytest.mark.parametrize("place", ["arguments", "handler", "cleaning up"])
+def test_a_signal_ends_a_process_in_one_line(place, number, code):
+    """While arguments are read, in the handler, and once more while it cleans up."""
     program = (
-        "import signal, sys, time\n"
-        # Tests that run in a shell's background inherit an interrupt that is ignored.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "import sys, time\n"
         "from jaxemo.cli import running\n"
-        "def sleep():\n"
+        "from jaxemo.cli.main import COMMANDS\n"
+        "def sleep(*_, **values):\n"
         "    print('asleep', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    try:\n"
+        "        time.sleep(60)\n"
+        "    finally:\n"
+        f"        if {place == 'cleaning up'}:\n"
+        "            print('cleaning up', flush=True)\n"
+        "            time.sleep(60)\n"
         "running.sleep = sleep\n"
-        "sys.exit(running.run('study', 'jaxemo.cli.running:sleep', {}))\n"
+        f"if {place == 'arguments'}:\n"
+        "    running.parse = sleep\n"
+        "command = COMMANDS['info']._replace(handler='jaxemo.cli.running:sleep')\n"
+        "sys.exit(running.run('study', command, []))\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", program],
@@ -276,6 +280,9 @@ def test_a_signal_ends_a_process_in_one_line(number, code):
     with process:
         assert process.stdout.readline() == "asleep\n"
         process.send_signal(number)
+        if place == "cleaning up":
+            assert process.stdout.readline() == "cleaning up\n"
+            process.send_signal(number)
         _, said = process.communicate(timeout=30)
     assert process.returncode == code
     assert said.startswith("jaxemo study: ")

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
 
+import numpy as np
 from ml_collections import ConfigDict
 
 from jaxemo.cli.progress import console
@@ -19,6 +20,7 @@ from jaxemo.cli.provenance import environment, new_run_id, user_cache_dir
 from jaxemo.cli.workdir import locked
 from jaxemo.data.cache import Kind, list_entries, prune
 from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.data.files import make_folder
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
 from jaxemo.results.checks import rows_from
@@ -322,6 +324,10 @@ def _open_cache(cache_dir: Path) -> Path:
     """Lets later processes find what this one compiles, unless the environment says where or not to."""
     import jax
 
+    make_folder(cache_dir)
+    # librosa's compiled functions lie beside its code where that may be written.
+    if not os.access(os.path.dirname(np.__file__), os.W_OK):
+        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir / "numba"))
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", str(cache_dir / "xla"))
     # jax keeps only what took a second or more; small encoders make dozens of shorter ones.

@@ -16,7 +16,6 @@ from jaxemo.cli.command import (
     help_of,
     nearest,
     overview,
-    parse,
     size_in_bytes,
 )
 
@@ -292,11 +291,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from jaxemo.cli.running import run
 
-    try:
-        values = parse(COMMANDS[name], tokens)
-    except ArgumentFault as fault:
-        return _complain(f"{name}: {fault}")
-    return run(name, COMMANDS[name].handler, values)
+    return run(name, COMMANDS[name], tokens)
 
 
 def _expected_commands(name: str) -> str:

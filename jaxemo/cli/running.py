@@ -10,36 +10,54 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from types import FrameType
-from typing import Any
 
-from jaxemo.cli.command import ArgumentFault
+from jaxemo.cli.command import ArgumentFault, Command, parse
 
-INPUT_REFUSED, FAULT, INTERRUPTED, TERMINATED = 2, 1, 130, 143
-
-
-class Terminated(BaseException):
-    """SIGTERM came; raised where the program was, so that open files are closed on the way out."""
+# Handlers that ask jax for its devices.
+_WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.housekeeping:info")
+INPUT_REFUSED, FAULT = 2, 1
 
 
-def run(name: str, handler: str, values: dict[str, Any]) -> int:
-    """Calls a handler with its keywords.
+_KEPT = (
+    "what was finished stays in the workdir and in the cache; the same command goes on from there"
+)
+
+
+class Stopped(BaseException):
+    """A signal came; raised where the program was, so that open files are closed on the way out."""
+
+    def __init__(self, word: str, code: int) -> None:
+        super().__init__(word)
+        self.word, self.code = word, code
+
+
+# Signal -> the word for it, and the exit code that shells expect.
+_SIGNALS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+
+
+def run(name: str, command: Command, tokens: list[str]) -> int:
+    """Reads the arguments of a command and calls its handler.
 
     JAXEMO_TRACEBACK=1 lets every exception through.
-
-    Args:
-      name: The command's.
-      handler: `module:function`.
 
     Returns:
       The exit code.
     """
     _configure_logging()
     try:
-        with _termination_raised():
-            module, _, function = handler.partition(":")
-            getattr(importlib.import_module(module), function)(**values)
+        with _signals_raised(name):
+            _ensure_home()
+            values = parse(command, tokens)
+            module, _, function = command.handler.partition(":")
+            called = getattr(importlib.import_module(module), function)
+            if command.handler.startswith(_WITH_DEVICES):
+                _check_devices()
+            called(**values)
         return 0
+    except Stopped as stop:
+        return _end(name, f"{stop.word}; {_KEPT}", stop.code)
     except ArgumentFault as fault:
         return _end(name, str(fault), INPUT_REFUSED)
     except (ValueError, OSError) as error:
@@ -48,17 +66,36 @@ def run(name: str, handler: str, values: dict[str, Any]) -> int:
         return _end(
             name, f"{error}\n(JAXEMO_TRACEBACK=1 shows where this was found)", INPUT_REFUSED
         )
-    except KeyboardInterrupt:
-        return _end(name, f"interrupted; {_KEPT}", INTERRUPTED)
-    except Terminated:
-        return _end(name, f"terminated; {_KEPT}", TERMINATED)
     except Exception as error:
         if os.environ.get("JAXEMO_TRACEBACK"):
             raise
         return _end(name, _fault_line(error), FAULT)
 
 
-_KEPT = "what was finished stays in the cache folder and in the workdir"
+def _ensure_home() -> None:
+    """A folder of the user's own where there is none: libraries look for it as they are imported."""
+    if os.path.expanduser("~") != "~":
+        return
+    home = Path(tempfile.gettempdir()) / f"jaxemo-{os.getuid()}"
+    home.mkdir(mode=0o700, exist_ok=True)
+    os.environ["HOME"] = str(home)
+    logging.getLogger("jaxemo").warning(
+        "there is no home folder: caches go to %s; $HOME or $JAXEMO_CACHE take them elsewhere", home
+    )
+
+
+def _check_devices() -> None:
+    """Raises ValueError where jax has no device of the platform that the environment asks for."""
+    import jax
+
+    try:
+        jax.devices()
+    except (RuntimeError, AssertionError) as error:
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"jax finds no device (JAX_PLATFORMS is {asked!r}): {str(error) or 'no such platform here'}. "
+            "Unset it, set JAX_PLATFORMS=cpu, or install the plugin of the platform."
+        ) from error
 
 
 def _end(name: str, message: str, code: int) -> int:
@@ -80,21 +117,37 @@ def _fault_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _termination_raised() -> Iterator[None]:
-    """SIGTERM raises `Terminated` within; only the main thread may say so."""
+def _signals_raised(name: str) -> Iterator[None]:
+    """The first signal raises `Stopped` within; the next ends the process at once, with its line.
+
+    Only the main thread may say so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
+    is_first = True
 
-    def terminate(number: int, frame: FrameType | None) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal is_first
+        word, code = _SIGNALS[signal.Signals(number)]
+        if is_first:
+            is_first = False
+            raise Stopped(word, code)
+        _end(name, f"{word}; {_KEPT}", code)
+        os._exit(code)
 
-    before = signal.signal(signal.SIGTERM, terminate)
+    before = {number: signal.signal(number, stop) for number in _SIGNALS}
     try:
         yield
+    except BaseException:
+        # What is said about the end is said once, whatever else comes.
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        if is_first:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _configure_logging() -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
+from jaxemo.data.files import make_folder, writing
+
 _LOCK = ".jaxemo-lock"
 
 
@@ -27,7 +29,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     import jax
 
-    workdir.mkdir(parents=True, exist_ok=True)
+    make_folder(workdir)
     if jax.process_index() > 0:
         yield
         return
@@ -47,6 +49,8 @@ def locked(workdir: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[TextIO]:
     while True:
+        with writing(path):
+            path.touch()
         with path.open("a+", encoding="utf-8") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

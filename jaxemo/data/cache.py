@@ -40,7 +40,7 @@ class Kind(enum.StrEnum):
 _KINDS = (
     (re.compile(r"clips-v\d+-\d+hz"), Kind.AUDIO),
     (re.compile(r"embeddings-v\d+"), Kind.EMBEDDINGS),
-    (re.compile(r"xla"), Kind.PROGRAMS),
+    (re.compile(r"xla|numba"), Kind.PROGRAMS),
     (re.compile(r"synthetic-.+"), Kind.SYNTHETIC),
     (re.compile(rf"{re.escape(_DOOMED)}.+"), Kind.LEFTOVERS),
     (re.compile(r".*index.*"), Kind.INDEX),

@@ -71,7 +71,7 @@ def write_shard(folder: Path, rows: Sequence[DecodedClip]) -> Path:
     shard = folder / f"{name}.arrow"
     table = pyarrow.table(columns, schema=features.arrow_schema)
     with (
-        written_whole(shard) as unfinished,
+        written_whole(shard, num_bytes=table.nbytes) as unfinished,
         pyarrow.OSFile(str(unfinished), "wb") as file,
         pyarrow.ipc.new_stream(file, table.schema) as writer,
     ):

@@ -39,7 +39,7 @@ from jaxemo.data.clip_shards import (
     write_shard,
 )
 from jaxemo.data.corpora.corpus import Utterance
-from jaxemo.data.files import DigestIndex, FileState, file_state
+from jaxemo.data.files import DigestIndex, FileState, file_state, make_folder
 
 # libsndfile, soxr and hashlib work outside the interpreter lock, so threads are enough.
 _NUM_THREADS = min(8, os.cpu_count() or 1)
@@ -271,7 +271,7 @@ class _Cache:
 
 def _open_cache(cache_dir: Path, sample_rate_hz: int) -> _Cache:
     folder = cache_dir / f"clips-v{DECODER_VERSION}-{sample_rate_hz}hz"
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     remove_stale_files(folder)
     return _Cache(folder, sample_rate_hz, read_shards(folder), set(), threading.Lock())
 

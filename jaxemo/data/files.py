@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import shutil
 import sqlite3
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,24 +12,104 @@ from typing import NamedTuple
 
 logger = logging.getLogger("jaxemo")
 
+# What libraries in other languages say when the disk does not take their bytes.
+_DISK_WORDS = (
+    "no space left",
+    "file too large",
+    "quota exceeded",
+    "read-only file system",
+    "permission denied",
+    "system error",
+    "os error",
+    "resource_exhausted",
+)
 _SECONDS_TO_WAIT_FOR_ANOTHER_PROCESS = 30.0
 
 
+class WriteError(OSError):
+    """A file could not be written: which, how large it was to be, and what to do."""
+
+
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def writing(path: Path, *, num_bytes: int | None = None) -> Iterator[None]:
+    """Names the file in whatever the disk says against a block that writes it.
+
+    Libraries raise errors of their own types for a full disk; what is not about the disk passes.
+
+    Args:
+      path: The file or folder.
+      num_bytes: Its size, where that is known.
+
+    Raises:
+      WriteError: The disk is full or not writable, or a limit of the system stands in the way.
+    """
+    try:
+        yield
+    except WriteError:
+        raise
+    except Exception as error:
+        if not _is_of_the_disk(error):
+            raise
+        size = "" if num_bytes is None else f" of {num_bytes / 1e6:.3g} MB"
+        raise WriteError(
+            f"{path}{size} could not be written: {error}. Its folder has {_free_space(path)} free. "
+            "Make room or take another place: --workdir for results, $JAXEMO_CACHE or "
+            "--config.cache_dir for the cache."
+        ) from error
+
+
+def _is_of_the_disk(error: Exception) -> bool:
+    if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+        return True
+    return any(words in str(error).lower() for words in _DISK_WORDS)
+
+
+def _free_space(path: Path) -> str:
+    existing = next((folder for folder in path.absolute().parents if folder.is_dir()), None)
+    try:
+        return f"{shutil.disk_usage(existing or '/').free / 1e9:.3g} GB"
+    except OSError:
+        return "unknown space"
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it.
+
+    Raises:
+      WriteError: It cannot be made.
+    """
+    with writing(path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def written_whole(path: Path, *, num_bytes: int | None = None) -> Iterator[Path]:
     """Gives a path beside `path` to write to, and renames it into place when the block ends well.
 
     Whoever opens `path` sees the old content or the new, never a part; a block that raises leaves no
     file behind. The content is on the disk before the name changes.
+
+    Raises:
+      WriteError: As `writing`.
     """
     unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
-        yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        os.replace(unfinished, path)
+        with writing(path, num_bytes=num_bytes):
+            yield unfinished
+            with unfinished.open("rb") as file:
+                os.fsync(file.fileno())
+            os.replace(unfinished, path)
     finally:
-        unfinished.unlink(missing_ok=True)
+        # A folder that may not be written to has no such file, and may say so by another error.
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file whole or not at all; see `written_whole`."""
+    data = content.encode("utf-8", "backslashreplace") if isinstance(content, str) else content
+    with written_whole(path, num_bytes=len(data)) as unfinished:
+        unfinished.write_bytes(data)
 
 
 class FileState(NamedTuple):

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.data.files import written_whole
+from jaxemo.data.files import make_folder, write_whole, writing
 from jaxemo.embedding.collectors import pooled_windows
 from jaxemo.embedding.passes import Encoded
 from jaxemo.embedding.plan import Pass
@@ -197,15 +197,26 @@ def start(folder: Path, about: dict[str, Any]) -> None:
       OSError: There is not enough room on the disk.
     """
     place = partial(folder)
-    place.mkdir(parents=True, exist_ok=True)
+    make_folder(place)
     for stale in (PROGRESS, CLIPS):
         (place / stale).unlink(missing_ok=True)
     dtype = np.dtype(about["dtype"])
     shapes = {f"{name}.npy": tuple(shape) for name, shape in about["shapes"].items()}
     _check_room(place, sum(int(np.prod(shape)) for shape in shapes.values()) * dtype.itemsize)
     for name, shape in shapes.items():
-        np.lib.format.open_memmap(place / name, mode="w+", dtype=dtype, shape=shape).flush()
+        _allocate(place / name, dtype=dtype, shape=shape)
     _write_json(about, place / ABOUT)
+
+
+def _allocate(path: Path, *, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """An array of zeros whose place on the disk is taken now, and not by a later write."""
+    num_bytes = int(np.prod(shape)) * dtype.itemsize
+    with writing(path, num_bytes=num_bytes):
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+        size = array.offset + num_bytes
+        del array
+        with path.open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, max(size, 1))
 
 
 class _RowFile:
@@ -234,12 +245,14 @@ class _RowFile:
                 f"{self.path}, row {first}: embeddings must be finite and fit in {self._dtype}; the "
                 f"largest magnitude is {largest:g}. Store float32, or check the encoder's weights."
             )
-        self._file.seek(self._offset + first * self._row_bytes)
-        self._file.write(stored.data)
+        with writing(self.path, num_bytes=stored.nbytes):
+            self._file.seek(self._offset + first * self._row_bytes)
+            self._file.write(stored.data)
 
     def flush(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        with writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()
@@ -279,7 +292,10 @@ def _write_clips(folder: Path, columns: dict[str, Any]) -> None:
     layer = pyarrow.list_(pyarrow.float32(), width)
     fields = [pyarrow.field(f"layer_{index}", layer) for index in range(num_layers)]
     schema = pyarrow.schema([*labels.schema, *fields])
-    with pyarrow.parquet.ParquetWriter(folder / CLIPS, schema) as writer:
+    with (
+        writing(folder / CLIPS),
+        pyarrow.parquet.ParquetWriter(folder / CLIPS, schema) as writer,
+    ):
         for first in range(0, num_clips, _ROWS_A_GROUP):
             group = np.asarray(pooled[first : first + _ROWS_A_GROUP], np.float32)
             layers = [
@@ -292,5 +308,4 @@ def _write_clips(folder: Path, columns: dict[str, Any]) -> None:
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:
-    with written_whole(path) as unfinished:
-        unfinished.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", "utf-8")
+    write_whole(path, json.dumps(content, indent=1, allow_nan=False) + "\n")

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool
 
-from jaxemo.data.files import written_whole
+from jaxemo.data.files import make_folder, write_whole, written_whole
 from jaxemo.distances.statistics import FrechetStatistics
 
 logger = logging.getLogger("jaxemo")
@@ -45,11 +45,10 @@ def stream_folder(cache_dir: Path, identity: Mapping[str, Any], *, name: str) ->
     text = json.dumps(identity, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
     folder = cache_dir / f"embeddings-v{STORE_VERSION}" / key
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     if not (folder / ABOUT).is_file():
-        with written_whole(folder / ABOUT) as unfinished:
-            about = {"name": name, "identity": dict(identity)}
-            unfinished.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        about = {"name": name, "identity": dict(identity)}
+        write_whole(folder / ABOUT, json.dumps(about, indent=1) + "\n")
     return folder
 
 
@@ -197,7 +196,8 @@ def _write(path: Path, tensors: dict[str, np.ndarray], *, digests: list[str]) ->
 
     tensors = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     metadata = {"digests": json.dumps(digests), "checksum": _checksum(digests, tensors)}
-    with written_whole(path) as unfinished:
+    num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    with written_whole(path, num_bytes=num_bytes) as unfinished:
         save_file(tensors, unfinished, metadata=metadata)
 
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from jaxemo.data.files import make_folder, write_whole, writing
 from jaxemo.report import tables
 from jaxemo.report.boards import figure_board
 from jaxemo.report.contents import Content
@@ -13,7 +14,7 @@ from jaxemo.report.page import corpus_section, make_sections, write_page
 from jaxemo.report.table import Table, csv_rows, latex, markdown
 from jaxemo.results.checks import plain
 from jaxemo.results.contents import SECTIONS
-from jaxemo.results.file import write_csv, write_text
+from jaxemo.results.file import write_csv
 
 
 def write_report_folder(paths: Sequence[Path], workdir: Path) -> list[Path]:
@@ -62,13 +63,13 @@ def _corpus_tables(corpora: list[Section]) -> Iterator[Table]:
 
 
 def _write_tables(made: list[Table], folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name, table in _named([(table.name, table) for table in made]):
         path = folder / f"{name}.csv"
         write_csv(csv_rows(table), path)
         yield path
         for suffix, text in ((".md", markdown(table)), (".tex", latex(table))):
-            write_text(text + "\n", path.with_suffix(suffix))
+            write_whole(path.with_suffix(suffix), text + "\n")
             yield path.with_suffix(suffix)
 
 
@@ -82,13 +83,14 @@ def _write_rows(content: Content, folder: Path) -> Iterator[Path]:
 
 
 def _write_figures(sections: list[Section], folder: Path) -> Iterator[Path]:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     figures = [figure for section in sections for figure in (*section.figures, *section.folded)]
     for figure in figures:
         chart = figure_board(figure)
         for suffix in (".pdf", ".svg"):
             path = folder / f"{figure.identifier}{suffix}"
-            chart.save(str(path))
+            with writing(path):
+                chart.save(str(path))
             yield path
 
 

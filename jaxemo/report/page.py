@@ -11,6 +11,7 @@ from altair.utils import schemapi
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from jaxemo.data.files import make_folder, write_whole
 from jaxemo.report import findings, rows, tables
 from jaxemo.report.contents import Content, Source, content_of, present
 from jaxemo.report.figures import Section, with_rows
@@ -21,7 +22,7 @@ from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.transfer import transfer_section
 from jaxemo.report.static_svg import static_svg
 from jaxemo.report.table import Table
-from jaxemo.results.file import visible, write_text
+from jaxemo.results.file import visible
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -47,8 +48,8 @@ def write_page(
     """Writes the page of some sections and of the runs that they come from."""
     page = _environment().get_template("page.html.jinja").render(_page(content, sections, runs))
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(page, path)
+    make_folder(path.parent)
+    write_whole(path, page)
     return path
 
 

@@ -3,11 +3,11 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxemo.data.files import write_whole
 from jaxemo.results.checks import plain, results_from
 from jaxemo.results.contents import SCHEMA_VERSION, Results
 
@@ -24,7 +24,7 @@ def write_results(results: Mapping[str, Any], path: Path) -> None:
     """
     contents = plain({"schema_version": SCHEMA_VERSION, **results})
     results_from(contents)
-    write_text(json.dumps(contents, indent=1, allow_nan=False) + "\n", path)
+    write_whole(path, json.dumps(contents, indent=1, allow_nan=False) + "\n")
 
 
 def read_results(path: Path | str) -> Results:
@@ -58,7 +58,7 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([safe_cell(name) for name in rows[0]])
     writer.writerows([safe_cell(value) for value in row.values()] for row in rows)
-    write_text(text.getvalue(), path)
+    write_whole(path, text.getvalue())
 
 
 def safe_cell(value: Any) -> Any:
@@ -82,10 +82,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def write_text(text: str, path: Path) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

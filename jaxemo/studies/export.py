@@ -6,13 +6,13 @@ README.md                                                  the model card
 """
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
 
+from jaxemo.data.files import write_whole, writing
 from jaxemo.models.checkpoints.hub_layout import Origin
 from jaxemo.models.pretrained import Encoder, save_pretrained
 from jaxemo.peft import make_method
@@ -35,9 +35,10 @@ def export_model(model: SavedModel, directory: Path) -> list[Path]:
       ValueError: The method cannot be merged, or the model has no encoder; before anything is written.
     """
     encoder = merged_encoder(model)
-    save_pretrained(encoder, directory)
-    _write(directory / HEAD, _head_bytes(model))
-    _write(directory / CARD, model_card(model.record).encode())
+    with writing(directory):
+        save_pretrained(encoder, directory)
+    write_whole(directory / HEAD, _head_bytes(model))
+    write_whole(directory / CARD, model_card(model.record).encode())
     return sorted(path for path in directory.iterdir() if path.is_file())
 
 
@@ -125,9 +126,3 @@ def _head_bytes(model: SavedModel) -> bytes:
     }
     arrays = {key: np.ascontiguousarray(value) for key, value in (head | statistics).items()}
     return safetensors.numpy.save(arrays, metadata={"emotions": ",".join(model.record["emotions"])})
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)

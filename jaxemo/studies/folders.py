@@ -18,6 +18,7 @@ import numpy as np
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora.folder import read_folder
+from jaxemo.data.files import writing
 from jaxemo.data.progress import Progress
 from jaxemo.distances.extrapolation import frechet_distance_infinity, numerical_rank
 from jaxemo.distances.frechet import distance_grid, frechet_distance_from_moments
@@ -111,7 +112,8 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
     candidate = _Folder(candidate_store, found)
     if question.save_moments is not None:
         transformer_layers = Moments(*(leaf[1:] for leaf in moments))
-        write_layer_moments(question.save_moments, encoder.name, moments=transformer_layers)
+        with writing(question.save_moments):
+            write_layer_moments(question.save_moments, encoder.name, moments=transformer_layers)
     first_layer = len(found.frames) - len(moments.mean)
     layers = range(first_layer, len(found.frames))
     sets = _describe_sets(reference, candidate)

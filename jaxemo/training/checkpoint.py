@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxemo.data.checksums import SUMS_NAME, damaged_files, write_checksums
+from jaxemo.data.files import make_folder, writing
 
 _UNFINISHED = ".unfinished-"
 _DEEPEST = 20
@@ -35,12 +36,16 @@ def save_checkpoint(directory: Path | str, *, state: Any, record: dict[str, Any]
     import orbax.checkpoint as ocp
 
     directory = Path(directory).resolve()
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     _check_finite(state, f"The model for {str(directory)!r}")
     old = _steps(directory)
     leftovers = list(directory.glob(f"{_UNFINISHED}*"))
     unfinished = directory / f"{_UNFINISHED}{uuid.uuid4().hex}"
-    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+    num_bytes = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
+    with (
+        writing(directory, num_bytes=num_bytes),
+        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+    ):
         checkpointer.save(
             unfinished,
             args=ocp.args.Composite(

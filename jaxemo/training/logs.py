@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from jaxemo.data.files import make_folder, writing
 from jaxemo.training.loop import EpochRecord
 
 
@@ -14,8 +15,9 @@ class CurveLog:
         from tensorboardX import SummaryWriter
 
         self._run_id = run_id
-        directory.mkdir(parents=True, exist_ok=True)
-        self._lines = (directory / "curves.jsonl").open("a", encoding="utf-8")
+        make_folder(directory)
+        self._path = directory / "curves.jsonl"
+        self._lines = self._path.open("a", encoding="utf-8")
         self._events = SummaryWriter(str(directory / "tensorboard" / run_id))
 
     def __enter__(self) -> "CurveLog":
@@ -28,7 +30,8 @@ class CurveLog:
     def epoch(self, run: str, record: EpochRecord) -> None:
         """Writes the epoch's figures under the run's name."""
         figures = record._asdict()
-        self._lines.write(json.dumps({"run_id": self._run_id, "run": run, **figures}) + "\n")
-        self._lines.flush()
+        with writing(self._path):
+            self._lines.write(json.dumps({"run_id": self._run_id, "run": run, **figures}) + "\n")
+            self._lines.flush()
         for name in ("train_loss", "gradient_norm", "dev_score"):
             self._events.add_scalar(f"{name}/{run}", figures[name], record.epoch)

@@ -20,6 +20,7 @@ from jaxtyping import Float32
 
 from jaxemo.data.checksums import damaged_files, write_checksums
 from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS
+from jaxemo.data.files import make_folder, writing
 from jaxemo.data.synthetic.expression import (
     Person,
     draw_expression,
@@ -149,7 +150,7 @@ def write_synthetic_corpus(
     if _holds(directory, record):
         return manifest
     _refuse_foreign_folder(directory)
-    directory.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(directory.parent)
     with tempfile.TemporaryDirectory(
         prefix=f".{directory.name}-", dir=directory.parent
     ) as temporary:
@@ -203,9 +204,9 @@ def _write_files(folder: Path, record: dict[str, int]) -> None:
     for clip in clips:
         path = folder / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(
-            path, render_clip(clip, seed=record["seed"]), SAMPLE_RATE_HZ, subtype="PCM_16"
-        )
+        waveform = render_clip(clip, seed=record["seed"])
+        with writing(path):
+            soundfile.write(path, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
     with (folder / MANIFEST_NAME).open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(MANIFEST_COLUMNS)
