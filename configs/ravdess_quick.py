@@ -1,6 +1,6 @@
 """All three studies on real RAVDESS with the acoustic baseline and the small untrained encoders.
 
-Purpose: the whole instrument on real audio in under 20 minutes on two cores, without any download.
+Purpose: the whole instrument on real audio, without any download and without an accelerator.
 
 Command: jaxemo study --config=configs/ravdess_quick.py --config.corpus.audio_dir=DIR --workdir=runs/ravdess_quick
 Result:  runs/ravdess_quick/report.html
@@ -15,11 +15,11 @@ def get_config():
     # Training on stretches is several times as fast; probes, dev and test clips stay whole.
     config.audio.excerpt = "random"
     config.audio.crop_seconds = 2.0
+    # Full fine-tuning and adapters are as well; on two cores they took longer than all the rest.
+    config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.num_folds = 2
     # Small networks and few steps ask for large rates.
     config.training.epochs = 3
     config.training.head_rate = 3e-3
-    config.methods.full.adaptation_rate = 1e-3
     config.methods.lora.adaptation_rate = 5e-3
-    config.methods.adapter.adaptation_rate = 5e-3
     return config
