@@ -15,7 +15,7 @@ def get_config():
     # Training on stretches is several times as fast; probes, dev and test clips stay whole.
     config.audio.excerpt = "random"
     config.audio.crop_seconds = 2.0
-    # Full fine-tuning and adapters are as well; on two cores they took longer than all the rest.
+    # Full fine-tuning and adapters take longer on two cores than all the rest.
     config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.num_folds = 2
     # Small networks and few steps ask for large rates.
