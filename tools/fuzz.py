@@ -40,7 +40,9 @@ def main() -> int:
     os.environ.update(JAX_PLATFORMS="cpu", HF_HUB_OFFLINE="1", OPENBLAS_NUM_THREADS="1")
     with tempfile.TemporaryDirectory(prefix="jaxemo-fuzz-") as scratch:
         folder = Path(arguments.folder or scratch).resolve()
-        reports = {name: Campaign(name, folder, arguments.seed).run(numbers) for name in names}
+        reports = {
+            name: Campaign(KINDS[name], folder, arguments.seed).run(numbers) for name in names
+        }
     counts = {name: counts_of(findings) for name, findings in reports.items()}
     for findings in reports.values():
         print_causes(findings, seed=arguments.seed)

@@ -137,7 +137,7 @@ def read_block(
     """
     if not isinstance(values, Mapping) and not hasattr(values, "items"):
         faults[name] = (
-            f"{name} is {values!r}; expected a block of keys: {', '.join(kind.keys_of())}"
+            f"{name} is {shown(values)}; expected a block of keys: {', '.join(kind.keys_of())}"
         )
         return kind()
     given = _given(values)

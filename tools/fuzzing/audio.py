@@ -27,6 +27,12 @@ _FORMATS = (
     ("w64", "PCM_16", 16_000, 1),
     ("caf", "PCM_16", 16_000, 1),
 )
+# Where headers have their rate, by their first bytes; and what it was.
+_RATES = {
+    b"caff": (20, ">d", 16_000.0),
+    b".snd": (16, ">I", 16_000.0),
+    b"riff": (68, "<I", 16_000.0),  # w64
+}
 _RATE_HZ = 16_000
 # Lossy formats lose a frame or two around a fault, and say nothing of their length.
 _TOLERANCE_S = 0.15
@@ -64,7 +70,11 @@ class Audio:
 
 
 def promised_seconds(content: bytes) -> float | None:
-    """The length that the header of a wav or flac file gives, if it can be found without trouble."""
+    """The length that a header gives, if it can be found without trouble.
+
+    Of what is neither wav nor flac, only the rate is believed: formats without compression play as
+    many samples more slowly or faster.
+    """
     if content[:4] == b"RIFF" and content[12:16] == b"fmt " and b"data" in content[:200]:
         _, rate, _, block = struct.unpack_from("<HIIH", content, 22)
         size = struct.unpack_from("<I", content, content.index(b"data") + 4)[0]
@@ -73,7 +83,11 @@ def promised_seconds(content: bytes) -> float | None:
         packed = int.from_bytes(content[18:26], "big")
         rate, total = packed >> 44, packed & (2**36 - 1)
         return total / rate if rate and total else None
-    return None
+    place, layout, true_rate = _RATES.get(content[:4], (0, "", 0.0))
+    if not layout or len(content) < place + 8:
+        return None
+    rate = struct.unpack_from(layout, content, place)[0]
+    return _SECONDS * true_rate / rate if rate > 0 else None
 
 
 def _encoded(extension: str, subtype: str, rate_hz: int, channels: int) -> bytes:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fuzzing.kinds import KINDS
+from fuzzing.kinds import Kind
 from fuzzing.outcomes import FAULTS, Finding, Outcome, Verdict
 from fuzzing.worker import memory_megabytes, serve
 
@@ -21,9 +21,8 @@ _PROGRESS_EVERY = 50
 class Campaign:
     """One kind, one seed."""
 
-    def __init__(self, name: str, folder: Path, seed: int) -> None:
-        self._name, self._folder, self._seed = name, folder, seed
-        self._kind = KINDS[name]
+    def __init__(self, kind: Kind, folder: Path, seed: int) -> None:
+        self._kind, self._folder, self._seed = kind, folder, seed
 
     def run(self, numbers: Iterable[int]) -> list[Finding]:
         """One finding per number."""
@@ -34,7 +33,7 @@ class Campaign:
                 self._begin()
             findings.append(self._one(number))
             if len(findings) % _PROGRESS_EVERY == 0:
-                _say(f"{self._name}: {len(findings)} inputs, {counts_of(findings)}")
+                _say(f"{self._kind.name}: {len(findings)} inputs, {counts_of(findings)}")
         if self._process.is_alive():
             self._connection.send(None)
             self._process.join()
@@ -44,22 +43,22 @@ class Campaign:
         context = multiprocessing.get_context("spawn")  # A fork would share JAX's threads.
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
-            target=serve, args=(theirs, self._name, self._folder, self._seed), daemon=True
+            target=serve, args=(theirs, self._kind, self._folder, self._seed), daemon=True
         )
         self._process.start()
         theirs.close()
         answer = self._receive(_PREPARATION_S, megabytes=math.inf)
         if isinstance(answer, Verdict):
-            log = self._folder / f"{self._name}.log"
-            raise RuntimeError(f"{self._name}: no valid inputs ({answer.detail}); see {log}")
+            log = self._folder / f"{self._kind.name}.log"
+            raise RuntimeError(f"{self._kind.name}: no valid inputs ({answer.detail}); see {log}")
 
     def _one(self, number: int) -> Finding:
         self._connection.send(number)
         spoilt = self._receive(_PREPARATION_S, megabytes=math.inf)
         if isinstance(spoilt, Verdict):
-            raise RuntimeError(f"{self._name} {number} could not be spoilt: {spoilt.detail}")
+            raise RuntimeError(f"{self._kind.name} {number} could not be spoilt: {spoilt.detail}")
         verdict = self._receive(self._kind.seconds, megabytes=self._kind.megabytes)
-        return Finding(self._name, number, verdict, spoilt)
+        return Finding(self._kind.name, number, verdict, spoilt)
 
     def _receive(self, seconds: float, *, megabytes: float) -> Any:
         """The process's answer, or the verdict on a process that gave none; it is ended then."""

@@ -12,12 +12,14 @@ class Kind(NamedTuple):
     """One kind of input.
 
     Attributes:
+      name: Seeds its inputs, too.
       make: From a folder for valid inputs to what spoils and judges them.
       names: Pattern of what a clear refusal names.
       seconds: Time limit for one input.
       megabytes: Memory limit for one input, in 10^6 bytes on top of what the process has.
     """
 
+    name: str
     make: Callable[[Path], Subject]
     names: str
     seconds: float
@@ -28,9 +30,10 @@ class Kind(NamedTuple):
         return {"seconds": self.seconds, "megabytes": self.megabytes}
 
 
-KINDS = {
-    "audio": Kind(audio.Audio, audio.NAMES, seconds=10, megabytes=400),
-    "weights": Kind(weights.Weights, weights.NAMES, seconds=20, megabytes=400),
-    "config": Kind(config.Config, config.NAMES, seconds=5, megabytes=200),
-    "checkpoint": Kind(checkpoint.Checkpoint, checkpoint.NAMES, seconds=60, megabytes=1000),
-}
+_ALL = (
+    Kind("audio", audio.Audio, audio.NAMES, seconds=10, megabytes=400),
+    Kind("weights", weights.Weights, weights.NAMES, seconds=20, megabytes=400),
+    Kind("config", config.Config, config.NAMES, seconds=5, megabytes=200),
+    Kind("checkpoint", checkpoint.Checkpoint, checkpoint.NAMES, seconds=60, megabytes=1000),
+)
+KINDS = {kind.name: kind for kind in _ALL}

@@ -7,28 +7,28 @@ from pathlib import Path
 
 import numpy as np
 
-from fuzzing.kinds import KINDS
+from fuzzing.kinds import Kind
 from fuzzing.outcomes import Outcome, Subject, Verdict, verdict_of
 
 READY = "ready"
 
 
-def serve(connection: Connection, name: str, folder: Path, seed: int) -> None:
+def serve(connection: Connection, kind: Kind, folder: Path, seed: int) -> None:
     """Answers each number with (spoilt, verdict), until None comes."""
     folder.mkdir(parents=True, exist_ok=True)
-    _quieten(folder / f"{name}.log")
-    subject = KINDS[name].make(folder)
+    _quieten(folder / f"{kind.name}.log")
+    subject = kind.make(folder)
     connection.send(READY)
     while (number := connection.recv()) is not None:
-        rng = np.random.default_rng([seed, list(KINDS).index(name), number])
-        place = folder / f"input-{name}"
+        rng = np.random.default_rng([seed, number, *kind.name.encode()])
+        place = folder / f"input-{kind.name}"
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir()
         connection.send(subject.spoil(rng, place))
-        connection.send(_judged(subject, name, place))
+        connection.send(_judged(subject, kind, place))
 
 
-def _judged(subject: Subject, name: str, place: Path) -> Verdict:
+def _judged(subject: Subject, kind: Kind, place: Path) -> Verdict:
     before = memory_megabytes("VmRSS")
     _forget_peak()
     try:
@@ -36,9 +36,9 @@ def _judged(subject: Subject, name: str, place: Path) -> Verdict:
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        verdict = verdict_of(error, KINDS[name].names)
+        verdict = verdict_of(error, kind.names)
     grown = memory_megabytes("VmHWM") - before
-    if grown > KINDS[name].megabytes and verdict.outcome in (Outcome.CLEAN, Outcome.ACCEPTED):
+    if grown > kind.megabytes and verdict.outcome in (Outcome.CLEAN, Outcome.ACCEPTED):
         return Verdict(Outcome.MEMORY, f"a peak of {grown:.0f} MB, then {verdict.detail}")
     return verdict
 
