@@ -15,6 +15,8 @@ from fuzzing.kinds import KINDS, Kind
 from fuzzing.outcomes import Finding, Outcome, Verdict, verdict_of
 from fuzzing.weights import Weights
 
+from jaxemo.models.pretrained import load_encoder
+
 
 def rng(number=0):
     return np.random.default_rng([0, number])
@@ -112,6 +114,13 @@ def test_an_input_is_made_again_from_its_number(subject, name, tmp_path):
         [path] = place.iterdir()
         made.append((words, path.name, path.read_bytes()))
     assert made[0] == made[1]
+
+
+def test_the_unspoilt_encoder_is_one_in_every_format(tmp_path):
+    Weights(tmp_path)
+    fingerprints = {load_encoder(path).fingerprint for path in tmp_path.glob("encoder-*")}
+    assert fingerprints == {load_encoder("untrained/speech").fingerprint}
+    assert len(list(tmp_path.glob("encoder-*"))) == 3
 
 
 def test_weights_are_spoilt_in_a_copy(tmp_path):

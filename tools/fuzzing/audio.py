@@ -62,10 +62,8 @@ class Audio:
         promised = promised_seconds(path.read_bytes())
         expected = _SECONDS if promised is None else promised
         if abs(seconds - expected) > _TOLERANCE_S and abs(seconds - _SECONDS) > _TOLERANCE_S:
-            return Verdict(
-                Outcome.WRONG,
-                f"{path.suffix}: other length ({seconds:.3f} s, expected {expected:.3f})",
-            )
+            lengths = f"{seconds:.3f} s, expected {expected:.3f}"
+            return Verdict(Outcome.WRONG, f"{path.suffix}: other length ({lengths})")
         return Verdict(Outcome.ACCEPTED)
 
 

@@ -4,18 +4,21 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from fuzzing.outcomes import Outcome, Verdict
 from fuzzing.spoiling import Generator, spoil_bytes, spoil_file, spoil_folder, spoil_json
+from fuzzing.torch_file import spoil_pickle, write_torch_file
 
-NAMES = r"spoilt-encoder|config\.json|model\.safetensors|flax_model\.msgpack"
+NAMES = r"spoilt-encoder|config\.json|model\.safetensors|flax_model\.msgpack|pytorch_model\.bin"
+_TORCH = "pytorch_model.bin"
 _RATES_HZ = (4_000, 768_000)
 
 
 class Weights:
-    """One small encoder, as safetensors and as Flax msgpack."""
+    """One small encoder, as safetensors, as Flax msgpack and as torch's archive of pickles."""
 
     def __init__(self, folder: Path) -> None:
         from jaxemo.models.checkpoints.hub_layout import WeightsFormat
@@ -25,6 +28,9 @@ class Weights:
         for directory, weights in zip(self._valid, WeightsFormat, strict=True):
             if not directory.is_dir():
                 save_pretrained(load_encoder("untrained/speech"), directory, weights=weights)
+        self._valid.append(folder / "encoder-torch")
+        if not self._valid[-1].is_dir():
+            _save_torch(load_encoder("untrained/speech"), self._valid[-1])
 
     def spoil(self, rng: Generator, place: Path) -> str:
         directory = place / "spoilt-encoder"
@@ -32,6 +38,8 @@ class Weights:
         draw = rng.random()
         if draw < 0.1:
             return spoil_folder(rng, directory)
+        if draw < 0.3 and (directory / _TORCH).is_file():
+            return spoil_pickle(rng, directory / _TORCH)
         if draw < 0.3 and (directory / "model.safetensors").is_file():
             return _spoil_header(rng, directory / "model.safetensors")
         if draw < 0.4 and (directory / "model.safetensors").is_file():
@@ -51,6 +59,16 @@ class Weights:
         if not _RATES_HZ[0] <= encoder.sample_rate_hz <= _RATES_HZ[1]:
             return Verdict(Outcome.WRONG, f"a rate of {encoder.sample_rate_hz} Hz")
         return Verdict(Outcome.ACCEPTED)
+
+
+def _save_torch(encoder: Any, directory: Path) -> None:
+    from jaxemo.models.checkpoints.names import torch_from_params
+    from jaxemo.models.pretrained import save_pretrained
+
+    save_pretrained(encoder, directory)
+    (directory / "model.safetensors").unlink()
+    tensors = torch_from_params(encoder.params, model_type=encoder.config.model_type)
+    write_torch_file(directory / _TORCH, tensors)
 
 
 def _spoil_header(rng: Generator, path: Path) -> str:
