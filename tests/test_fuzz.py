@@ -80,7 +80,7 @@ def test_findings_of_one_cause_differ_in_numbers_and_paths_alone():
     assert first.cause != third.cause
 
 
-@pytest.mark.parametrize("extension", ["wav", "flac", "caf", "au", "w64"])
+@pytest.mark.parametrize("extension", ["wav", "flac", "caf", "au", "w64", "aiff"])
 def test_promised_lengths_are_those_of_the_header(extension, tmp_path):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, np.zeros(24_000), 16_000, subtype="PCM_16")

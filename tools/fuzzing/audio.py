@@ -1,7 +1,9 @@
 """Audio files of ten formats, spoilt, through `read_waveform`."""
 
 import io
+import math
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +29,6 @@ _FORMATS = (
     ("w64", "PCM_16", 16_000, 1),
     ("caf", "PCM_16", 16_000, 1),
 )
-# Where headers have their rate, by their first bytes; and what it was.
-_RATES = {
-    b"caff": (20, ">d", 16_000.0),
-    b".snd": (16, ">I", 16_000.0),
-    b"riff": (68, "<I", 16_000.0),  # w64
-}
 _RATE_HZ = 16_000
 # Lossy formats lose a frame or two around a fault, and say nothing of their length.
 _TOLERANCE_S = 0.15
@@ -68,24 +64,56 @@ class Audio:
 
 
 def promised_seconds(content: bytes) -> float | None:
-    """The length that a header gives, if it can be found without trouble.
-
-    Of what is neither wav nor flac, only the rate is believed: formats without compression play as
-    many samples more slowly or faster.
-    """
-    if content[:4] == b"RIFF" and content[12:16] == b"fmt " and b"data" in content[:200]:
-        _, rate, _, block = struct.unpack_from("<HIIH", content, 22)
-        size = struct.unpack_from("<I", content, content.index(b"data") + 4)[0]
-        return size / block / rate if block and rate else None
-    if content[:4] == b"fLaC" and len(content) > 26:
-        packed = int.from_bytes(content[18:26], "big")
-        rate, total = packed >> 44, packed & (2**36 - 1)
-        return total / rate if rate and total else None
-    place, layout, true_rate = _RATES.get(content[:4], (0, "", 0.0))
-    if not layout or len(content) < place + 8:
+    """The length that a header gives, if it can be found where headers have it."""
+    read = _PROMISES.get(content[:4])
+    try:
+        return None if read is None else read(content)
+    except (struct.error, ValueError, ZeroDivisionError, OverflowError):
         return None
-    rate = struct.unpack_from(layout, content, place)[0]
-    return _SECONDS * true_rate / rate if rate > 0 else None
+
+
+def _riff_seconds(content: bytes) -> float:
+    _, rate, _, block = struct.unpack_from("<HIIH", content, 22)
+    size = struct.unpack_from("<I", content, content.index(b"data", 0, 200) + 4)[0]
+    return size / block / rate
+
+
+def _w64_seconds(content: bytes) -> float:
+    rate, _, block = struct.unpack_from("<IIH", content, 68)
+    size = struct.unpack_from("<Q", content, 96)[0] - 24  # Counts its own head.
+    return size / block / rate
+
+
+def _aiff_seconds(content: bytes) -> float:
+    """The rate is a float of 80 bits: an exponent of 15, and a fraction of 64 with its leading 1."""
+    place = content.index(b"COMM", 0, 200)
+    frames, _, exponent, fraction = struct.unpack_from(">IHHQ", content, place + 10)
+    return frames / math.ldexp(fraction, exponent - 16383 - 63)
+
+
+def _flac_seconds(content: bytes) -> float | None:
+    packed = struct.unpack_from(">Q", content, 18)[0]
+    total = packed & (2**36 - 1)
+    return total / (packed >> 44) if total else None
+
+
+def _au_seconds(content: bytes) -> float:
+    return _SECONDS * _RATE_HZ / struct.unpack_from(">I", content, 16)[0]
+
+
+def _caf_seconds(content: bytes) -> float:
+    return _SECONDS * _RATE_HZ / struct.unpack_from(">d", content, 20)[0]
+
+
+_PROMISES: dict[bytes, Callable[[bytes], float | None]] = {
+    b"RIFF": _riff_seconds,
+    b"riff": _w64_seconds,
+    b"FORM": _aiff_seconds,
+    b"fLaC": _flac_seconds,
+    # Their rate alone is believed: what they have plays more slowly or faster.
+    b".snd": _au_seconds,
+    b"caff": _caf_seconds,
+}
 
 
 def _encoded(extension: str, subtype: str, rate_hz: int, channels: int) -> bytes:
