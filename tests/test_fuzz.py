@@ -46,6 +46,18 @@ def test_json_is_spoilt_in_one_place_and_stays_text():
     assert any("[[[[" in text for text in texts)
 
 
+def test_bad_values_are_not_changed_by_what_is_spoilt_in_them():
+    before = repr(spoiling.JSON_VALUES)
+    values = json.loads(json.dumps({"a": 1, "b": [1, 2]}))
+    for number in range(300):
+        spoiling.spoil_item(rng(number), values, "a")
+        values = {"a": values.get("a", values.get("ax", 0)), "b": [1, 2]}
+        if isinstance(values["a"], list) and values["a"]:
+            spoiling.spoil_item(rng(number), values["a"], 0)
+        values["a"] = spoiling.bad_value(rng(number))
+    assert repr(spoiling.JSON_VALUES) == before
+
+
 def test_a_folder_is_spoilt_in_one_of_its_files(tmp_path):
     for number in range(20):
         folder = tmp_path / str(number)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fuzzing.outcomes import Outcome, Verdict
-from fuzzing.spoiling import JSON_VALUES, Generator, places_of, spoil_item
+from fuzzing.spoiling import Generator, bad_value, places_of, spoil_item
 
 NAMES = r"config\.\w+|config is"
 _PLACE = "config.pickle"  # Pickled: JSON has neither tuples nor lone surrogates.
@@ -76,7 +76,7 @@ def _with_endless(values: Any) -> Any:
 
 def _spoil_key(rng: Generator, block: Any, key: Any) -> str:
     if rng.random() < 0.5 and not isinstance(block[key], dict):
-        block[key] = bad = JSON_VALUES[rng.integers(len(JSON_VALUES))]
+        block[key] = bad = bad_value(rng)
         return f"{repr(bad)[:40]} put"
     if rng.random() < 0.1:
         block[key] = _Endless()

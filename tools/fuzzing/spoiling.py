@@ -1,5 +1,6 @@
 """Ways to spoil bytes, JSON values and folders, each drawn from a generator."""
 
+import copy
 import json
 import math
 import shutil
@@ -194,13 +195,17 @@ def spoil_item(rng: Generator, block: Any, key: Any) -> str:
     if draw < 0.35:
         block[key] = [block[key]] * int(rng.integers(1, 4))
         return "repeated in a list"
-    if draw < 0.5 and isinstance(block[key], int | float):
+    if draw < 0.5 and isinstance(block[key], int | float) and abs(block[key]) < 1e100:
         factor = float(rng.choice((-1, 0.5, 2, 1000, 1e9)))
         block[key] = type(block[key])(block[key] * factor)
         return f"multiplied by {factor:g}"
-    bad = JSON_VALUES[rng.integers(len(JSON_VALUES))]
-    block[key] = bad
+    block[key] = bad = bad_value(rng)
     return f"{repr(bad)[:40]} put"
+
+
+def bad_value(rng: Generator) -> Any:
+    """One of `JSON_VALUES`, as a copy: what is spoilt next may lie in it."""
+    return copy.deepcopy(JSON_VALUES[rng.integers(len(JSON_VALUES))])
 
 
 def places_of(value: Any, path: tuple = ()) -> list[tuple]:
