@@ -1,9 +1,10 @@
 """Settings: every key against spoilt values, what ties keys together, and what messages say."""
 
 import dataclasses
-import math
 
 import pytest
+from ml_collections.config_dict import required_placeholder
+from spoilt_settings import ANY_NAMES, IN_FILES, IN_RANGE, SPOILT, TYPED
 
 from jaxemo.cli.main import main
 from jaxemo.peft import METHODS as PEFT_METHODS
@@ -11,55 +12,6 @@ from jaxemo.studies import config as config_module
 from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
 from jaxemo.studies.ranges import Between, Block, Items, fault_of
 from jaxemo.studies.transfer import REGIMES as TRANSFER_REGIMES
-
-HUGE = 10**12
-SPOILT = {
-    "wrong type": object(),
-    "none": None,
-    "truth": True,
-    "text": "spoilt\0",
-    "list of text": ["spoilt\0"],
-    "negative": -3,
-    "zero": 0,
-    "zero float": 0.0,
-    "nan": math.nan,
-    "infinite": math.inf,
-    "minus infinite": -math.inf,
-    "huge": HUGE,
-    "huge float": 1e300,
-    "empty": "",
-    "empty tuple": (),
-    "duplicated": ("speech", "speech"),
-    "duplicated numbers": (1.0, 1.0),
-    "nested": (("speech",),),
-    "block": {"a": 1},
-}
-# Every spoilt value that is in a key's range; all others must be refused by the key's name.
-IN_RANGE = {
-    ("seed", "zero"),
-    ("cache_dir", "empty"),
-    ("corpus.audio_dir", "empty"),
-    ("corpus.manifest", "empty"),
-    ("corpus.seed", "zero"),
-    ("embed.overlap_seconds", "zero"),
-    ("embed.overlap_seconds", "zero float"),
-    ("audio.trim_silence_db", "zero"),
-    ("audio.trim_silence_db", "zero float"),
-    ("audio.overlap_seconds", "zero"),
-    ("audio.overlap_seconds", "zero float"),
-    ("training.runs_at_once", "zero"),
-    ("similarity.trim_silence_db", "zero"),
-    ("similarity.trim_silence_db", "zero float"),
-    ("training.head_dropout", "zero"),
-    ("training.head_dropout", "zero float"),
-    ("training.weight_decay", "zero"),
-    ("training.weight_decay", "zero float"),
-    ("training.warmup", "zero"),
-    ("training.warmup", "zero float"),
-    ("train.fold", "zero"),
-    ("similarity.matrix_depth", "zero"),
-    ("similarity.matrix_depth", "zero float"),
-}
 
 
 def keys_of(block, prefix=""):
@@ -71,6 +23,13 @@ def keys_of(block, prefix=""):
 
 
 KEYS = tuple(keys_of(Settings()))
+
+
+def value_at(key):
+    value = Settings()
+    for part in key.split("."):
+        value = value[part]
+    return value
 
 
 def changed(**values):
@@ -102,11 +61,110 @@ def test_every_spoilt_value_is_refused_by_name_or_in_the_declared_range(key):
             read = read_settings(config)
             for part in key.split("."):
                 read = read[part]
-            assert read == value
+            assert read == value, name
         else:
             with pytest.raises(ValueError, match=rf"config\.{key} (is|has) ") as fault:
                 read_settings(config)
             assert len(str(fault.value).splitlines()) == 2, (key, name)
+            assert "; expected " in str(fault.value)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_config_file_may_set_a_key_to_anything_and_it_is_refused_alike(key):
+    *blocks, last = key.split(".")
+    for name in IN_FILES:
+        config = default_config()
+        block = config
+        for part in blocks:
+            block = block[part]
+        block[last] = SPOILT[name]
+        if (key, name) in IN_RANGE:
+            read_settings(config)
+        else:
+            with pytest.raises(ValueError, match=rf"config\.{key}( |\.)"):
+                read_settings(config)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_flag_of_any_spoilt_text_ends_with_its_key_and_exit_code_2(
+    key, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("jaxemo.cli.handlers.run_studies", None)
+    workdir = tmp_path / "w"
+    for name, text in TYPED.items():
+        if (key, name) in IN_RANGE or (key in ANY_NAMES and name not in ("empty", "long text")):
+            continue
+        arguments = ["study", "--config=demo", f"--config.{key}={text}", f"--workdir={workdir}"]
+        assert main(arguments) == 2, name
+        said = capsys.readouterr().err
+        assert len([line for line in said.splitlines() if f"config.{key}" in line]) == 1
+        assert "Traceback" not in said
+    assert not workdir.exists()
+
+
+@pytest.mark.parametrize("key", [key for key in KEYS if isinstance(value_at(key), tuple)])
+def test_every_list_refuses_an_item_that_stands_twice(key):
+    items = value_at(key)
+    said = refusal(**{key.replace(".", "__"): (*items, items[0])})
+    assert f"config.{key} has [{items[0]!r}] more than once; expected each once" in said
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "layers.num_seeds",
+        "transfer.num_seeds",
+        "transfer.num_folds",
+        "folds.num_folds",
+        "training.epochs",
+        "methods.weighted_sum.epochs",
+        "similarity.permutations",
+        "similarity.halvings",
+        "similarity.frames_per_clip",
+        "corpus.clips_per_cell",
+        "training.batch_size",
+        "methods.lora.rank",
+        "methods.adapter.bottleneck",
+    ],
+)
+def test_work_that_could_not_end_is_refused(key):
+    assert f"config.{key} is 1000000000; expected a whole number" in refusal(
+        **{key.replace(".", "__"): 10**9}
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("methods.lora.adaptation_rate", 1.5),
+        ("training.head_rate", 10.0),
+        ("training.head_dropout", 0.99),
+        ("training.weight_decay", 5.0),
+        ("training.warmup", 1.5),
+        ("audio.crop_seconds", 3600.0),
+        ("embed.window_seconds", 3600.0),
+        ("audio.trim_silence_db", 0.5),
+        ("similarity.trim_silence_db", 200.0),
+    ],
+)
+def test_absurd_values_are_refused(key, value):
+    said = refusal(**{key.replace(".", "__"): value})
+    assert f"config.{key} is {value}; expected a number" in said
+
+
+@pytest.mark.parametrize("methods", [{"prefix": {}}, {"lora": {"rnk": 8}}, {"lora": 3}])
+def test_blocks_and_keys_of_methods_that_there_are_not_are_refused(methods):
+    config = changed()
+    config["methods"] |= methods
+    with pytest.raises(ValueError, match=r"config\.methods\.(prefix|lora\.rnk|lora) is "):
+        read_settings(config)
+
+
+def test_a_placeholder_that_nobody_filled_is_named():
+    config = default_config()
+    config.corpus.audio_dir = required_placeholder(str)
+    with pytest.raises(ValueError, match=r"config\.corpus\.audio_dir .* was given no value"):
+        read_settings(config)
 
 
 def test_the_table_of_accepted_values_names_no_key_that_is_gone():
@@ -127,7 +185,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_keys():
     said = refusal(seed=-1, audio__crop_seconds=0.0, transfer__methods=("lora", "lroa"))
     assert said.splitlines()[1:] == [
         "  config.seed is -1; expected a whole number, 0 or more and at most 2147483647",
-        "  config.audio.crop_seconds is 0.0; expected a number, 0.025 or more and at most 3600",
+        "  config.audio.crop_seconds is 0.0; expected a number, 0.025 or more and at most 600",
         "  config.transfer.methods has ['lroa']; expected of 'full', 'weighted_sum', 'lora' or "
         "'adapter'",
     ]
@@ -144,7 +202,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_keys():
         ({"train__fold": 6}, "config.train.fold is 6; expected less than the number of folds"),
         (
             {"embed__overlap_seconds": 2, "embed__window_seconds": 2},
-            "config.embed.overlap_seconds is 2.0; expected less than the window "
+            "config.embed.overlap_seconds is 2.0; expected at most half of the window "
             "(config.embed.window_seconds is 2.0)",
         ),
         ({"training__micro_batches": 5}, "config.training.micro_batches is 5; expected a divisor"),
@@ -231,3 +289,14 @@ def test_the_command_refuses_before_it_makes_anything(tmp_path, capsys):
     assert "config.corpus.audio_dir is empty" in said
     assert "config.training.epochs is 0" in said
     assert not workdir.exists()
+
+
+@pytest.mark.parametrize("command", ["train", "transfer"])
+def test_a_mesh_of_other_devices_than_there_are_is_refused_before_anything_is_read(
+    command, tmp_path, capsys, monkeypatch
+):
+    for module in ("train", "study"):
+        monkeypatch.setattr(f"jaxemo.studies.{module}.prepare_experiment", None)
+    flags = ["--config=demo", "--config.mesh.data=3", f"--config.cache_dir={tmp_path / 'c'}"]
+    assert main([command, *flags, f"--workdir={tmp_path / 'w'}"]) == 2
+    assert "data=3 x fsdp=1 x tensor=1 needs 3 devices" in capsys.readouterr().err

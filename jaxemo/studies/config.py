@@ -8,9 +8,8 @@ what comes after takes settings.
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
-from ml_collections import ConfigDict
-
 from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
+from jaxemo.studies.editable import editable
 from jaxemo.studies.ranges import (
     Between,
     Block,
@@ -25,10 +24,14 @@ from jaxemo.studies.ranges import (
 
 PathText = Annotated[str, Text(may_be_empty=True)]
 Seed = Annotated[int, Between(0, 2**31 - 1)]
-Seconds = Annotated[float, Between(0.025, 3600)]  # One frame of the published encoders has 25 ms.
+# One frame of the published encoders has 25 ms; attention takes 4 GB per head for 10 minutes.
+Seconds = Annotated[float, Between(0.025, 600)]
+Overlap = Annotated[float, Between(0, 300)]
 AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
-Decibels = Annotated[float, Between(0, 200)]
-Rate = Annotated[float, Between(0, 10, above=True)]
+# Less than 1 dB would leave a clip its loudest 20 ms; 24-bit audio has 144 dB.
+Decibels = Annotated[float, Between(1, 150, also=(0,))]
+# Adam moves each weight by about this much in a step; below, float32 does not move at all.
+Rate = Annotated[float, Between(1e-9, 1)]
 Epochs = Annotated[int, Between(1, 100_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Width = Annotated[int, Between(1, 65_536)]
@@ -70,7 +73,7 @@ class EmbedSettings(Block):
     dtype: Annotated[str, OneOf(("float32", "float16"))] = "float32"  # of the stored arrays
     compute_dtype: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
     window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
-    overlap_seconds: Annotated[float, Between(0, 3600)] = 4.0
+    overlap_seconds: Overlap = 4.0
     batch_size: BatchSize = 8
 
 
@@ -85,7 +88,7 @@ class AudioSettings(Block):
     # Edges this far below a clip's loudest 20 ms go first; 0: none.
     trim_silence_db: Decibels = 0.0
     window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
-    overlap_seconds: Annotated[float, Between(0, 3600)] = 4.0
+    overlap_seconds: Overlap = 4.0
     batch_size: BatchSize = 16
 
 
@@ -94,7 +97,7 @@ class LayerSettings(Block):
     """Study 1."""
 
     num_seeds: NumSeeds = 3
-    l2_strengths: Annotated[tuple[float, ...], Items(Between(0, 1e6, above=True))] = (
+    l2_strengths: Annotated[tuple[float, ...], Items(Between(1e-9, 1e6), most=100)] = (
         1e-4,
         1e-3,
         1e-2,
@@ -123,7 +126,7 @@ class LoraSettings(Block):
 
     adaptation_rate: Rate = 1e-3
     rank: Annotated[int, Between(1, 4096)] = 8
-    alpha: Annotated[float, Between(0, 1e4, above=True)] = 16.0
+    alpha: Annotated[float, Between(1e-6, 1e4)] = 16.0
 
 
 @settings
@@ -131,7 +134,7 @@ class AdapterSettings(Block):
     """Bottleneck adapters."""
 
     adaptation_rate: Rate = 1e-3
-    bottleneck: Width = 32
+    bottleneck: Annotated[int, Between(1, 4096)] = 32
 
 
 @settings
@@ -172,9 +175,9 @@ class TrainingSettings(Block):
     micro_batches: Annotated[int, Between(1, 4096)] = 1
     head_rate: Rate = 1e-3
     head_width: Width = 256
-    head_dropout: Annotated[float, Between(0, 1, below=True)] = 0.1
-    weight_decay: Annotated[float, Between(0, 10)] = 1e-2
-    clip_norm: Annotated[float, Between(0, 1e6, above=True)] = 1.0
+    head_dropout: Annotated[float, Between(0, 0.95)] = 0.1
+    weight_decay: Annotated[float, Between(0, 1)] = 1e-2
+    clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
     # Runs of one method in memory at a time; 0: as many as half of the memory holds.
     runs_at_once: Annotated[int, Between(0, 65_536)] = 0
@@ -203,7 +206,7 @@ class SimilaritySettings(Block):
     # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
     matrix_depth: Annotated[float, Between(0, 1)] = 0.5
     # Kept for everything that is resampled; two give each clip a spread.
-    frames_per_clip: Annotated[int, Between(2, 10_000)] = 8
+    frames_per_clip: Annotated[int, Between(2, 1000)] = 8
     # Leading principal directions of each layer, for the same.
     resampling_dimensions: Annotated[int, Between(1, 4096)] = 64
     permutations: Annotated[int, Between(1, 1_000_000)] = 9999  # of emotions within speakers
@@ -230,7 +233,7 @@ class Settings(Block):
     seed: Seed = 0
     cache_dir: PathText = ""  # "" means $JAXEMO_CACHE, else the user's cache folder.
     # 10^9 bytes of audio, embeddings and programs; what was not used for longest goes, at the end.
-    cache_gigabytes: Annotated[float, Between(0, 1_000_000, above=True)] = 200.0
+    cache_gigabytes: Annotated[float, Between(0.001, 1_000_000)] = 200.0
     # 'acoustic', 'untrained/speech', 'untrained/music', hub ids or folders in hub layout.
     encoders: Annotated[tuple[str, ...], Items(Text())] = (
         "acoustic",
@@ -299,13 +302,13 @@ RULES = (
     ),
     Rule(
         ("audio.overlap_seconds", "audio.window_seconds"),
-        lambda s: s.audio.overlap_seconds < s.audio.window_seconds,
-        "less than the window",
+        lambda s: s.audio.overlap_seconds <= s.audio.window_seconds / 2,
+        "at most half of the window",
     ),
     Rule(
         ("embed.overlap_seconds", "embed.window_seconds"),
-        lambda s: s.embed.overlap_seconds < s.embed.window_seconds,
-        "less than the window",
+        lambda s: s.embed.overlap_seconds <= s.embed.window_seconds / 2,
+        "at most half of the window",
     ),
     Rule(
         ("mesh.data", "mesh.run", "mesh.fsdp", "mesh.tensor"),
@@ -325,7 +328,7 @@ def default_config() -> Any:
 
     `Any`, because a type checker knows no attribute of a ConfigDict: config files would be all faults.
     """
-    return ConfigDict(Settings().to_dict()).lock()
+    return editable(Settings().to_dict())
 
 
 def read_settings(config: Any) -> Settings:

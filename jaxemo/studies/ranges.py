@@ -9,6 +9,7 @@ A block of settings is a frozen dataclass whose fields say their range in their 
 Values are checked against all fields at once, so that a user sees every fault in one go.
 """
 
+import contextlib
 import dataclasses
 import difflib
 import functools
@@ -18,7 +19,10 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
+from ml_collections.config_dict import RequiredValueError
+
 _LONGEST_TEXT = 4096
+_MOST_SHOWN = 1000
 
 
 class Between(NamedTuple):
@@ -63,19 +67,18 @@ class OneOf(NamedTuple):
 
 
 class Text(NamedTuple):
-    """Any text that could be a name or a path."""
+    """Any text that could be a name or a path; results have to hold it, as UTF-8."""
 
     may_be_empty: bool = False
 
     def holds(self, value: Any) -> bool:
-        return (
-            len(value) <= _LONGEST_TEXT and "\0" not in value and bool(value or self.may_be_empty)
-        )
+        storable = "\0" not in value and not any("\ud800" <= sign <= "\udfff" for sign in value)
+        filled = bool(value.strip()) or (value == "" and self.may_be_empty)
+        return len(value) <= _LONGEST_TEXT and storable and filled
 
     def words(self) -> str:
-        return (
-            f"text of up to {_LONGEST_TEXT} characters{'' if self.may_be_empty else ', not empty'}"
-        )
+        filled = "" if self.may_be_empty else ", not empty"
+        return f"UTF-8 text of up to {_LONGEST_TEXT} characters{filled}"
 
 
 class Items(NamedTuple):
@@ -134,11 +137,11 @@ def read_block(
     """
     if not isinstance(values, Mapping) and not hasattr(values, "items"):
         faults[name] = (
-            f"{name} is {values!r}; expected a block of keys: {', '.join(kind.keys_of())}"
+            f"{name} is {shown(values)}; expected a block of keys: {', '.join(kind.keys_of())}"
         )
         return kind()
-    given = dict(values.items())
-    for key in given.keys() - set(kind.keys_of()):
+    given = _given(values)
+    for key in (key for key in given if key not in kind.keys_of()):
         close = difflib.get_close_matches(str(key), kind.keys_of(), n=1)
         hint = f"did you mean {name}.{close[0]}?" if close else "remove it"
         faults[f"{name}.{key}"] = f"{name}.{key} is no key that anything reads; {hint}"
@@ -146,7 +149,7 @@ def read_block(
     for key, declared in _declared(kind).items():
         full = f"{name}.{key}"
         if key not in given:
-            faults[full] = f"{full} is missing; start from default_config()"
+            faults[full] = f"{full} is missing or was given no value; start from default_config()"
         elif isinstance(declared, type) and issubclass(declared, Block):
             read[key] = read_block(declared, given[key], name=full, faults=faults)
         elif fault := fault_of(given[key], declared):
@@ -154,6 +157,15 @@ def read_block(
         else:
             read[key] = _plain(given[key], declared)
     return kind(**read)
+
+
+def _given(values: Any) -> dict[str, Any]:
+    """What a block holds; a required placeholder of ml_collections that was not filled is absent."""
+    given = {}
+    for key in values:
+        with contextlib.suppress(RequiredValueError):
+            given[key] = values[key]
+    return given
 
 
 def fault_of(value: Any, declared: Any) -> str:
@@ -179,7 +191,15 @@ def shown(value: Any) -> str:
     """A value as a message has it."""
     if hasattr(value, "items"):
         return "a block of keys"
-    text = "empty" if value in ("", ()) else repr(value)
+    if isinstance(value, str | tuple | list) and not value:
+        return "empty"
+    if isinstance(value, tuple | list) and len(value) > _MOST_SHOWN:
+        return f"a {type(value).__name__} of {len(value)} items"
+    try:
+        text = repr(value).replace("\n", " ")
+    except (RecursionError, ValueError):
+        # Lists thousands deep, and whole numbers of thousands of digits.
+        return f"a value of type {type(value).__name__} that is too large to show"
     return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
 
 
@@ -187,15 +207,15 @@ def _items_fault(value: Any, kind: type, allowed: Items) -> str:
     words = _type_words(kind) + allowed.each.words()
     if not isinstance(value, tuple | list):
         return f"is {shown(value)}; expected a tuple of items, each {words}"
+    if len(value) > allowed.most:
+        return f"has {len(value)} items; expected at most {allowed.most}, each {words}"
     wrong = [item for item in value if not _is_of(kind, item) or not allowed.each.holds(item)]
     if wrong:
         return f"has {shown(wrong)}; expected of {words}"
     if twice := sorted({item for item in value if list(value).count(item) > 1}):
         return f"has {shown(twice)} more than once; expected each once"
-    if not allowed.least <= len(value) <= allowed.most:
-        few = len(value) < allowed.least
-        bound = f"at least {allowed.least}" if few else f"at most {allowed.most}"
-        return f"is {shown(tuple(value))}; expected {bound}, each {words}"
+    if len(value) < allowed.least:
+        return f"is {shown(value)}; expected at least {allowed.least}, each {words}"
     return ""
 
 

@@ -19,6 +19,7 @@ from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import (
     Embedded,
     Needs,
+    Source,
     compared_excerpt,
     describe_source,
     embed_sources,
@@ -56,7 +57,7 @@ def run_studies(
     """
     sources = load_sources(config.encoders)
     if TRANSFER in studies:
-        check_methods(sources, config.transfer.methods)
+        _check_transfer(sources, config)
     experiment = prepare_experiment(
         config,
         sample_rates_hz=[source.sample_rate_hz for source in sources if source.needs_audio],
@@ -94,6 +95,12 @@ def run_studies(
             started = _stop_watch(seconds, study, started)
         save_partial(results)
     return results
+
+
+def _check_transfer(sources: list[Source], config: Settings) -> None:
+    """Refuses methods that do not fit the sources, and a mesh that does not fit the devices."""
+    check_methods(sources, config.transfer.methods)
+    make_mesh(**config.mesh)
 
 
 def _run_one(

@@ -22,6 +22,7 @@ def train_model(
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
     settings = config.train
+    mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
     experiment = prepare_experiment(
         config,
@@ -39,7 +40,7 @@ def train_model(
         embedded,
         config,
         method_name=settings.method,
-        mesh=make_mesh(**config.mesh),
+        mesh=mesh,
     )
     domains = tuple(settings.domains)
     place = Place(0, settings.fold, "single", domains, dev_domain=domains[0])

@@ -47,7 +47,9 @@ def make_mesh(
     sizes = {axis: max(len(devices) // fixed, 1) if n == -1 else n for axis, n in sizes.items()}
     if (needed := math.prod(sizes.values())) != len(devices):
         described = " x ".join(f"{axis}={size}" for axis, size in sizes.items())
-        raise ValueError(f"Mesh {described} needs {needed} devices; there are {len(devices)}.")
+        raise ValueError(
+            f"Mesh {described} needs {needed} devices; there are {len(devices)}. Change config.mesh."
+        )
     # Auto axes: under Explicit ones (jax's default since 0.7) contracting a sharded axis raises.
     return jax.make_mesh(
         tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices
