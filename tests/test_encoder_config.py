@@ -115,3 +115,42 @@ def test_one_more_hop_is_one_more_frame():
     assert config.num_frames(719) == 1
     assert config.num_frames(720) == 2
     assert config.num_frames(399) == 0
+
+
+BEYOND_REASON = [
+    {"hidden_size": 10**30},
+    {"intermediate_size": 10**13},
+    {"num_conv_pos_embeddings": 10**9},
+    {"num_conv_pos_embeddings": -128},
+    {"conv_kernel": [10**9, 3, 3, 3, 3, 2, 2]},
+    {"conv_stride": [2**62] * 7},
+    {"conv_dim": [10**18] * 7},
+    {"layer_norm_eps": float("nan")},
+    {"layer_norm_eps": float("inf")},
+    {"initializer_range": 10**400},
+    {"mask_time_prob": float("nan")},
+]
+
+
+@pytest.mark.parametrize("change", BEYOND_REASON, ids=range(len(BEYOND_REASON)))
+def test_sizes_and_numbers_beyond_reason_are_refused_by_key(change):
+    [key] = change
+    with pytest.raises(ValueError, match=rf"{key}.*(expected|reach further|an entry above)"):
+        EncoderConfig.from_hub({"model_type": "hubert"} | change)
+
+
+@pytest.mark.parametrize("rate", [1, 3999, 768_001, 10**9])
+def test_a_rate_beyond_reason_is_refused_under_the_hubs_key(rate):
+    with pytest.raises(ValueError, match=f"sample_rate = {rate}, expected at (least|most)"):
+        EncoderConfig.from_hub({"model_type": "mert_model", "sample_rate": rate})
+
+
+def test_a_bound_of_whispers_is_named_by_whispers_key():
+    with pytest.raises(ValueError, match="max_source_positions = 0"):
+        EncoderConfig.from_hub({"model_type": "whisper", "max_source_positions": 0})
+
+
+def test_a_refused_value_is_not_printed_at_full_length():
+    with pytest.raises(ValueError, match="conv_dim") as caught:
+        EncoderConfig.from_hub({"model_type": "hubert", "conv_dim": ["x" * 10_000] * 50})
+    assert len(str(caught.value)) < 500

@@ -211,3 +211,30 @@ def test_one_decoding_serves_every_rate(tmp_path):
     stores = open_clip_stores([clip], sample_rates_hz=(8000, 24000), cache_dir=tmp_path / "cache")
     for rate, store in stores.items():
         np.testing.assert_array_equal(store.waveform(0), read_waveform(path, sample_rate_hz=rate))
+
+
+def test_a_spoilt_frame_of_the_tag_does_not_hide_the_count():
+    content = bytearray(encoded("MP3", bitrate_mode="VARIABLE"))
+    whole = read(bytes(content))
+    content[6] ^= 0x10  # In the side information of the silent frame that holds the tag.
+    np.testing.assert_array_equal(read(bytes(content)), whole)
+
+
+def test_frames_that_are_lost_before_the_first_run_are_missed():
+    content = bytearray(encoded("MP3"))
+    starts = [place for place in range(len(content)) if content[place : place + 2] == content[:2]]
+    content[starts[2]] = 0
+    assert reason_for(bytes(content)).startswith(("corrupt", "truncated"))
+
+
+def test_more_samples_than_a_flac_header_promises_are_refused():
+    content = bytearray(encoded("FLAC"))
+    content[22:26] = (NUM_SAMPLES // 2).to_bytes(4, "big")
+    assert reason_for(bytes(content)).startswith(f"corrupt: {NUM_SAMPLES} samples where")
+
+
+def test_an_aiff_file_has_as_many_samples_as_it_says():
+    content = bytearray(encoded("AIFF"))
+    place = content.index(b"SSND") + 8
+    struct.pack_into(">I", content, place, 2000)  # The sound begins so many bytes later.
+    assert reason_for(bytes(content)).startswith("truncated")

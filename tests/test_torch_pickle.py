@@ -270,3 +270,20 @@ def test_two_entries_of_one_name_are_refused(tmp_path):
         archive.writestr("archive/data/0", bytes(20))
     with pytest.raises(ValueError, match=r"twice\.bin.*two entries"):
         torch_pickle.read(path)
+
+
+def test_an_error_of_the_operating_system_is_a_damaged_file_too(tmp_path):
+    path = write_checkpoint(tmp_path / "place.bin", {"w": np.ones(50, np.float32)})
+    content = path.read_bytes()
+    # The directory's offset, in the last record but six bytes: far before the file's beginning.
+    path.write_bytes(content[:-6] + b"\xff\xff\xff\xff" + content[-2:])
+    with pytest.raises(ValueError, match=r"^place\.bin is no usable.*"):
+        torch_pickle.read(path)
+
+
+def test_a_name_in_the_file_reaches_the_message_short_and_printable(tmp_path):
+    evil = {"w": Named("os", "sys\x1b[2Jtem" + "m" * 5000, "touch never")}
+    with pytest.raises(ValueError, match=r"refused|usable") as caught:
+        torch_pickle.read(write_zip(tmp_path / "evil.bin", evil, {}))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 1000

@@ -7,6 +7,8 @@ same facts back. Which key a family has for a field, and what it fixes without o
 """
 
 import dataclasses
+import math
+import reprlib
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar, cast
 
@@ -95,11 +97,12 @@ class EncoderConfig:
         model_type = hub.get("model_type")
         if not isinstance(model_type, str) or model_type not in FAMILIES:
             raise ValueError(
-                f"config.json has model_type {model_type!r}; jaxemo computes {', '.join(FAMILIES)}"
+                f"config.json has model_type {reprlib.repr(model_type)}; jaxemo computes "
+                f"{', '.join(FAMILIES)}"
             )
         family = FAMILIES[model_type]
         problems = [
-            f"{key} = {hub[key]!r} ({meaning}) is not supported"
+            f"{key} = {reprlib.repr(hub[key])} ({meaning}) is not supported"
             for key, meaning in _REFUSED.items()
             if hub.get(key) not in (None, False)
         ]
@@ -111,7 +114,7 @@ class EncoderConfig:
             try:
                 values[field.name] = _parse(field.name, field.default, hub[key])
             except ValueError as error:
-                problems.append(f"{key} = {hub[key]!r}: {error}")
+                problems.append(f"{key} = {reprlib.repr(hub[key])}: {error}")
         if problems:
             raise ValueError(f"config.json of model_type {model_type!r}: {'; '.join(problems)}")
         values = {**family.defaults, **values}
@@ -139,7 +142,7 @@ class EncoderConfig:
     @property
     def hop_samples(self) -> int:
         """Samples from one frame to the next: the product of the strides."""
-        return self._input_hop * int(np.prod(self.conv_stride))
+        return self._input_hop * math.prod(self.conv_stride)
 
     @property
     def shortest_clip_samples(self) -> int:
@@ -150,8 +153,7 @@ class EncoderConfig:
         """
         if self.family.front_end is FrontEnd.LOG_MEL:
             return MEL_HOP_SAMPLES
-        hops = np.cumprod((1, *self.conv_stride[:-1]))
-        return 1 + int(np.sum((np.array(self.conv_kernel) - 1) * hops))
+        return _receptive_field(self)
 
     @property
     def longest_clip_samples(self) -> int | None:
@@ -178,23 +180,28 @@ class EncoderConfig:
         return MEL_HOP_SAMPLES if self.family.front_end is FrontEnd.LOG_MEL else 1
 
 
-# Far above any encoder: a hostile file must not make us build a network for hours.
-_LARGEST = {
-    "num_hidden_layers": 1000,
-    "pos_conv_depth": 100,
-    "num_mel_bins": 1000,
-    "max_positions": 1_000_000,
-}
+# Far above any encoder: a hostile file must not make us build a network for hours, or numbers that
+# no array's shape holds.
+_LARGEST_SIZE = 10**12
+_LARGEST_NUMBER = 1e6
 _MOST_CONVOLUTIONS = 100
-_AT_LEAST_ONE = (
-    "hidden_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "intermediate_size",
-    "pos_conv_taps",
-    "pos_conv_groups",
-    "sample_rate_hz",
-)
+# One second at the highest rate; the published stems see 25 ms.
+_WIDEST_STEM_SAMPLES = 768_000
+# Least and most of each size.
+_RANGES = {
+    "hidden_size": (1, _LARGEST_SIZE),
+    "num_hidden_layers": (1, 1000),
+    "num_attention_heads": (1, _LARGEST_SIZE),
+    "intermediate_size": (1, _LARGEST_SIZE),
+    "num_mel_bins": (0, 1000),
+    "pos_conv_taps": (1, 1_000_000),
+    "pos_conv_groups": (1, _LARGEST_SIZE),
+    "pos_conv_depth": (0, 100),
+    "max_positions": (0, 1_000_000),
+    "num_buckets": (0, 1_000_000),
+    "max_bucket_distance": (0, 1_000_000),
+    "sample_rate_hz": (4_000, 768_000),
+}
 _SHARES = (
     "hidden_dropout",
     "attention_dropout",
@@ -213,6 +220,9 @@ def _parse(name: str, default: Any, value: Any) -> Any:
             raise ValueError("expected a list of whole numbers")
         return tuple(value)
     if isinstance(default, float) and type(value) in (int, float):
+        # Neither NaN nor a whole number beyond what a float holds is in this range.
+        if not -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER:
+            raise ValueError("expected a finite number")
         return float(value)
     if type(value) is not type(default):
         raise ValueError(f"expected {type(default).__name__}")
@@ -227,12 +237,12 @@ def _inconsistencies(config: EncoderConfig) -> list[str]:
 
 
 def _bad_sizes(config: EncoderConfig) -> Iterator[str]:
-    for name in _AT_LEAST_ONE:
-        if getattr(config, name) < 1:
-            yield f"{name} = {getattr(config, name)}, expected at least 1"
-    for name, most in _LARGEST.items():
-        if getattr(config, name) > most:
-            yield f"{name} = {getattr(config, name)}, expected at most {most}"
+    for name, (least, most) in _RANGES.items():
+        value, key = getattr(config, name), config.family.keys.get(name, name)
+        if value < least:
+            yield f"{key} = {value}, expected at least {least}"
+        elif value > most:
+            yield f"{key} = {reprlib.repr(value)}, expected at most {most}"
     for name in ("num_attention_heads", "pos_conv_groups"):
         divisor = getattr(config, name)
         if divisor >= 1 and config.hidden_size % divisor:
@@ -248,7 +258,8 @@ def _bad_stem(config: EncoderConfig) -> Iterator[str]:
     ):
         value = getattr(config, name)
         if value < 1 if needed else value != 0:
-            yield f"{name} = {value}, expected {'at least 1' if needed else '0'} here"
+            key = family.keys.get(name, name)
+            yield f"{key} = {value}, expected {'at least 1' if needed else '0'} here"
     lists = (config.conv_dim, config.conv_kernel, config.conv_stride)
     if len({len(values) for values in lists}) != 1 or not config.conv_dim:
         lengths = ", ".join(str(len(values)) for values in lists)
@@ -257,6 +268,19 @@ def _bad_stem(config: EncoderConfig) -> Iterator[str]:
         yield f"conv_dim has more than {_MOST_CONVOLUTIONS} entries"
     if any(value < 1 for values in lists for value in values):
         yield "conv_dim, conv_kernel and conv_stride must be at least 1 everywhere"
+    elif max(_receptive_field(config), math.prod(config.conv_stride)) > _WIDEST_STEM_SAMPLES:
+        yield f"conv_kernel and conv_stride reach further than {_WIDEST_STEM_SAMPLES} samples"
+    if any(value > _LARGEST_SIZE for value in config.conv_dim):
+        yield f"conv_dim has an entry above {_LARGEST_SIZE}"
+
+
+def _receptive_field(config: EncoderConfig) -> int:
+    """1 + sum_i (kernel_i - 1) prod_{j<i} stride_j, in whole numbers of any length."""
+    field, hop = 1, 1
+    for kernel, stride in zip(config.conv_kernel, config.conv_stride, strict=False):
+        field += (kernel - 1) * hop
+        hop *= stride
+    return field
 
 
 def _bad_values(config: EncoderConfig) -> Iterator[str]:

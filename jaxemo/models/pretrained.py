@@ -148,7 +148,7 @@ def _read_folder(source: str | Path, revision: str | None) -> _Loaded:
         try:
             config = EncoderConfig.from_hub(hub_config)
         except ValueError as error:
-            raise ValueError(f"{source}: {error}") from error
+            raise ValueError(f"{directory / hub_layout.CONFIG}: {error}") from error
         params = hub_layout.read_params(directory, config, parameter_shapes(config))
         preprocessing = hub_layout.read_preprocessing(directory, config)
     if hub_config.get("jaxemo_origin") == Origin.UNTRAINED:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-import math
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
@@ -163,7 +163,7 @@ def _item(kind: Any, value: Any, where: str, faults: list[str]) -> Any:
 def _scalar(kind: Any, value: Any, place: tuple[str, str], faults: list[str]) -> Any:
     where = " in ".join(reversed(list(filter(None, place))))
     section, column = place[0] or "the file", place[1]
-    if isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, int | float) and not abs(value) <= sys.float_info.max:
         faults.append(
             f"{section} has NaN or infinity in {column}" if column else f"{where} is {value}"
         )

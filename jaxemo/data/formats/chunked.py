@@ -92,6 +92,8 @@ def _with_true_size(content: bytes) -> Stream:
     available = max(len(content) - sound.start, 0)
     if not sound.size_format or not _stands_for_none(sound, available):
         check_whole(available, sound.size, "bytes of sound")
+        if content[:4] == b"FORM":
+            return Stream(content, _aiff_samples(content))
         if content[:4] in _READ_TO_THE_END:
             return Stream(content[: sound.start + sound.size])
         return Stream(content)
@@ -125,6 +127,14 @@ def _find_sound(content: bytes) -> _Sound | None:
         end = place + header + size
         place = end + -(end - layout.first) % layout.alignment
     return None
+
+
+def _aiff_samples(content: bytes) -> int | None:
+    """The number in an AIFF file's COMM chunk; None for compressed ones, where it counts packets."""
+    place = content.find(b"COMM", 12)
+    if content[8:12] != b"AIFF" or place < 0 or place + 14 > len(content):
+        return None
+    return struct.unpack_from(">I", content, place + 10)[0]
 
 
 def _find_nist_sound(content: bytes) -> _Sound | None:

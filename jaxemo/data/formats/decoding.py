@@ -119,6 +119,8 @@ def _stream_blocks(file, stream: Stream) -> Iterator[Float32[np.ndarray, " n"]]:
     except soundfile.SoundFileError as error:
         raise _undecodable(error) from error
     check_whole(decoded, promised if promised < _UNKNOWN else 0, "samples")
+    if stream.promised and decoded > stream.promised:
+        raise Fault(f"corrupt: {decoded} samples where the header promises {stream.promised}")
 
 
 def _undecodable(error: Exception) -> Fault:

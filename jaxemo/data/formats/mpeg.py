@@ -102,6 +102,8 @@ def _mended_header(content: bytes, first: _Frame, others: list[_Frame]) -> bytes
     if head[place : place + 4] not in (b"Xing", b"Info"):
         return _made_header(content, others[0], len(others)) if others else b""
     mended = bytearray(head)
+    # The frame is silent; anything else there would keep decoders from seeing the tag.
+    mended[4:place] = bytes(place - 4)
     flags = int.from_bytes(head[place + 4 : place + 8], "big")
     struct.pack_into(">I", mended, place + 8, len(others))
     if flags & _HAS_BYTES:
@@ -157,6 +159,8 @@ def _next_run(content: bytes, start: int, kind: _Kind | None) -> int | None:
             frame = _frame_at(content, place, found)
             if frame is None or frame.end > len(content):
                 break
+            if kind is None and _count_offset(content, frame) is not None:
+                return frame.start  # A tag is no accident either.
             place, found = frame.end, frame.kind
             if place == len(content):
                 return match.start()

@@ -11,7 +11,6 @@ import io
 import math
 import pickle
 import pickletools
-import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +57,9 @@ _MEMO_OPCODES = frozenset(["PUT", "BINPUT", "LONG_BINPUT"])
 # A tensor takes about 25 opcodes, the largest models have 2,000 tensors; a look through this many
 # takes half a second.
 _MOST_OPCODES = 200_000
+
+# Names in a hostile file may be as long as the file.
+_LONGEST_REASON = 500
 
 
 class _Storage(NamedTuple):
@@ -115,20 +117,20 @@ def _read(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.ndarray]
         if zipfile.is_zipfile(path):
             return _read_zip(path, state_dict)
         return _read_legacy(path, state_dict)
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        IndexError,
-        AttributeError,
-        EOFError,
-        OverflowError,
-        RuntimeError,
-        struct.error,
-        pickle.UnpicklingError,
-        zipfile.BadZipFile,
-    ) as error:
-        raise ValueError(f"{path.name} is no usable PyTorch checkpoint: {error}") from error
+    except Exception as error:
+        # Bytes out of place make zipfile, pickle and numpy raise errors of any type.
+        raise ValueError(
+            f"{path.name} is no usable PyTorch checkpoint: {_in_one_line(error)}"
+        ) from error
+
+
+def _in_one_line(error: Exception) -> str:
+    """What went wrong, without what a hostile file would write on a terminal."""
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
+    text = f"{kind}{error}"
+    if len(text) > _LONGEST_REASON:
+        text = f"{text[:_LONGEST_REASON]}..."
+    return text if text.isprintable() else ascii(text)
 
 
 def _read_zip(path: Path, state_dict: Callable[[Any], Any]) -> dict[str, np.ndarray]:
