@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxemo.data.audio import Excerpt, Extent, centre_crop, standardise
-from jaxemo.distances.statistics import covariance
+from jaxemo.distances.statistics import FrechetStatistics, covariance, unpack
 from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.frames import FrameSample, sampled_positions
@@ -91,8 +91,8 @@ def test_cell_statistics_are_those_of_all_its_frames(embedding, alone):
     for cell in (0, 1, 3):
         frames = np.concatenate([alone[row][1] for row in np.flatnonzero(cell == CELLS)], axis=1)
         for layer, rows in enumerate(np.asarray(frames, np.float64)):
-            statistics = type(embedding.statistics)(
-                *(np.asarray(leaf)[layer, cell] for leaf in embedding.statistics)
+            statistics = FrechetStatistics(
+                *(leaf[layer, cell] for leaf in unpack(embedding.statistics))
             )
             assert statistics.num_rows == len(rows)
             np.testing.assert_allclose(statistics.mean, rows.mean(axis=0), atol=1e-5)
@@ -192,7 +192,7 @@ def test_eight_devices_give_what_one_gives(encoder, clips, embedding):
     np.testing.assert_array_equal(spread.statistics.num_rows, single.statistics.num_rows)
     filled = single.statistics.num_rows > 1
     for figure in (lambda statistics: statistics.mean, covariance):
-        pairs = (np.asarray(figure(e.statistics))[filled] for e in (single, spread))
+        pairs = (np.asarray(figure(unpack(e.statistics)))[filled] for e in (single, spread))
         for one, several in zip(*pairs, strict=True):
             assert np.linalg.norm(several - one) < 1e-6 * np.linalg.norm(one)
 

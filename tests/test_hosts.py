@@ -46,12 +46,13 @@ sys.path.insert(0, tests)
 import numpy as np
 from test_store import CELLS, corpus_of, embed
 from pathlib import Path
+from jaxemo.distances.statistics import unpack
 from jaxemo.models.pretrained import load_encoder
 generator = np.random.default_rng(0)
 waveforms = [generator.normal(size=n).astype(np.float32) for n in (3000, 4000, 5000, 1200, 800, 4000)]
 corpus, read = corpus_of(waveforms)
 found = embed(load_encoder("untrained/speech"), corpus, Path(cache))
-statistics = found.statistics
+statistics = unpack(found.statistics)
 np.savez(out, pooled=found.pooled, mean=statistics.mean, factor=statistics.factor)
 print(json.dumps(sorted(set(read))))
 """

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
@@ -35,6 +36,32 @@ class FrechetStatistics(NamedTuple):
     num_rows: Int32[AnyArray, "*cells"]
     mean: Float64[AnyArray, "*cells D"]
     factor: Float64[AnyArray, "*cells D D"]
+
+
+class PackedStatistics(NamedTuple):
+    """Frechet statistics on the host, the upper triangles of their factors row by row: half the size."""
+
+    num_rows: Int32[np.ndarray, "*cells"]
+    mean: Float64[np.ndarray, "*cells D"]
+    triangle: Float64[np.ndarray, "*cells T"]
+
+
+def pack(statistics: FrechetStatistics) -> PackedStatistics:
+    """What `unpack` reads; the factor's zeros below the diagonal go."""
+    factor = np.asarray(statistics.factor)
+    return PackedStatistics(
+        np.asarray(statistics.num_rows),
+        np.asarray(statistics.mean),
+        factor[(..., *np.triu_indices(factor.shape[-1]))],
+    )
+
+
+def unpack(packed: PackedStatistics) -> FrechetStatistics:
+    """The statistics that were packed, on the host."""
+    width = packed.mean.shape[-1]
+    factor = np.zeros((*packed.triangle.shape[:-1], width, width))
+    factor[(..., *np.triu_indices(width))] = packed.triangle
+    return FrechetStatistics(packed.num_rows, packed.mean, factor)
 
 
 def empty_statistics(num_dimensions: int, *, cells: tuple[int, ...] = ()) -> FrechetStatistics:

@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 from jaxemo.data import acoustics
 from jaxemo.data.acoustics import FRAME_FEATURES, AcousticFeatures, acoustic_features
-from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import PackedStatistics, empty_statistics, pack, update
 from jaxemo.embedding.collectors import Cells, Rows
 from jaxemo.embedding.frames import FrameSample, rows_of, sampled_positions
 from jaxemo.embedding.passes import Timing, Track, untracked
@@ -109,7 +109,7 @@ def _standardised(
 
 def _frame_statistics(
     frames: Sequence[Float32[np.ndarray, "_ F"]], cells: Cells
-) -> FrechetStatistics:
+) -> PackedStatistics:
     """Leading axes (1, cell); a cell without clips is empty."""
     statistics = [
         _statistics_of(
@@ -117,17 +117,15 @@ def _frame_statistics(
         )
         for cell in range(cells.num_cells)
     ]
-    # numpy: jax would cut the float64 statistics down to float32 outside their own context.
-    leaves = zip(*statistics, strict=True)
-    return FrechetStatistics(*(np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in leaves))
+    return PackedStatistics(*(np.stack(leaf, axis=1) for leaf in zip(*statistics, strict=True)))
 
 
-def _statistics_of(clips: Sequence[Float32[np.ndarray, "_ F"]]) -> FrechetStatistics:
+def _statistics_of(clips: Sequence[Float32[np.ndarray, "_ F"]]) -> PackedStatistics:
     statistics = empty_statistics(len(FRAME_FEATURES), cells=(1,))
-    if not clips:
-        return statistics
-    rows = np.concatenate(clips)[None]
-    return update(statistics, rows, np.ones(rows.shape[:2], bool))
+    if clips:
+        rows = np.concatenate(clips)[None]
+        statistics = update(statistics, rows, np.ones(rows.shape[:2], bool))
+    return pack(statistics)
 
 
 def _sample(frames: Sequence[Float32[np.ndarray, "_ F"]], *, per_clip: int) -> FrameSample:

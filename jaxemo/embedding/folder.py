@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from jaxemo.data.audio import Excerpt
 from jaxemo.data.corpora.corpus import Utterance
-from jaxemo.distances.statistics import FrechetStatistics, empty_statistics, update
+from jaxemo.distances.statistics import PackedStatistics, empty_statistics, pack, update
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.files import ABOUT, CLIPS, FRAMES, POOLED
 from jaxemo.embedding.frames import FrameSample, sampled_positions
@@ -134,7 +134,7 @@ def embed_from_folder(
 
 def _statistics(
     folder: EmbeddingFolder, rows: Sequence[int], excerpt: Excerpt, cells: Cells
-) -> FrechetStatistics:
+) -> PackedStatistics:
     """Leading axes (layer, cell)."""
     num_layers, width = folder.pooled(rows[0]).shape
     parts = []
@@ -146,9 +146,8 @@ def _statistics(
             frames = [folder.frames(rows[clip], excerpt) for clip in chosen]
             values = np.concatenate(frames).transpose(1, 0, 2)
             statistics = update(statistics, values, np.ones(values.shape[:2], bool))
-        parts.append(statistics)
-    leaves = zip(*parts, strict=True)
-    return FrechetStatistics(*(np.stack([np.asarray(x) for x in leaf], axis=1) for leaf in leaves))
+        parts.append(pack(statistics))
+    return PackedStatistics(*(np.stack(leaf, axis=1) for leaf in zip(*parts, strict=True)))
 
 
 def _sample(

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
 from jaxemo.distances.outliers import Reference, clip_scores
-from jaxemo.distances.statistics import FrechetStatistics
+from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, unpack
 from jaxemo.embedding.collectors import Cells, CellStatistics
 from jaxemo.embedding.passes import (
     Collector,
@@ -95,7 +95,7 @@ def embed_clip_set(
         batch_size=settings.batch_size,
         track=track,
     )
-    whole = jax.tree.map(lambda leaf: leaf[:, 0], statistics.result())
+    whole = unpack(PackedStatistics(*(leaf[:, 0] for leaf in statistics.result())))
     return ClipSet(whole, frames.result(), None if scores is None else scores.result())
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxemo.data.files import make_folder, write_whole, written_whole
-from jaxemo.distances.statistics import FrechetStatistics
+from jaxemo.distances.statistics import PackedStatistics
 
 logger = logging.getLogger("jaxemo")
 
@@ -111,6 +111,10 @@ def held(rows: Mapping[str, Any], digests: Sequence[str]) -> Bool[np.ndarray, " 
     return np.array([digest in rows for digest in digests], bool)
 
 
+# Names of `PackedStatistics` in a file.
+_STATISTICS = ("num_rows", "mean", "factor")
+
+
 class KeptStatistics(NamedTuple):
     """Frechet statistics of some clips.
 
@@ -120,7 +124,7 @@ class KeptStatistics(NamedTuple):
     """
 
     digests: tuple[str, ...]
-    statistics: FrechetStatistics
+    statistics: PackedStatistics
 
 
 class StatisticsStore:
@@ -143,23 +147,18 @@ class StatisticsStore:
         fitting = [path for path, content in self._contents.items() if content <= wanted]
         for path in sorted(fitting, key=lambda path: (-self._contents[path].total(), path.name)):
             if (part := _read(path)) is not None:
-                factor = _unpacked(part.tensors["factor"])
-                statistics = FrechetStatistics(
-                    np.array(part.tensors["num_rows"]), np.array(part.tensors["mean"]), factor
-                )
-                return KeptStatistics(tuple(part.digests), statistics)
+                # Copied: a cell's file is replaced as the cell grows.
+                leaves = (np.array(part.tensors[name]) for name in _STATISTICS)
+                return KeptStatistics(tuple(part.digests), PackedStatistics(*leaves))
             del self._contents[path]
         return None
 
     def write(self, kept: KeptStatistics, *, replaces: Sequence[str] = ()) -> None:
         """Keeps statistics; those of `replaces`, a part of the same cell, are removed."""
         path = self._path(kept.digests)
-        tensors = {
-            "num_rows": np.asarray(kept.statistics.num_rows),
-            "mean": np.asarray(kept.statistics.mean),
-            "factor": _packed(np.asarray(kept.statistics.factor)),
-        }
-        _write(path, tensors, digests=list(kept.digests))
+        _write(
+            path, dict(zip(_STATISTICS, kept.statistics, strict=True)), digests=list(kept.digests)
+        )
         self._contents[path] = Counter(kept.digests)
         old = self._path(replaces)
         if replaces and old != path:
@@ -169,18 +168,6 @@ class StatisticsStore:
     def _path(self, digests: Sequence[str]) -> Path:
         key = hashlib.sha256(" ".join(sorted(digests)).encode()).hexdigest()[:32]
         return self._folder / f"statistics-{key}.safetensors"
-
-
-def _packed(factor: np.ndarray) -> np.ndarray:
-    """The upper triangles alone: half the size."""
-    return factor[(..., *np.triu_indices(factor.shape[-1]))]
-
-
-def _unpacked(packed: np.ndarray) -> np.ndarray:
-    width = int((np.sqrt(8 * packed.shape[-1] + 1) - 1) / 2)
-    factor = np.zeros((*packed.shape[:-1], width, width), packed.dtype)
-    factor[(..., *np.triu_indices(width))] = packed
-    return factor
 
 
 # Files ---------------------------------------------------------------------------------------

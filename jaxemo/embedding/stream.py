@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float32, Int
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.buckets import MAX_BUCKETS
-from jaxemo.distances.statistics import FrechetStatistics
+from jaxemo.distances.statistics import PackedStatistics
 from jaxemo.embedding.collectors import (
     Cells,
     CellStatistics,
@@ -95,7 +95,7 @@ class Embedding(NamedTuple):
 
     pooled: Float32[np.ndarray, "n L D"]
     stem: StemFrames | None
-    statistics: FrechetStatistics | None
+    statistics: PackedStatistics | None
     frames: FrameSample | None
     timing: Timing | None
 

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore
-from jaxemo.distances.statistics import FrechetStatistics
+from jaxemo.distances.statistics import PackedStatistics
 from jaxemo.embedding.acoustic import ACOUSTIC_NAME, acoustic_fingerprint, embed_acoustics
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
@@ -63,7 +63,7 @@ class Compared(NamedTuple):
     """
 
     pooled: Float32[np.ndarray, "n L D"]
-    statistics: FrechetStatistics
+    statistics: PackedStatistics
     frames: FrameSample
 
 

@@ -4,6 +4,7 @@ The Frechet distance of all frames (`FAD`) and of one pooled vector per clip (`F
 what is drawn, resampled or tested on a sample of frames in `similarity_samples.py`.
 """
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from jaxtyping import Float
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
 from jaxemo.distances.frechet import DistanceGrid, distance_grid, distance_matrix, frechet_distance
-from jaxemo.distances.statistics import FrechetStatistics, merge
+from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, merge, unpack
 from jaxemo.results.schema import Distance, EmotionBiasRow, SimilarityRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import HALVES, Experiment
@@ -81,56 +82,60 @@ def study_similarity(
 
 
 def _frame_rows(
-    statistics: FrechetStatistics, cells: Cells, layers: list[LayerSample], config: Settings
+    statistics: PackedStatistics, cells: Cells, layers: list[LayerSample], config: Settings
 ) -> list[Distance]:
-    """Rows of all frames: layer by emotion, and the cross-emotion matrix."""
-    halves = _by_axes(statistics, len(cells.emotions))
-    whole = merge(_pick(halves, 0, axis=-1), _pick(halves, 1, axis=-1))
-    speech, music = (_pick(whole, domain, axis=1) for domain in range(len(DOMAINS)))
-    rows: list[Distance] = []
-    for row in _layer_rows(CROSS_DOMAIN, speech, music, cells):
-        sample = layers[row.layer]
-        emotion = cells.emotions.index(row.emotion)
-        interval = interval_of(row.mean, sample.jackknives[emotion])
-        rows.append(replace(row, **interval, variance_kept=sample.variance_kept))
-    for index, comparison in enumerate(NULLS):
-        one_domain = _pick(halves, index, axis=1)
-        first, second = (_pick(one_domain, half, axis=-1) for half in range(HALVES))
-        rows += _layer_rows(comparison, first, second, cells)
-    layer = round(config.similarity.matrix_depth * (len(layers) - 1))
-    speech, music = (_pick(side, layer, axis=0) for side in (speech, music))
-    return [*rows, *_matrix_rows(speech, music, layer, cells)]
+    """Rows of all frames: layer by emotion, and the cross-emotion matrix.
+
+    One layer at a time: all factors of 25 layers of 1024 dimensions are 5 GB.
+    """
+    rows: dict[str, list[Distance]] = {comparison: [] for comparison in (CROSS_DOMAIN, *NULLS)}
+    matrix: list[Distance] = []
+    matrix_layer = round(config.similarity.matrix_depth * (len(layers) - 1))
+    for layer, sample in enumerate(layers):
+        of_layer = unpack(PackedStatistics(*(leaf[layer] for leaf in statistics)))
+        halves = _by_axes(of_layer, len(cells.emotions))
+        speech, music = _domains(merge(_pick(halves, 0, axis=-1), _pick(halves, 1, axis=-1)))
+        for row in _layer_rows(CROSS_DOMAIN, speech, music, cells, layer=layer):
+            emotion = cells.emotions.index(row.emotion)
+            interval = interval_of(row.mean, sample.jackknives[emotion])
+            row = replace(row, **interval, variance_kept=sample.variance_kept)
+            rows[CROSS_DOMAIN].append(row)
+        for comparison, of_domain in zip(NULLS, _domains(halves), strict=True):
+            first, second = (_pick(of_domain, half, axis=-1) for half in range(HALVES))
+            rows[comparison] += _layer_rows(comparison, first, second, cells, layer=layer)
+        if layer == matrix_layer:
+            matrix = list(_matrix_rows(speech, music, layer, cells))
+    return [*itertools.chain.from_iterable(rows.values()), *matrix]
 
 
 def _by_axes(statistics: FrechetStatistics, num_emotions: int) -> FrechetStatistics:
-    """(layer, cell) -> (layer, domain, emotion, half)."""
+    """(cell,) -> (domain, emotion, half)."""
     axes = (len(DOMAINS), num_emotions, HALVES)
-    return jax.tree.map(
-        lambda leaf: np.reshape(leaf, (leaf.shape[0], *axes, *leaf.shape[2:])), statistics
-    )
+    return jax.tree.map(lambda leaf: np.reshape(leaf, (*axes, *leaf.shape[1:])), statistics)
+
+
+def _domains(statistics: FrechetStatistics) -> tuple[FrechetStatistics, ...]:
+    return tuple(_pick(statistics, domain, axis=0) for domain in range(len(DOMAINS)))
 
 
 def _pick(statistics: FrechetStatistics, index: int, *, axis: int) -> FrechetStatistics:
     """One position of a leading axis; negative axes count from the last leading one."""
-    leading = statistics.num_rows.ndim
-    axis = axis % leading
+    axis = axis % statistics.num_rows.ndim
     # numpy, because jax would cut the float64 statistics to float32 here.
     return jax.tree.map(lambda leaf: np.take(np.asarray(leaf), index, axis=axis), statistics)
 
 
 def _layer_rows(
-    comparison: str, a: FrechetStatistics, b: FrechetStatistics, cells: Cells
+    comparison: str, a: FrechetStatistics, b: FrechetStatistics, cells: Cells, *, layer: int
 ) -> Iterator[Distance]:
-    """Rows of a (layer, emotion) grid."""
+    """Rows of the emotions of one layer."""
     grid = distance_grid(a, b)
     ranks = numerical_rank(a), numerical_rank(b)
     pairs = cells.pairs(comparison)
-    for layer, emotion in np.ndindex(*grid.distance.shape):
-        cell = (layer, emotion)
-        name = cells.emotions[emotion]
+    for emotion, name in enumerate(cells.emotions):
         place = (comparison, (name, name), pairs[emotion])
-        rank = (int(ranks[0][cell]), int(ranks[1][cell]))
-        yield _frame_row(place, grid, cell, rank, layer=layer, d=a.mean.shape[-1])
+        rank = (int(ranks[0][emotion]), int(ranks[1][emotion]))
+        yield _frame_row(place, grid, (emotion,), rank, layer=layer, d=a.mean.shape[-1])
 
 
 def _matrix_rows(
@@ -150,7 +155,7 @@ def _matrix_rows(
 def _frame_row(
     place: tuple[str, tuple[str, str], Pair],
     grid: DistanceGrid,
-    cell: tuple[int, int],
+    cell: tuple[int, ...],
     rank: tuple[int, int],
     *,
     layer: int,
