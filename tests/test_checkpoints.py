@@ -130,6 +130,7 @@ def test_what_a_killed_save_left_is_removed_by_the_next(tmp_path):
 
 GOOD = {
     "format": RECORD_FORMAT,
+    "identity": "0" * 64,
     "jaxemo": "0.1.0",
     "encoder": {
         "name": "e",
@@ -208,7 +209,7 @@ def test_every_block_of_a_record_is_a_block(saved, tmp_path, block, wrong):
         ("{", "no record"),
         ('{"format": NaN}', "NaN is no JSON number"),
         ('{"a":' * 100_000, "no record"),
-        ('{"format": 3, "a": ' + "[" * 50 + "]" * 50 + "}", "20 deep"),
+        ('{"format": 4, "a": ' + "[" * 50 + "]" * 50 + "}", "20 deep"),
         ('{"format": 1}', "record format 1"),
         (json.dumps(GOOD | {"method": {"name": "lora", "options": {"rank": 0}}}), "rank"),
         (json.dumps(GOOD | {"method": {"name": "lora", "options": {"x": 1}}}), "options.x"),

@@ -7,10 +7,10 @@ import pytest
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import make_method
 from jaxemo.training.features import DenseFeatures, Examples
-from jaxemo.training.loop import TrainingSettings, make_program
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import emotion_classes
+from jaxemo.training.program import TrainingSettings, make_program
 from jaxemo.training.sharding import make_mesh
 
 MEGABYTE = 10**6

@@ -13,11 +13,13 @@ from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import METHODS, make_method
 from jaxemo.training.features import DenseFeatures, Examples, Features
 from jaxemo.training.grids import make_grid
-from jaxemo.training.loop import RunInputs, TrainingSettings, fit_runs, make_program
+from jaxemo.training.loop import fit_runs
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
 from jaxemo.training.predict import TrainedModel
+from jaxemo.training.program import TrainingSettings, make_program
 from jaxemo.training.sharding import make_mesh
+from jaxemo.training.stack import RunInputs
 
 # Batched and single products round differently, and Adam carries that on.
 RUNS_TOLERANCE = 1e-5

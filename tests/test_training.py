@@ -11,12 +11,14 @@ from jax.sharding import PartitionSpec
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import METHODS, make_method
 from jaxemo.training.features import DenseFeatures, Examples
-from jaxemo.training.loop import RunInputs, TrainingSettings, fit_runs, make_program
+from jaxemo.training.loop import fit_runs
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import balanced_weights, cross_entropy, emotion_classes
 from jaxemo.training.optim import make_optimiser, warmup_cosine
 from jaxemo.training.predict import TrainedModel, place, place_stacked, stack_trees
+from jaxemo.training.program import TrainingSettings, make_program
 from jaxemo.training.sharding import make_mesh, stacked_shardings, tree_shardings
+from jaxemo.training.stack import RunInputs
 from jaxemo.training.step import Batch, Shared, make_init_runs, make_train_steps
 
 # Sums are split over devices and micro-batches in another order: rounding alone.

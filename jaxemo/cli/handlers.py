@@ -16,8 +16,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxemo.cli.progress import console
-from jaxemo.cli.provenance import environment, new_run_id, user_cache_dir
-from jaxemo.cli.workdir import locked
+from jaxemo.cli.provenance import environment, user_cache_dir
+from jaxemo.cli.workdir import continued_run, locked
 from jaxemo.data.cache import Kind, list_entries, prune
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.data.files import make_folder
@@ -74,8 +74,7 @@ def _run_studies(
     config: ConfigDict, studies: Sequence[str], workdir: Path, *, replace: bool
 ) -> None:
     with _session(config, workdir) as (settings, cache_dir):
-        context, run_id = environment(config), new_run_id()
-        context["runs"] = dict.fromkeys(studies, run_id)
+        context = environment(config)
         partial = workdir / "results.partial.json"
         sections = [section for name in studies for section in SECTIONS_OF[name]]
         earlier = Earlier(
@@ -89,7 +88,11 @@ def _run_studies(
         def finish(results: dict[str, Any]) -> dict[str, Any]:
             return earlier.joined({**results, "provenance": {**context, **results["provenance"]}})
 
-        with CurveLog(workdir / "logs", run_id=run_id) as log:
+        with (
+            continued_run(workdir, context) as run_id,
+            CurveLog(workdir / "logs", run_id=run_id) as log,
+        ):
+            context["runs"] = dict.fromkeys(studies, run_id)
             results = finish(
                 run_studies(
                     settings,
@@ -101,8 +104,8 @@ def _run_studies(
                     save_partial=lambda results: write_results(finish(results), partial),
                 )
             )
-        earlier.make_way()
-        write_results(results, workdir / "results.json")
+            earlier.make_way()
+            write_results(results, workdir / "results.json")
         partial.unlink(missing_ok=True)
         report = write_report(results, workdir / "report.html")
         print(summary_table(results))
@@ -163,11 +166,14 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
 def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """Trains one model and keeps it."""
     with _session(config, workdir) as (settings, cache_dir):
-        context, run_id = environment(config), new_run_id()
+        context = environment(config)
         earlier = _earlier(
             workdir, ("figures", "history"), config=context["config"], replace=replace
         )
-        with CurveLog(workdir / "logs", run_id=run_id) as log:
+        with (
+            continued_run(workdir, context) as run_id,
+            CurveLog(workdir / "logs", run_id=run_id) as log,
+        ):
             record = train_model(
                 settings,
                 workdir=workdir,

@@ -1,19 +1,15 @@
 """Runs a handler; whatever it ends with becomes an exit code and one line on stderr."""
 
-import contextlib
 import importlib
 import logging
 import os
-import signal
 import sys
 import tempfile
-import threading
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 
 from jaxemo.cli.command import ArgumentFault, Command, parse
+from jaxemo.data.stopping import Stopped, signals_raised
 
 # Handlers that ask jax for its devices.
 _WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.housekeeping:info")
@@ -23,18 +19,6 @@ INPUT_REFUSED, FAULT = 2, 1
 _KEPT = (
     "what was finished stays in the workdir and in the cache; the same command goes on from there"
 )
-
-
-class Stopped(BaseException):
-    """A signal came; raised where the program was, so that open files are closed on the way out."""
-
-    def __init__(self, word: str, code: int) -> None:
-        super().__init__(word)
-        self.word, self.code = word, code
-
-
-# Signal -> the word for it, and the exit code that shells expect.
-_SIGNALS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 
 
 def run(name: str, command: Command, tokens: list[str]) -> int:
@@ -47,7 +31,7 @@ def run(name: str, command: Command, tokens: list[str]) -> int:
     """
     _configure_logging()
     try:
-        with _signals_raised(name):
+        with signals_raised(lambda stop: _end(name, f"{stop.word}; {_KEPT}", stop.code)):
             _ensure_home()
             values = parse(command, tokens)
             module, _, function = command.handler.partition(":")
@@ -114,40 +98,6 @@ def _fault_line(error: Exception) -> str:
         f"stopped by an error of its own, {type(error).__name__}: {words[:300]}. "
         f"Please report it with the file {file.name}"
     )
-
-
-@contextlib.contextmanager
-def _signals_raised(name: str) -> Iterator[None]:
-    """The first signal raises `Stopped` within; the next ends the process at once, with its line.
-
-    Only the main thread may say so.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    is_first = True
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal is_first
-        word, code = _SIGNALS[signal.Signals(number)]
-        if is_first:
-            is_first = False
-            raise Stopped(word, code)
-        _end(name, f"{word}; {_KEPT}", code)
-        os._exit(code)
-
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
-    try:
-        yield
-    except BaseException:
-        # What is said about the end is said once, whatever else comes.
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
-        raise
-    finally:
-        if is_first:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 def _configure_logging() -> None:

@@ -5,14 +5,17 @@ import fcntl
 import json
 import os
 import shlex
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
-from jaxemo.data.files import make_folder, writing
+from jaxemo.cli.provenance import new_run_id
+from jaxemo.data.files import make_folder, write_whole, writing
+from jaxemo.studies.resuming import UNFINISHED
 
 _LOCK = ".jaxemo-lock"
 
@@ -44,6 +47,36 @@ def locked(workdir: Path) -> Iterator[None]:
             yield
         finally:
             path.unlink(missing_ok=True)  # While it is held: nobody can have taken it.
+
+
+@contextlib.contextmanager
+def continued_run(workdir: Path, context: dict[str, Any]) -> Iterator[str]:
+    """The id of a command's run: that of the one before, where it was killed and this is the same again.
+
+    What it saved midway is removed once the block ends well.
+
+    Args:
+      context: From `provenance.environment`.
+    """
+    folder = workdir / UNFINISHED
+    path = folder / "command.json"
+    command = {"words": context["command"].split()[:2], "config": context["config"]}
+    run_id = _id_of(path, command)
+    if run_id is None:
+        run_id = new_run_id()
+        make_folder(folder)
+        write_whole(path, json.dumps({"run_id": run_id, "command": command}) + "\n")
+    yield run_id
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _id_of(path: Path, command: dict[str, Any]) -> str | None:
+    """The id that is kept in a file with the same command; None where there is none."""
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        return kept["run_id"] if kept["command"] == command else None
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
 
 
 @contextlib.contextmanager

@@ -179,8 +179,10 @@ class TrainingSettings(Block):
     weight_decay: Annotated[float, Between(0, 1)] = 1e-2
     clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
-    # Runs of one method in memory at a time; 0: as many as half of the memory holds.
+    # Runs of one method in memory at a time; 0: as many as half of a device's memory holds, or 2 GiB of a CPU's.
     runs_at_once: Annotated[int, Between(0, 65_536)] = 0
+    # Time between two snapshots of what is being trained; 0: after every call of the device.
+    save_seconds: Annotated[float, Between(0, 86_400)] = 60.0
 
 
 @settings

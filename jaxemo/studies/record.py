@@ -14,13 +14,14 @@ from jaxemo.studies.config import METHODS, MethodSettings, read_audio, read_corp
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
 from jaxemo.training.checkpoint import read_record
 
-RECORD_FORMAT = 3
+RECORD_FORMAT = 4
 _MOST_CLIPS = 100_000_000
 
 _SIZE = Annotated[int, Between(1, 65_536)]
 _NAME = Annotated[str, Text()]
 KEYS: dict[str, Any] = {
     "jaxemo": _NAME,
+    "identity": _NAME,
     "encoder.name": _NAME,
     "encoder.source": _NAME,
     "encoder.origin": _NAME,

@@ -4,6 +4,7 @@ Both the transfer study and `jaxemo train` go through here, so that a model is t
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
@@ -21,33 +22,31 @@ from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
 from jaxemo.studies.config import TrainingSettings as RecipeSettings
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
-from jaxemo.training.loop import (
-    EpochRecord,
-    FitResult,
-    RunInputs,
-    TrainingProgram,
-    TrainingSettings,
-    fit_runs,
-    make_program,
-)
+from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
 from jaxemo.training.predict import TrainedModel
+from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
+from jaxemo.training.progress import EpochRecord
+from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs
 
 
 class Bench(NamedTuple):
     """Everything that the runs of one (encoder, method) share.
 
     Attributes:
+      identity: What of it decides a run's result, as JSON has it.
       base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
       pooled: Mean over the frames of each clip and layer; layer statistics come from it.
       runs_at_once: Runs in memory at a time.
     """
 
     source: Source
+    identity: dict[str, Any]
     method: Method
     method_options: dict[str, Any]
     program: TrainingProgram
@@ -74,9 +73,14 @@ class Place(NamedTuple):
 
 
 class Run(NamedTuple):
-    """One training run: its place in the protocol, and what came out."""
+    """One training run: its place in the protocol, and what came out.
+
+    Attributes:
+      identity: Hash of all that decided the result.
+    """
 
     place: Place
+    identity: str
     statistics: LayerStatistics
     fit: FitResult
 
@@ -130,6 +134,7 @@ def make_bench(
     )
     return Bench(
         source=embedded.source,
+        identity=_identity(embedded.source, network, program, config, options),
         method=method,
         method_options=options,
         program=program,
@@ -138,6 +143,24 @@ def make_bench(
         pooled=embedding.pooled,
         runs_at_once=runs_at_once,
     )
+
+
+def _identity(
+    source: Source,
+    network: Network,
+    program: TrainingProgram,
+    config: Settings,
+    method_options: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "encoder": source.fingerprint,
+        "method": network.method.name,
+        "options": method_options,
+        "head": [network.head_width, network.head_dropout, network.num_outputs],
+        "objective": program.objective.name,
+        "training": program.settings._asdict(),
+        "audio": config.audio.to_dict(),
+    }
 
 
 def emotion_objective(num_classes: int) -> Objective:
@@ -181,10 +204,12 @@ def train_runs(
     bench: Bench,
     places: Sequence[Place],
     *,
+    folder_of: Callable[[Place], Path],
+    unfinished: Unfinished,
     first_stages: Sequence[Run | None] | None = None,
     on_epoch: Callable[[Place, EpochRecord], None] = lambda place, record: None,
 ) -> list[Run]:
-    """Trains one model per place, all of them in one program.
+    """Trains one model per place, all of them in one program, unless that was done before.
 
     Each is trained on the train speakers of its `domains`, its epoch chosen on the dev speakers of its
     `dev_domain`. The layer statistics come from the train speakers' clips of both domains, whatever is
@@ -192,26 +217,64 @@ def train_runs(
     part in them.
 
     Args:
+      folder_of: Where the model of each place is kept once it is trained.
+      unfinished: Where runs are saved meanwhile.
       first_stages: The run that each place goes on from, or None for a fresh start; absent: all fresh.
-      on_epoch: Told of every epoch of every run.
+      on_epoch: Told of every epoch of every run, whether trained now or before.
+
+    Raises:
+      ValueError: A loss or gradient, or a run's dev score in every epoch, is not finite.
+      Stopped: A signal came; what was trained is in `unfinished`.
     """
     stages = [None] * len(places) if first_stages is None else first_stages
     inputs = [
         _run_inputs(experiment, bench, place, first_stage)
         for place, first_stage in zip(places, stages, strict=True)
     ]
-    fits = fit_runs(
-        bench.program,
-        bench.base,
-        bench.examples,
-        inputs,
-        runs_at_once=bench.runs_at_once,
-        on_epoch=lambda run, record: on_epoch(places[run], record),
-    )
+    identities = [run_identity(experiment, bench.identity, one) for one in inputs]
+    folders = [folder_of(place) for place in places]
+    fits = trained_before(folders, identities, program=bench.program, base=bench.base)
+    if fits is None:
+        fits = _train(experiment, bench, inputs, places, identities, unfinished, on_epoch)
+    else:
+        for place, fit in zip(places, fits, strict=True):
+            for record in fit.history:
+                on_epoch(place, record)
     return [
-        Run(place, one.statistics, fit)
-        for place, one, fit in zip(places, inputs, fits, strict=True)
+        Run(place, identity, one.statistics, fit)
+        for place, identity, one, fit in zip(places, identities, inputs, fits, strict=True)
     ]
+
+
+def _train(
+    experiment: Experiment,
+    bench: Bench,
+    inputs: Sequence[RunInputs],
+    places: Sequence[Place],
+    identities: Sequence[str],
+    unfinished: Unfinished,
+    on_epoch: Callable[[Place, EpochRecord], None],
+) -> list[FitResult]:
+    try:
+        return fit_runs(
+            bench.program,
+            bench.base,
+            bench.examples,
+            inputs,
+            runs_at_once=bench.runs_at_once,
+            on_epoch=lambda run, record: on_epoch(places[run], record),
+            snapshots=lambda runs: unfinished.snapshots([identities[run] for run in runs]),
+        )
+    except NonFiniteStep as error:
+        place = places[error.run]
+        files = ", ".join(str(experiment.utterances[row].path) for row in error.rows)
+        raise ValueError(
+            f"Training {bench.method.name!r} on {' and '.join(place.domains)} (fold {place.fold}, seed "
+            f"{place.seed}): {error}. Lower the learning rates, or look at the files of its batch: "
+            f"{files}."
+        ) from error
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
 
 
 def _run_inputs(

@@ -80,6 +80,7 @@ def _make_record(
     return {
         "format": RECORD_FORMAT,
         "jaxemo": __version__,
+        "identity": run.identity,
         "encoder": describe_source(bench.source),
         "method": {"name": bench.method.name, "options": bench.method_options},
         "objective": program.objective.name,

@@ -122,7 +122,7 @@ def _run_one(
             embedded,
             config,
             mesh=make_mesh(**config.mesh),
-            models_dir=workdir / "models",
+            workdir=workdir,
             log_epoch=log_epoch,
         )
         results["transfer"] += found.rows

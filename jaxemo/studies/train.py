@@ -6,6 +6,7 @@ from typing import Any
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import check_training_parts, prepare_experiment
+from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
@@ -44,14 +45,17 @@ def train_model(
     )
     domains = tuple(settings.domains)
     place = Place(0, settings.fold, "single", domains, dev_domain=domains[0])
+    unfinished = unfinished_runs(workdir, config)
     [run] = train_runs(
         experiment,
         bench,
         [place],
+        folder_of=lambda _: workdir / "checkpoint",
+        unfinished=unfinished,
         on_epoch=lambda _, record: log_epoch(settings.method, record),
     )
     [confusions] = held_out_confusions(experiment, bench, [run])
-    return save_run(
+    record = save_run(
         workdir / "checkpoint",
         experiment=experiment,
         bench=bench,
@@ -59,6 +63,8 @@ def train_model(
         confusions=confusions,
         config=config,
     )
+    unfinished.forget()
+    return record
 
 
 def _check_fold(fold: int, *, num_folds: int) -> None:

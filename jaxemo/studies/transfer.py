@@ -23,6 +23,7 @@ from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
+from jaxemo.studies.resuming import Unfinished, unfinished_runs
 from jaxemo.studies.runs import (
     Bench,
     Place,
@@ -34,7 +35,7 @@ from jaxemo.studies.runs import (
 )
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded, Source
-from jaxemo.training.loop import EpochRecord
+from jaxemo.training.progress import EpochRecord
 
 logger = logging.getLogger("jaxemo")
 
@@ -52,6 +53,13 @@ class TransferResults(NamedTuple):
     layer_weights: list[LayerWeightRow]
 
 
+class _Kept(NamedTuple):
+    """Where the models of runs are kept, and runs that are under way."""
+
+    folder_of: Callable[[Place], Path]
+    unfinished: Unfinished
+
+
 class _Outcome(NamedTuple):
     """One run seen from its target domain."""
 
@@ -67,24 +75,28 @@ def study_transfer(
     config: Settings,
     *,
     mesh: jax.sharding.Mesh,
-    models_dir: Path,
+    workdir: Path,
     log_epoch: LogEpoch,
 ) -> TransferResults:
     """Every method of the config that this source allows, over all folds and seeds."""
     results = TransferResults([], [], [])
+    unfinished = unfinished_runs(workdir, config)
     for method_name in methods_for(embedded.source, config.transfer.methods):
         bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
         outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
         parameters = 0
         watch = _watch(experiment, bench, config, log_epoch)
+        kept = _Kept(
+            lambda place, bench=bench: workdir / "models" / _folder(bench, place), unfinished
+        )
         for places in _groups(_places(experiment, config), bench.runs_at_once):
-            runs = _train_regimes(experiment, bench, places, config.transfer.regimes, watch)
+            runs = _train_regimes(experiment, bench, places, config.transfer.regimes, kept, watch)
             confusions = held_out_confusions(experiment, bench, runs)
             for run, confusion in zip(runs, confusions, strict=True):
                 target = run.place.dev_domain
                 outcomes[target, run.place.regime].append(_outcome(run, confusion[target]))
                 save_run(
-                    models_dir / _folder(bench, run.place),
+                    kept.folder_of(run.place),
                     experiment=experiment,
                     bench=bench,
                     run=run,
@@ -92,6 +104,7 @@ def study_transfer(
                     config=config,
                 )
                 parameters = count_parameters(run.fit.trainable)
+            unfinished.forget()
         new = _collect(experiment, bench, outcomes, parameters)
         results.rows.extend(new.rows)
         results.confusions.extend(new.confusions)
@@ -173,11 +186,13 @@ def _train_regimes(
     bench: Bench,
     places: list[tuple[int, int]],
     regimes: tuple[str, ...],
+    kept: _Kept,
     on_epoch: Callable[[Place, EpochRecord], None],
 ) -> list[Run]:
     """All runs of some (seed, fold) pairs: first target-only, then what follows from those, and joint."""
     alone = [_place(pair, target, TARGET_ONLY) for pair in places for target in DOMAINS]
-    runs = train_runs(experiment, bench, alone, on_epoch=on_epoch)
+    common = {**kept._asdict(), "on_epoch": on_epoch}
+    runs = train_runs(experiment, bench, alone, **common)
     by_place = {run.place: run for run in runs}
     later = [
         _place(pair, target, regime)
@@ -190,7 +205,7 @@ def _train_regimes(
         return runs
     before = [_first_stage(place) for place in later]
     first_stages = [None if place is None else by_place[place] for place in before]
-    return runs + train_runs(experiment, bench, later, first_stages=first_stages, on_epoch=on_epoch)
+    return runs + train_runs(experiment, bench, later, first_stages=first_stages, **common)
 
 
 def _place(pair: tuple[int, int], target: str, regime: str) -> Place:

@@ -7,6 +7,7 @@ changes predictions and nothing else.
 """
 
 import json
+import logging
 import os
 import shutil
 import uuid
@@ -20,15 +21,19 @@ import numpy as np
 from jaxemo.data.checksums import SUMS_NAME, damaged_files, write_checksums
 from jaxemo.data.files import make_folder, writing
 
+logger = logging.getLogger("jaxemo")
+
 _UNFINISHED = ".unfinished-"
 _DEEPEST = 20
 _RECORD = "record/metadata"  # Where orbax puts a JSON item.
 
 
-def save_checkpoint(directory: Path | str, *, state: Any, record: dict[str, Any]) -> Path:
+def save_checkpoint(
+    directory: Path | str, *, state: Any, record: dict[str, Any], keep: int = 1
+) -> Path:
     """Writes `state` (a tree of arrays) and `record` (JSON values) into a new or existing directory.
 
-    The old content is replaced only once the new one is complete.
+    The old content is replaced only once the new one is complete; the newest `keep` stay.
 
     Raises:
       ValueError: The state holds NaN or infinity.
@@ -38,7 +43,7 @@ def save_checkpoint(directory: Path | str, *, state: Any, record: dict[str, Any]
     directory = Path(directory).resolve()
     make_folder(directory)
     _check_finite(state, f"The model for {str(directory)!r}")
-    old = _steps(directory)
+    old = sorted(_steps(directory))
     leftovers = list(directory.glob(f"{_UNFINISHED}*"))
     unfinished = directory / f"{_UNFINISHED}{uuid.uuid4().hex}"
     num_bytes = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
@@ -55,9 +60,22 @@ def save_checkpoint(directory: Path | str, *, state: Any, record: dict[str, Any]
         )
     write_checksums(unfinished)
     os.replace(unfinished, directory / str(max(old, default=-1) + 1))
-    for folder in (*(directory / str(step) for step in old), *leftovers):
+    outdated = old[: max(len(old) + 1 - keep, 0)]
+    for folder in (*(directory / str(step) for step in outdated), *leftovers):
         shutil.rmtree(folder)
     return directory
+
+
+def newest_undamaged(directory: Path) -> Path | None:
+    """The folder of the newest content that is as it was written; damaged ones are named in the log."""
+    steps = _steps(directory) if directory.is_dir() else []
+    for step in sorted(steps, reverse=True):
+        folder = directory / str(step)
+        faults = damaged_files(folder)
+        if not faults:
+            return folder
+        logger.warning("%s is damaged and will not be used: %s", folder, "; ".join(faults))
+    return None
 
 
 def read_record(directory: Path | str) -> dict[str, Any]:
@@ -66,7 +84,12 @@ def read_record(directory: Path | str) -> dict[str, Any]:
     Raises:
       ValueError: The directory is missing, holds no complete checkpoint, or a damaged one.
     """
-    path = _checked(directory) / _RECORD
+    return record_in(_checked(directory))
+
+
+def record_in(folder: Path) -> dict[str, Any]:
+    """The record in a folder that has been checked; errors as `read_record`."""
+    path = folder / _RECORD
     try:
         record = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
@@ -101,9 +124,13 @@ def restore_state(directory: Path | str, *, like: Any, shardings: Any) -> Any:
       ValueError: The directory holds no checkpoint, a damaged one, one of another structure, or
         one with NaN or infinity.
     """
+    return state_in(_checked(directory), like=like, shardings=shardings)
+
+
+def state_in(folder: Path, *, like: Any, shardings: Any) -> Any:
+    """The tree in a folder that has been checked; arguments and errors as `restore_state`."""
     import orbax.checkpoint as ocp
 
-    folder = _checked(directory)
     target = jax.tree.map(
         lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         like,

@@ -9,12 +9,14 @@ import numpy as np
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft.method import Params
 from jaxemo.training.features import Examples
-from jaxemo.training.loop import TrainingProgram
+from jaxemo.training.program import TrainingProgram
 
 # The trainable tree, its best epoch, its gradient and Adam's two moments.
 _TREES_PER_RUN = 5
 # The rest is for the base, the inputs and what the compiler needs between the two passes.
 _SHARE_OF_MEMORY = 0.5
+# A CPU shares its memory with everything else, and gains little from more runs at a time.
+_CPU_BYTES = 4 * 2**30
 
 
 def runs_that_fit(
@@ -25,7 +27,7 @@ def runs_that_fit(
     *,
     memory_bytes: int | None = None,
 ) -> int:
-    """Runs of a program that half of the devices' memory holds; 1 at least.
+    """Runs of a program that half of the devices' memory holds (2 GiB on a CPU); 1 at least.
 
     A run needs five trees of the trainable parameters' size, and what the forward pass of one
     micro-batch keeps for the backward pass, of which the frozen base is shared.
@@ -72,6 +74,7 @@ def _num_bytes(tree: Any) -> int:
 
 
 def _memory_of(devices: Any) -> int:
-    """Memory of all devices; devices of a CPU share the host's."""
+    """Memory of all devices; those of a CPU are given a part of the host's."""
     limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
-    return sum(limits) or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return sum(limits) or min(host, _CPU_BYTES)

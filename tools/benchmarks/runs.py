@@ -73,9 +73,10 @@ def problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any, list[Any]]:
     from jaxemo.peft import make_method
     from jaxemo.studies.runs import emotion_objective
     from jaxemo.training.features import DenseFeatures, Examples
-    from jaxemo.training.loop import RunInputs, TrainingSettings, make_program
     from jaxemo.training.model import Network
+    from jaxemo.training.program import TrainingSettings, make_program
     from jaxemo.training.sharding import make_mesh
+    from jaxemo.training.stack import RunInputs
 
     encoder = random_encoder(arguments.size, jnp.float32)
     config = encoder.config

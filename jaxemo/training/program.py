@@ -1,0 +1,81 @@
+"""The compiled parts of training: one (network, objective, recipe) on a mesh, for any number of runs."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from jax.sharding import Mesh
+
+from jaxemo.training.model import Network
+from jaxemo.training.objectives import Objective
+from jaxemo.training.optim import make_optimiser, warmup_cosine
+from jaxemo.training.predict import Predictor
+from jaxemo.training.step import RunState, Steps, make_init_runs, make_keep_better, make_train_steps
+
+
+class TrainingSettings(NamedTuple):
+    """The recipe; every default is our choice.
+
+    Attributes:
+      epochs: Passes over the training rows.
+      batch_size: Clips per step and run, over all devices.
+      micro_batches: Gradient-accumulation pieces that a batch is cut into.
+      head_rate: Peak learning rate of the head.
+      adaptation_rate: Peak learning rate of the encoder's trainable part.
+      weight_decay: AdamW's decoupled decay.
+      clip_norm: Largest global gradient norm.
+      warmup: Share of the steps over which the rates rise.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    micro_batches: int = 1
+    head_rate: float = 1e-3
+    adaptation_rate: float = 1e-4
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    warmup: float = 0.1
+
+
+class TrainingProgram(NamedTuple):
+    """The compiled parts of one (network, objective, recipe) on a mesh; they serve any number of runs."""
+
+    network: Network
+    objective: Objective
+    settings: TrainingSettings
+    mesh: Mesh
+    init_runs: Callable[..., RunState]
+    train_steps: Steps
+    keep_better: Callable[..., Any]
+    predictor: Predictor
+
+
+def make_program(
+    network: Network, objective: Objective, settings: TrainingSettings, *, mesh: Mesh
+) -> TrainingProgram:
+    """Prepares the compiled parts.
+
+    Raises:
+      ValueError: When `micro_batches` does not divide `batch_size`.
+    """
+    if settings.batch_size % settings.micro_batches:
+        raise ValueError(
+            f"micro_batches={settings.micro_batches} does not divide batch_size={settings.batch_size}; "
+            "take a divisor, so that every piece has as many clips."
+        )
+    optimiser = make_optimiser(
+        head_rate=settings.head_rate,
+        adaptation_rate=settings.adaptation_rate,
+        weight_decay=settings.weight_decay,
+        clip_norm=settings.clip_norm,
+    )
+    schedule = warmup_cosine(warmup=settings.warmup)
+    return TrainingProgram(
+        network,
+        objective,
+        settings,
+        mesh,
+        make_init_runs(network, optimiser, mesh=mesh),
+        make_train_steps(network, objective, optimiser, schedule=schedule, mesh=mesh),
+        make_keep_better(mesh),
+        Predictor(network, objective, mesh=mesh, batch_size=settings.batch_size),
+    )

@@ -1,0 +1,125 @@
+"""How far runs are that are trained side by side, and how that is saved and found again."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Float
+
+from jaxemo.training.predict import place_stacked
+from jaxemo.training.snapshots import Snapshot, SnapshotFolder
+from jaxemo.training.step import RunState, StepMetrics
+
+
+class EpochRecord(NamedTuple):
+    """Figures of one epoch of one run."""
+
+    epoch: int
+    train_loss: float
+    gradient_norm: float
+    dev_score: float
+
+
+class Progress(NamedTuple):
+    """How far a stack is: all that the next step needs.
+
+    Attributes:
+      epoch: That of the next step.
+      step: The next step within its epoch.
+      best: Trainable trees of each run's best epoch.
+      best_score: Of those.
+      history: Each run's finished epochs.
+      metrics: Of the epoch's steps so far, one [S, R] per call.
+    """
+
+    epoch: int
+    step: int
+    states: RunState
+    best: Any
+    best_score: Float[np.ndarray, " R"]
+    history: tuple[tuple[EpochRecord, ...], ...]
+    metrics: tuple[StepMetrics, ...]
+
+
+def joined(metrics: Sequence[StepMetrics]) -> StepMetrics:
+    """Of all steps so far, on the host."""
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(metrics))
+
+
+class Saver:
+    """Saves a stack's progress, where that was asked for."""
+
+    def __init__(self, snapshots: SnapshotFolder | None) -> None:
+        self._snapshots = snapshots
+
+    @property
+    def is_due(self) -> bool:
+        return self._snapshots is not None and self._snapshots.is_due
+
+    def save(self, progress: Progress) -> None:
+        assert self._snapshots is not None
+        record = {
+            "epoch": progress.epoch,
+            "step": progress.step,
+            "history": progress.history,
+            "num_metrics": sum(len(part.loss) for part in progress.metrics),
+        }
+        self._snapshots.save(Snapshot(_as_state(progress), record))
+
+    def finish(self, progress: Progress) -> None:
+        """Once training has ended: what took long enough to be saved is not trained again."""
+        if self._snapshots is not None:
+            if self.is_due:
+                self.save(progress)
+            self._snapshots.wait()
+
+
+def _as_state(progress: Progress) -> dict[str, Any]:
+    """The arrays of a snapshot."""
+    metrics = joined(progress.metrics)._asdict() if progress.metrics else {}
+    states = progress.states._replace(key=jax.random.key_data(progress.states.key))
+    return {
+        "states": states._asdict(),
+        "best": progress.best,
+        "metrics": metrics,
+    }
+
+
+def resumed(snapshots: SnapshotFolder, fresh: Progress, mesh: Mesh) -> Progress:
+    """The progress of the newest snapshot; `fresh` where there is none."""
+
+    def like(record: dict[str, Any]) -> Any:
+        shape = (record["num_metrics"], len(fresh.best_score))
+        part = StepMetrics(*(np.zeros(shape, np.float32) for _ in StepMetrics._fields))
+        return _as_state(fresh._replace(metrics=(part,) if shape[0] else ()))
+
+    found = snapshots.newest(like=like, mesh=mesh)
+    if found is None:
+        return fresh
+    state, record = found
+    states = RunState(**state["states"])
+    states = states._replace(key=jax.random.wrap_key_data(states.key))
+    history = tuple(
+        tuple(EpochRecord(*epoch) for epoch in records) for records in record["history"]
+    )
+    metrics = StepMetrics(**state["metrics"]) if state["metrics"] else None
+    return Progress(
+        epoch=record["epoch"],
+        step=record["step"],
+        states=place_stacked(states, mesh),
+        best=place_stacked(state["best"], mesh),
+        best_score=_best_scores(history, len(fresh.best_score)),
+        history=history,
+        metrics=() if metrics is None else (metrics,),
+    )
+
+
+def _best_scores(
+    history: Sequence[Sequence[EpochRecord]], num_runs: int
+) -> Float[np.ndarray, " R"]:
+    best = np.full(num_runs, -np.inf)
+    for run, records in enumerate(history):
+        best[run] = np.fmax.reduce([record.dev_score for record in records], initial=-np.inf)
+    return best

@@ -1,0 +1,96 @@
+"""Snapshots of runs that are being trained: what the same command goes on from after it was killed.
+
+    FOLDER/<identity>/<number>/    a checkpoint of everything that a step changes; the last two are kept
+
+A snapshot is of a stack of runs at the end of some step. It is written in the background from a copy on
+the host, so that training goes on meanwhile, and found again by the stack's identity: a hash of all that
+decides its result.
+"""
+
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from jaxemo.training.checkpoint import newest_undamaged, record_in, save_checkpoint, state_in
+from jaxemo.training.sharding import replicated
+
+_KEPT = 2
+
+
+class Snapshot(NamedTuple):
+    """A stack of runs at the end of a step.
+
+    Attributes:
+      state: Arrays, as `SnapshotFolder.save` was given them.
+      record: JSON values.
+    """
+
+    state: Any
+    record: dict[str, Any]
+
+
+class SnapshotFolder:
+    """The snapshots of one stack of runs."""
+
+    def __init__(self, folder: Path, *, seconds: float) -> None:
+        """`seconds` is the time between two snapshots; 0 for one after every call of the device."""
+        self.folder = folder
+        self._seconds = seconds
+        self._last = time.monotonic()
+        self._writer = ThreadPoolExecutor(1)
+        self._writing: Future[Path] | None = None
+
+    def newest(self, *, like: Callable[[dict[str, Any]], Any], mesh: Mesh) -> Snapshot | None:
+        """The newest snapshot that is whole; None where there is none.
+
+        Args:
+          like: Record -> a tree of the shapes that were saved with it.
+          mesh: Gets a copy of the arrays on every device.
+
+        Raises:
+          ValueError: It is whole and holds another tree.
+        """
+        found = newest_undamaged(self.folder)
+        if found is None:
+            return None
+        record = record_in(found)
+        shapes = like(record)
+        everywhere = jax.tree.map(lambda _: replicated(mesh), shapes)
+        return Snapshot(state_in(found, like=shapes, shardings=everywhere), record)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last snapshot is old enough for a new one."""
+        return time.monotonic() - self._last >= self._seconds
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Copies the arrays and writes them in the background.
+
+        Raises:
+          WriteError: The snapshot before this one could not be written.
+        """
+        self.wait()
+        # Copied: the next step reuses the buffers that numpy would otherwise look into.
+        state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), snapshot.state)
+        self._writing = self._writer.submit(
+            save_checkpoint, self.folder, state=state, record=snapshot.record, keep=_KEPT
+        )
+        self._last = time.monotonic()
+
+    def wait(self) -> None:
+        """Until the last snapshot is on the disk; raises WriteError if it could not be written."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def remove(self) -> None:
+        """Once what the runs gave is kept elsewhere."""
+        self.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)

@@ -1,0 +1,297 @@
+"""Runs that are trained side by side: their state, their epochs, their best trees.
+
+A run's result does not depend on the others: its batches follow from its seed, its dropout from its key.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int, PRNGKeyArray
+
+from jaxemo.data.batches import num_batches, shuffled_batches
+from jaxemo.data.stopping import StopRequest, signals_postponed
+from jaxemo.models.heads import LayerStatistics
+from jaxemo.training.features import Examples, Feed
+from jaxemo.training.grids import RowGrid, make_grid
+from jaxemo.training.objectives import Objective
+from jaxemo.training.predict import TrainedModel, place_stacked, stack_trees
+from jaxemo.training.program import TrainingProgram
+from jaxemo.training.progress import EpochRecord, Progress, Saver, joined, resumed
+from jaxemo.training.sharding import grid_shardings
+from jaxemo.training.snapshots import SnapshotFolder
+from jaxemo.training.step import Batch, RunState, Shared, StepMetrics
+
+# Steps of one call where inputs are looked up on the device: calling costs as much as a small step.
+_STEPS_PER_CALL = 32
+
+
+class RunInputs(NamedTuple):
+    """What belongs to one run.
+
+    Attributes:
+      key: Initialisation and dropout.
+      seed: Order of the batches.
+      train_rows: Rows trained on; example weights come from their targets.
+      dev_rows: Rows that choose the epoch.
+      statistics: Of the training clips' layers.
+      initial: Trainable tree to go on from (stage 2); a fresh one when None.
+    """
+
+    key: PRNGKeyArray
+    seed: int
+    train_rows: Int[np.ndarray, " a"]
+    dev_rows: Int[np.ndarray, " b"]
+    statistics: LayerStatistics
+    initial: dict[str, Any] | None = None
+
+
+class FitResult(NamedTuple):
+    """The trainable tree of the best dev epoch, on the host, and the run's history."""
+
+    trainable: dict[str, Any]
+    best_epoch: int
+    history: tuple[EpochRecord, ...]
+
+
+class NonFiniteStep(FloatingPointError):
+    """A loss or gradient that is NaN or infinite.
+
+    Attributes:
+      run: Number of the run among those of the stack.
+      rows: The examples of its batch.
+    """
+
+    def __init__(self, run: int, place: tuple[int, int], rows: Int[np.ndarray, " B"]) -> None:
+        epoch, step = place
+        super().__init__(f"the loss or its gradient is not finite at epoch {epoch}, step {step}")
+        self.run, self.rows = run, rows
+
+
+class RunStack:
+    """Runs that are trained together, padded to the mesh's run axis."""
+
+    def __init__(
+        self,
+        program: TrainingProgram,
+        shared: Shared,
+        feed: Feed,
+        examples: Examples,
+        runs: Sequence[RunInputs],
+    ):
+        self._program, self._shared, self._feed, self._runs = program, shared, feed, runs
+        self._targets = _narrow(examples.targets)
+        self._weights = [_row_weights(program.objective, self._targets, run) for run in runs]
+        statistics = stack_trees([run.statistics for run in runs], program.mesh)
+        self._statistics = place_stacked(statistics, program.mesh)
+
+    def fit(
+        self, on_epoch: Callable[[int, EpochRecord], None], snapshots: SnapshotFolder | None
+    ) -> list[FitResult]:
+        """Trains to the end, from the newest snapshot on where there is one.
+
+        `on_epoch` hears of the epochs before the snapshot too. A signal ends training after the step at
+        hand, once a snapshot of it is on the disk.
+
+        Raises:
+          NonFiniteStep: A loss or gradient is NaN or infinite.
+          Stopped: A signal came.
+        """
+        progress = self._start(snapshots)
+        for epoch in range(progress.epoch):
+            for run, records in enumerate(progress.history):
+                on_epoch(run, records[epoch])
+        saver = Saver(snapshots)
+        postponed = (
+            contextlib.nullcontext(StopRequest()) if snapshots is None else signals_postponed()
+        )
+        with postponed as stop:
+            while progress.epoch < self._program.settings.epochs and not stop.came:
+                progress = self._train_epoch(progress, saver, stop)
+                if progress.step == 0:
+                    for run, records in enumerate(progress.history):
+                        on_epoch(run, records[-1])
+            saver.finish(progress)
+        return _results(jax.device_get(progress.best), progress.history)
+
+    def _start(self, snapshots: SnapshotFolder | None) -> Progress:
+        states = self._init_states()
+        num_runs = len(states.num_steps)
+        fresh = Progress(
+            epoch=0,
+            step=0,
+            states=states,
+            best=jax.tree.map(jnp.copy, states.trainable),
+            best_score=np.full(num_runs, -np.inf),
+            history=tuple(() for _ in self._runs),
+            metrics=(),
+        )
+        return fresh if snapshots is None else resumed(snapshots, fresh, self._program.mesh)
+
+    def _init_states(self) -> RunState:
+        runs, mesh = self._runs, self._program.mesh
+        settings = self._program.settings
+        lengths = [num_batches(len(run.train_rows), batch_size=settings.batch_size) for run in runs]
+        keys, num_steps = stack_trees(
+            [
+                (run.key, np.int32(steps * settings.epochs))
+                for run, steps in zip(runs, lengths, strict=True)
+            ],
+            mesh,
+        )
+        initial = None
+        if any(run.initial is not None for run in runs):
+            initial = place_stacked(stack_trees(_initial_trees(runs), mesh), mesh)
+        return self._program.init_runs(
+            *place_stacked((keys, self._statistics), mesh), self._shared.base, num_steps, initial
+        )
+
+    def _train_epoch(self, progress: Progress, saver: Saver, stop: StopRequest) -> Progress:
+        """To the end of the epoch, or to the step at which a signal came."""
+        grid = self._epoch_grid(progress.epoch)
+        num_steps = len(grid.rows)
+        capacity = 1 if self._feed.table is None else _STEPS_PER_CALL
+        for start in range(progress.step, num_steps, capacity):
+            steps = np.minimum(np.arange(start, start + capacity), num_steps - 1)
+            batches, active = self._batches(grid, steps, draw=(progress.epoch, start))
+            states, figures = self._program.train_steps(
+                progress.states,
+                self._statistics,
+                self._shared,
+                batches,
+                active,
+                np.int32(min(capacity, num_steps - start)),
+            )
+            metrics = (*progress.metrics, figures)
+            progress = progress._replace(step=start + capacity, states=states, metrics=metrics)
+            if stop.came or saver.is_due:
+                _check_finite(progress, grid, len(self._runs))
+                saver.save(progress)
+            if stop.came:
+                return progress
+        _check_finite(progress, grid, len(self._runs))
+        return self._end_epoch(progress, grid)
+
+    def _end_epoch(self, progress: Progress, grid: RowGrid) -> Progress:
+        scores = self._dev_scores(progress.states.trainable)
+        metrics = joined(progress.metrics)
+        records = [
+            _summarise(progress.epoch, metrics, grid.active, run=run, dev_score=score)
+            for run, score in enumerate(scores)
+        ]
+        score = np.full(len(progress.best_score), -np.inf)
+        score[: len(scores)] = scores
+        better = score > progress.best_score
+        return Progress(
+            epoch=progress.epoch + 1,
+            step=0,
+            states=progress.states,
+            best=self._program.keep_better(progress.best, progress.states.trainable, better),
+            best_score=np.fmax(progress.best_score, score),
+            history=tuple(
+                (*earlier, record)
+                for earlier, record in zip(progress.history, records, strict=True)
+            ),
+            metrics=(),
+        )
+
+    def _epoch_grid(self, epoch: int) -> RowGrid:
+        settings = self._program.settings
+        batches = [
+            shuffled_batches(
+                run.train_rows, batch_size=settings.batch_size, seed=run.seed, epoch=epoch
+            )
+            for run in self._runs
+        ]
+        return make_grid(batches, self._program.mesh, micro_batches=settings.micro_batches)
+
+    def _batches(
+        self, grid: RowGrid, steps: Int[np.ndarray, " S"], *, draw: tuple[int, ...]
+    ) -> tuple[Batch, Any]:
+        """The chosen steps' examples on the mesh, and which runs are active (None: all of them)."""
+        rows = grid.rows[steps]
+        run = np.minimum(np.arange(rows.shape[1]), len(self._runs) - 1)[None, :, None, None]
+        weight = np.where(grid.valid[steps], np.stack(self._weights)[run, rows], 0)
+        active = None if grid.active.all() else grid.active[steps]
+        read = (self._feed.inputs(rows, draw=draw), self._targets[rows], weight, active)
+        *parts, active = jax.device_put(read, grid_shardings(read, self._program.mesh))
+        return Batch(*parts), active
+
+    def _dev_scores(self, trainable: dict[str, Any]) -> list[float]:
+        predictions = self._program.predictor.predict_stacked(
+            TrainedModel(trainable, self._statistics),
+            self._shared,
+            self._feed,
+            [run.dev_rows for run in self._runs],
+        )
+        score = self._program.objective.score
+        return [
+            float(score(self._targets[run.dev_rows], part))
+            for run, part in zip(self._runs, predictions, strict=True)
+        ]
+
+
+def _narrow(targets: np.ndarray) -> np.ndarray:
+    """As JAX holds them: no 64-bit numbers."""
+    narrow = {np.dtype(np.int64): np.int32, np.dtype(np.float64): np.float32}
+    return targets.astype(narrow.get(targets.dtype, targets.dtype))
+
+
+def _row_weights(
+    objective: Objective, targets: np.ndarray, run: RunInputs
+) -> Float[np.ndarray, " n"]:
+    weights = np.zeros(len(targets), np.float32)
+    weights[run.train_rows] = objective.example_weights(targets[run.train_rows])
+    return weights
+
+
+def _initial_trees(runs: Sequence[RunInputs]) -> list[tuple[np.bool_, dict[str, Any]]]:
+    """(whether the run has a tree to go on from, that tree or zeros of its shape)."""
+    like = next(run.initial for run in runs if run.initial is not None)
+    zeros = jax.tree.map(np.zeros_like, like)
+    return [
+        (np.bool_(run.initial is not None), zeros if run.initial is None else run.initial)
+        for run in runs
+    ]
+
+
+def _summarise(
+    epoch: int, metrics: StepMetrics, active: np.ndarray, *, run: int, dev_score: float
+) -> EpochRecord:
+    steps = np.flatnonzero(active[:, run])
+    return EpochRecord(
+        epoch,
+        float(np.mean(metrics.loss[steps, run])),
+        float(np.mean(metrics.gradient_norm[steps, run])),
+        dev_score,
+    )
+
+
+def _results(best: Any, history: Sequence[tuple[EpochRecord, ...]]) -> list[FitResult]:
+    results = []
+    for run, records in enumerate(history):
+        scores = [record.dev_score for record in records]
+        if np.isnan(scores).all():
+            raise FloatingPointError(
+                f"The dev score of run {run} was NaN in all {len(scores)} epochs; lower the learning "
+                "rates or look for clips that give NaN."
+            )
+        # The arrays of one run alone, so that a kept result does not keep its neighbours.
+        trainable = jax.tree.map(lambda leaf, run=run: np.array(leaf[run]), best)
+        results.append(FitResult(trainable, int(np.nanargmax(scores)), records))
+    return results
+
+
+def _check_finite(progress: Progress, grid: RowGrid, num_runs: int) -> None:
+    metrics = joined(progress.metrics)
+    finite = np.isfinite(metrics.loss) & np.isfinite(metrics.gradient_norm)
+    bad = np.argwhere(
+        ~finite[: len(grid.active), :num_runs] & grid.active[: len(finite), :num_runs]
+    )
+    if len(bad):
+        step, run = bad[0]
+        rows = grid.rows[step, run][grid.valid[step, run]]
+        raise NonFiniteStep(int(run), (progress.epoch, int(step)), rows)
