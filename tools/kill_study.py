@@ -46,7 +46,7 @@ def main() -> None:
 
 def _command(folder: Path, methods: str) -> list[str]:
     return [
-        *(sys.executable, "-m", "jaxemo.cli.main", "study"),
+        *(sys.executable, "-m", "jaxemo", "study"),
         f"--config={ROOT / 'tests' / 'tiny_config.py'}",
         "--config.training.save_seconds=1.0",
         f"--config.transfer.methods={methods},",

@@ -38,7 +38,7 @@ def main() -> None:
         num_clips = _write_corpus(folder / "audio", options.seconds)
         _write_encoder(folder / "encoder", *SIZES[options.size])
         command = [
-            *(sys.executable, "-m", "jaxemo.cli.main", options.command),
+            *(sys.executable, "-m", "jaxemo", options.command),
             f"--config={ROOT / 'configs' / 'ravdess_quick.py'}",
             f"--config.encoders={folder / 'encoder'},",
             "--config.corpus.name=manifest",

@@ -21,6 +21,7 @@ from jaxemo.cli.workdir import continued_run, locked
 from jaxemo.data.cache import Kind, list_entries, prune
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.data.files import make_folder
+from jaxemo.data.temporary import remove_leftovers
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
 from jaxemo.results.checks import rows_from
@@ -331,6 +332,7 @@ def _open_cache(cache_dir: Path) -> Path:
     import jax
 
     make_folder(cache_dir)
+    remove_leftovers(cache_dir)
     # librosa's compiled functions lie beside its code where that may be written.
     if not os.access(os.path.dirname(np.__file__), os.W_OK):
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir / "numba"))

@@ -5,7 +5,6 @@ A shard is a file that `datasets.Dataset.from_file` opens; its samples stay on d
 
 import hashlib
 import logging
-import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,6 @@ from jaxemo.data.files import written_whole
 # A shard is written when it has either; the second bounds memory where clips are long.
 SHARD_CLIPS = 256
 SHARD_BYTES = 128 << 20
-_STALE_AFTER_S = 24 * 3600
 
 logger = logging.getLogger("jaxemo")
 
@@ -114,10 +112,3 @@ def read_shard(shard: Path) -> dict[str, CachedClip]:
 
 def checksum(digest: str, reason: str, waveform: Float32[np.ndarray, " N"]) -> int:
     return zlib.crc32(waveform.data, zlib.crc32(f"{digest} {reason}".encode()))
-
-
-def remove_stale_files(folder: Path) -> None:
-    # What a killed run was writing. Younger ones may belong to a run that is going on.
-    for unfinished in folder.glob("*.tmp"):
-        if time.time() - unfinished.stat().st_mtime > _STALE_AFTER_S:
-            unfinished.unlink(missing_ok=True)

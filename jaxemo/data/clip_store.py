@@ -35,11 +35,11 @@ from jaxemo.data.clip_shards import (
     fills_a_shard,
     read_shard,
     read_shards,
-    remove_stale_files,
     write_shard,
 )
 from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.files import DigestIndex, FileState, file_state, make_folder
+from jaxemo.data.temporary import remove_leftovers
 
 # libsndfile, soxr and hashlib work outside the interpreter lock, so threads are enough.
 _NUM_THREADS = min(8, os.cpu_count() or 1)
@@ -272,7 +272,7 @@ class _Cache:
 def _open_cache(cache_dir: Path, sample_rate_hz: int) -> _Cache:
     folder = cache_dir / f"clips-v{DECODER_VERSION}-{sample_rate_hz}hz"
     make_folder(folder)
-    remove_stale_files(folder)
+    remove_leftovers(folder)
     return _Cache(folder, sample_rate_hz, read_shards(folder), set(), threading.Lock())
 
 

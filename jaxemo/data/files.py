@@ -5,10 +5,11 @@ import logging
 import os
 import shutil
 import sqlite3
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+from jaxemo.data.temporary import temporary_beside
 
 logger = logging.getLogger("jaxemo")
 
@@ -92,7 +93,7 @@ def written_whole(path: Path, *, num_bytes: int | None = None) -> Iterator[Path]
     Raises:
       WriteError: As `writing`.
     """
-    unfinished = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
+    unfinished = temporary_beside(path)
     try:
         with writing(path, num_bytes=num_bytes):
             yield unfinished

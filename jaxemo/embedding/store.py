@@ -25,6 +25,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from jaxemo.data.files import make_folder, write_whole, written_whole
+from jaxemo.data.temporary import remove_leftovers
 from jaxemo.distances.statistics import PackedStatistics
 
 logger = logging.getLogger("jaxemo")
@@ -46,6 +47,7 @@ def stream_folder(cache_dir: Path, identity: Mapping[str, Any], *, name: str) ->
     key = hashlib.sha256(text.encode()).hexdigest()[:24]
     folder = cache_dir / f"embeddings-v{STORE_VERSION}" / key
     make_folder(folder)
+    remove_leftovers(folder)
     if not (folder / ABOUT).is_file():
         about = {"name": name, "identity": dict(identity)}
         write_whole(folder / ABOUT, json.dumps(about, indent=1) + "\n")

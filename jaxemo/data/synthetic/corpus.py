@@ -10,7 +10,7 @@ import csv
 import json
 import logging
 import os
-import tempfile
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from jaxemo.data.synthetic.expression import (
 from jaxemo.data.synthetic.music import perform
 from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ
 from jaxemo.data.synthetic.speech import STATEMENTS, speak
+from jaxemo.data.temporary import temporary_beside
 
 logger = logging.getLogger("jaxemo")
 
@@ -151,19 +152,18 @@ def write_synthetic_corpus(
         return manifest
     _refuse_foreign_folder(directory)
     make_folder(directory.parent)
-    with tempfile.TemporaryDirectory(
-        prefix=f".{directory.name}-", dir=directory.parent
-    ) as temporary:
-        fresh = Path(temporary) / "corpus"
-        _write_files(fresh, record)
-        try:
-            if directory.exists():
-                directory.rename(Path(temporary) / "replaced")
-            fresh.rename(directory)
-        except OSError:
-            # Another process has been quicker.
-            if not _holds(directory, record):
-                raise
+    temporary = temporary_beside(directory)
+    try:
+        _write_files(temporary / "corpus", record)
+        if directory.exists():
+            directory.rename(temporary / "replaced")
+        (temporary / "corpus").rename(directory)
+    except OSError:
+        # Another process may have been quicker.
+        if not _holds(directory, record):
+            raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return manifest
 
 
