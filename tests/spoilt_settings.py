@@ -55,6 +55,8 @@ ZERO, ZERO_OR_TINY = ("zero", "zero float"), ("zero", "zero float", "tiny")
 REASONS = {
     "a seed like any other": {"seed": ("zero",), "corpus.seed": ("zero",)},
     "the first fold": {"train.fold": ("zero",)},
+    "the first seed": {"train.seed": ("zero",)},
+    "after every call of the device": {"training.save_seconds": ZERO_OR_TINY},
     "the user's own cache folder": {"cache_dir": ("empty",)},
     "not needed by the synthetic corpus": {
         "corpus.audio_dir": ("empty",),

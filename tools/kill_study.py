@@ -22,7 +22,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--kills", type=int, default=20)
     arguments.add_argument("--signal", choices=("KILL", "TERM", "INT"), default="KILL")
     arguments.add_argument("--seed", type=int, default=0)

@@ -28,7 +28,7 @@ SPEAKERS, RATE_HZ = 24, 16_000
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--size", choices=SIZES, default="base")
     arguments.add_argument("--command", choices=("fad", "study"), default="fad")
     arguments.add_argument("--seconds", type=float, default=0.5)

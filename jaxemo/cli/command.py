@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
 CONFIG = "config"
+# The flag that takes the values of config keys over which a command runs.
+GRID = "grid"
 _SIZE = re.compile(r"([\d.]+)\s*([kMGT]?)i?B?", re.IGNORECASE)
 _SIZE_POWERS = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -103,7 +105,8 @@ def parse(command: Command, tokens: Sequence[str]) -> dict[str, Any]:
       ArgumentFault: For an unknown flag or config key, a value of a wrong type, a missing file or
         value.
     """
-    config_tokens, others = _apart(command, list(tokens))
+    config_tokens, others = _apart(command, list(tokens), CONFIG)
+    grid_tokens, others = _apart(command, others, GRID)
     given, unknown = _parser(command).parse_known_intermixed_args(others)
     _refuse_unknown(command, unknown)
     values = vars(given)
@@ -112,6 +115,8 @@ def parse(command: Command, tokens: Sequence[str]) -> dict[str, Any]:
         from jaxemo.cli.config_flags import read_config
 
         values[CONFIG], config_name = read_config(config_tokens)
+    if grid_tokens:
+        values[GRID] = _read_grid(grid_tokens)
     for flag in command.flags:
         values[flag.name] = _value(flag, values.get(flag.name), config_name)
     _check_positional(command, values)
@@ -128,7 +133,7 @@ class _Parser(argparse.ArgumentParser):
 def _parser(command: Command) -> _Parser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     for flag in command.flags:
-        if flag.name == CONFIG:
+        if flag.name in (CONFIG, GRID):
             continue
         if flag.metavar:
             choices = flag.choices or None
@@ -152,14 +157,14 @@ def _reader(read: Callable[[str], Any]) -> Callable[[str], Any]:
     return reader
 
 
-def _apart(command: Command, tokens: list[str]) -> tuple[list[str], list[str]]:
-    """Tokens of `--config` and `--config.key`, all as `--name=value`; and the others."""
-    if all(flag.name != CONFIG for flag in command.flags):
+def _apart(command: Command, tokens: list[str], prefix: str) -> tuple[list[str], list[str]]:
+    """Tokens of `--PREFIX` and `--PREFIX.key`, all as `--name=value`; and the others."""
+    if all(flag.name != prefix for flag in command.flags):
         return [], tokens
     config_tokens, others = [], []
     rest = iter(tokens)
     for token in rest:
-        if not re.match(r"--?config(?=$|[.=])", token):
+        if not re.match(rf"--?{prefix}(?=$|[.=])", token):
             others.append(token)
             continue
         token = f"--{token.lstrip('-')}"
@@ -167,6 +172,21 @@ def _apart(command: Command, tokens: list[str]) -> tuple[list[str], list[str]]:
             token = f"{token}={value}"
         config_tokens.append(token)
     return config_tokens, others
+
+
+def _read_grid(tokens: list[str]) -> dict[str, tuple[str, ...]]:
+    """`--grid.KEY=a,b` -> the texts of each key's values."""
+    grid = {}
+    for token in tokens:
+        name, _, text = token.removeprefix("--").partition("=")
+        key = name.partition(".")[2]
+        values = tuple(item for part in text.split(",") if (item := part.strip()))
+        if not key or not values:
+            raise ArgumentFault(f"expected --{GRID}.KEY=VALUE,VALUE,...; got {token!r}")
+        if key in grid:
+            raise ArgumentFault(f"--{GRID}.{key} is given twice")
+        grid[key] = values
+    return grid
 
 
 def _refuse_unknown(command: Command, unknown: list[str]) -> None:
@@ -197,11 +217,24 @@ def _value(flag: Flag, value: Any, config_name: str) -> Any:
     if value is not None:
         return value
     if flag.required:
-        example = "; for example --config=demo" if flag.name == CONFIG else ""
-        raise ArgumentFault(f"needs --{flag.name}={flag.metavar}{example}")
+        example = {CONFIG: "; for example --config=demo", GRID: "; for example --grid.seed=0,1,2"}
+        example = example.get(flag.name, "")
+        raise ArgumentFault(f"needs {_spelt(flag)}{example}")
     if isinstance(flag.default, str) and "{config}" in flag.default:
         return flag.read(flag.default.format(config=config_name)) if config_name else None
     return flag.default
+
+
+def shard(text: str) -> tuple[int, int]:
+    """`I/N` -> which of how many shares.
+
+    Raises:
+      ValueError: Not of that form, or not 1 <= I <= N.
+    """
+    match = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"expected I/N with 1 <= I <= N, such as 1/4; got {text!r}")
+    return int(match[1]), int(match[2])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -241,15 +274,21 @@ def help_of(name: str, command: Command) -> str:
     if command.positional is not None:
         lines += _help_lines(command.positional.name.upper(), command.positional.help)
     for flag in command.flags:
-        value = f"={flag.metavar}" if flag.metavar else ""
         required = "; required" if flag.required else ""
-        lines += _help_lines(f"--{flag.name}{value}", flag.help + required)
+        lines += _help_lines(_spelt(flag), flag.help + required)
         if flag.name == CONFIG:
             lines += _help_lines(
                 "--config.KEY=VALUE",
                 "changes one value: --config.audio.crop_seconds=2.0 --config.encoders=acoustic,DIR",
             )
     return "\n".join([*lines, "", f"example: {command.example}"])
+
+
+def _spelt(flag: Flag) -> str:
+    """The flag with the name of its value; `--grid.KEY=VALUE` has a key before it."""
+    if not flag.metavar or flag.metavar.startswith("."):
+        return f"--{flag.name}{flag.metavar}"
+    return f"--{flag.name}={flag.metavar}"
 
 
 def _help_lines(name: str, text: str) -> list[str]:

@@ -5,7 +5,9 @@ under `configs/` are part of the package and known by name. absl and ml_collecti
 """
 
 import ast
+import copy
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +118,39 @@ def _changed(config: ConfigDict, changes: list[str]) -> ConfigDict:
     changed: Any = values["config"].value
     changed.update_from_flattened_dict(tuples)
     return changed
+
+
+def changed_config(config: ConfigDict, values: Mapping[str, str]) -> ConfigDict:
+    """A copy with some keys set, their values read as those of `--config.key=value`.
+
+    Raises:
+      ArgumentFault: A value is of another type.
+    """
+    return _changed(
+        copy.deepcopy(config), [f"--config.{key}={value}" for key, value in values.items()]
+    )
+
+
+def full_key(config: ConfigDict, name: str) -> str:
+    """The config key that a shortened name means: `lora.rank` is methods.lora.rank, `seed` train.seed.
+
+    Raises:
+      ArgumentFault: No key ends so, or several do.
+    """
+    keys = _flat_keys(config)
+    for key in (f"train.{name}", name):
+        if key in keys:
+            return key
+    ending = [key for key in keys if key.endswith(f".{name}")]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        raise ArgumentFault(f"--grid.{name} may mean {' or '.join(ending)}; write one in full")
+    hint = nearest(name, keys)
+    raise ArgumentFault(
+        f"the config has no key {name!r}, which --grid.{name} names"
+        + (f"; did you mean --grid.{hint}?" if hint else "")
+    )
 
 
 def _existing(config: ConfigDict, key: str) -> Any:

@@ -4,27 +4,21 @@ Each function is the handler of one row of the table in `main.py`, and its keywo
 flags. Results are printed here and in `housekeeping.py` only.
 """
 
-import contextlib
 import json
 import logging
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
-import numpy as np
 from ml_collections import ConfigDict
 
 from jaxemo.cli.progress import console
 from jaxemo.cli.provenance import environment, user_cache_dir
-from jaxemo.cli.workdir import continued_run, locked
-from jaxemo.data.cache import Kind, list_entries, prune
+from jaxemo.cli.session import cache_dir_of, earlier_results, held, open_cache, session
+from jaxemo.cli.workdir import continued_run
 from jaxemo.data.corpora.corpus import DOMAINS
-from jaxemo.data.files import make_folder
-from jaxemo.data.temporary import remove_leftovers
 from jaxemo.report import summary_table, write_report
 from jaxemo.report.folder_table import folder_table, worst_files
-from jaxemo.results.checks import rows_from
 from jaxemo.results.file import write_csv, write_results
 from jaxemo.results.merging import SECTIONS_OF, Earlier
 from jaxemo.results.schema import FigureRow
@@ -37,7 +31,6 @@ from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
 from jaxemo.studies.sources import in_words
 from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
-from jaxemo.studies.train import train_model
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
 
@@ -67,14 +60,14 @@ def fad(*, config: ConfigDict | None, workdir: Path | None, replace: bool, **que
         assert workdir is not None  # A config gives it a default.
         _run_studies(config, (SIMILARITY,), workdir, replace=replace)
     else:
-        with _held(workdir):
+        with held(workdir):
             _compare_folders(FolderQuestion(**question), workdir, replace=replace)
 
 
 def _run_studies(
     config: ConfigDict, studies: Sequence[str], workdir: Path, *, replace: bool
 ) -> None:
-    with _session(config, workdir) as (settings, cache_dir):
+    with session(config, workdir) as (settings, cache_dir):
         context = environment(config)
         partial = workdir / "results.partial.json"
         sections = [section for name in studies for section in SECTIONS_OF[name]]
@@ -114,8 +107,8 @@ def _run_studies(
 
 
 def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace: bool) -> None:
-    earlier = _earlier(workdir, ("folders", "sets"), replace=replace)
-    cache_dir = _open_cache(user_cache_dir())
+    earlier = earlier_results(workdir, ("folders", "sets"), replace=replace)
+    cache_dir = open_cache(user_cache_dir())
     results, file_scores = compare_folders(question, cache_dir=cache_dir, progress=console())
     print(folder_table(results))
     print("\nfiles of the candidate least like the reference (1 = a frame of the reference):")
@@ -137,9 +130,9 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace:
 
 def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
     """Decodes and checks the corpus."""
-    with _session(config, workdir) as (settings, cache_dir):
+    with session(config, workdir) as (settings, cache_dir):
         context = environment(config)
-        earlier = _earlier(workdir, (), config=context["config"], replace=replace)
+        earlier = earlier_results(workdir, (), config=context["config"], replace=replace)
         experiment = prepare_experiment(
             settings,
             sample_rates_hz=(16_000,),
@@ -164,41 +157,6 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
         )
 
 
-def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
-    """Trains one model and keeps it."""
-    with _session(config, workdir) as (settings, cache_dir):
-        context = environment(config)
-        earlier = _earlier(
-            workdir, ("figures", "history"), config=context["config"], replace=replace
-        )
-        with (
-            continued_run(workdir, context) as run_id,
-            CurveLog(workdir / "logs", run_id=run_id) as log,
-        ):
-            record = train_model(
-                settings,
-                workdir=workdir,
-                cache_dir=cache_dir,
-                progress=console(),
-                log_epoch=log.epoch,
-            )
-        provenance = context | {
-            "corpus_hash": record["corpus"]["hash"],
-            "encoders": [record["encoder"]],
-            "runs": {"train": run_id},
-        }
-        results = {
-            "figures": record["figures"],
-            "history": record["history"],
-            "provenance": provenance,
-        }
-        results = earlier.joined(results)
-        earlier.make_way()
-        write_results(results, workdir / "results.json")
-        _print_figures(rows_from("figures", record["figures"]))
-        print(workdir / "checkpoint")
-
-
 def evaluate(
     *,
     checkpoint: Path,
@@ -209,9 +167,9 @@ def evaluate(
 ) -> None:
     """Scores a checkpoint on a corpus: the config's, else the one that it was trained on."""
     settings = None if config is None else read_settings(config)
-    with _held(workdir):
+    with held(workdir):
         sections = ("figures", "predictions", "seen_clips_not_scored")
-        earlier = _earlier(workdir, sections, replace=replace)
+        earlier = earlier_results(workdir, sections, replace=replace)
         results = _evaluate(checkpoint, encoder, settings)
         if workdir is not None and earlier is not None:
             context = environment(config) | {"checkpoint": str(checkpoint)}
@@ -221,11 +179,11 @@ def evaluate(
 
 
 def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
-    cache_dir = _open_cache(_cache_dir(settings))
+    cache_dir = open_cache(cache_dir_of(settings))
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
     corpus = read_corpus(model.record["corpus"]) if settings is None else settings.corpus
     results = evaluation.evaluate(model, corpus, cache_dir=cache_dir, progress=console())
-    _print_figures(results["figures"])
+    print_figures(results["figures"])
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
     _print_left_out(results)
@@ -234,7 +192,7 @@ def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) 
 
 def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) -> None:
     """Prints one JSON line per file."""
-    cache_dir = _open_cache(user_cache_dir())
+    cache_dir = open_cache(user_cache_dir())
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
     for record in evaluation.predict_files(model, files, cache_dir=cache_dir, progress=console()):
         print(json.dumps(record, ensure_ascii=False), flush=True)
@@ -243,14 +201,14 @@ def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) ->
 def export(*, checkpoint: Path, encoder: str | None, workdir: Path) -> None:
     """Writes a checkpoint's encoder in hub layout, its adaptation merged."""
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
-    with _held(workdir):
+    with held(workdir):
         for path in exporting.export_model(model, workdir):
             print(path)
 
 
 def embed(*, config: ConfigDict, workdir: Path) -> None:
     """Writes layerwise embeddings of a corpus."""
-    with _session(config, workdir) as (settings, cache_dir):
+    with session(config, workdir) as (settings, cache_dir):
         outcomes = embedding.embed(
             settings,
             workdir=workdir,
@@ -268,7 +226,8 @@ def embed(*, config: ConfigDict, workdir: Path) -> None:
                 print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
 
 
-def _print_figures(figures: list[FigureRow]) -> None:
+def print_figures(figures: list[FigureRow]) -> None:
+    """UA, WA and macro-F1 of each domain, one line per domain."""
     for domain in DOMAINS:
         rows = {row.metric: row for row in figures if row.domain == domain}
         if rows:
@@ -281,79 +240,3 @@ def _print_figures(figures: list[FigureRow]) -> None:
 def _print_left_out(results: dict[str, Any]) -> None:
     for item in results["left_out"]:
         print(f"left out: {item.path}: {item.reason}")
-
-
-@contextlib.contextmanager
-def _session(config: ConfigDict, workdir: Path) -> Iterator[tuple[Settings, Path]]:
-    """The checked settings and the opened cache folder, while the workdir is held."""
-    settings = read_settings(config)
-    with locked(workdir):
-        cache_dir = _open_cache(_cache_dir(settings))
-        yield settings, cache_dir
-        _close_cache(cache_dir, settings)
-
-
-def _held(workdir: Path | None) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext() if workdir is None else locked(workdir)
-
-
-@overload
-def _earlier(
-    workdir: Path, sections: Sequence[str], *, config: Any = ..., replace: bool
-) -> Earlier: ...
-
-
-@overload
-def _earlier(
-    workdir: Path | None, sections: Sequence[str], *, config: Any = ..., replace: bool
-) -> Earlier | None: ...
-
-
-def _earlier(
-    workdir: Path | None,
-    sections: Sequence[str],
-    *,
-    config: dict[str, Any] | None = None,
-    replace: bool,
-) -> Earlier | None:
-    if workdir is None:
-        return None
-    path = workdir / "results.json"
-    return Earlier(path, studies=(), sections=sections, config=config, replace=replace)
-
-
-def _cache_dir(settings: Settings | None) -> Path:
-    configured = "" if settings is None else settings.cache_dir
-    return Path(configured).expanduser() if configured else user_cache_dir()
-
-
-def _open_cache(cache_dir: Path) -> Path:
-    """Lets later processes find what this one compiles, unless the environment says where or not to."""
-    import jax
-
-    make_folder(cache_dir)
-    remove_leftovers(cache_dir)
-    # librosa's compiled functions lie beside its code where that may be written.
-    if not os.access(os.path.dirname(np.__file__), os.W_OK):
-        os.environ.setdefault("NUMBA_CACHE_DIR", str(cache_dir / "numba"))
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", str(cache_dir / "xla"))
-    # jax keeps only what took a second or more; small encoders make dozens of shorter ones.
-    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    return cache_dir
-
-
-def _close_cache(cache_dir: Path, settings: Settings) -> None:
-    """Says what the cache holds, once it is within the config's limit again."""
-    entries = [entry for entry in list_entries(cache_dir) if entry.kind is not Kind.OTHER]
-    limit = round(settings.cache_gigabytes * 1e9)
-    removed = prune(entries, max_bytes=limit, cache_dir=cache_dir)
-    kept, gone = (sum(entry.num_bytes for entry in part) for part in (entries, removed))
-    logger.info(
-        "cache %s: %.3g GB of at most %g%s",
-        cache_dir,
-        (kept - gone) / 1e9,
-        settings.cache_gigabytes,
-        f"; {gone / 1e9:.3g} GB not used for longest were removed" if removed else "",
-    )

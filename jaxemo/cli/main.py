@@ -16,6 +16,7 @@ from jaxemo.cli.command import (
     help_of,
     nearest,
     overview,
+    shard,
     size_in_bytes,
 )
 
@@ -156,8 +157,34 @@ COMMANDS: dict[str, Command] = {
         writes="WORKDIR/checkpoint/, WORKDIR/results.json (held-out figures), WORKDIR/logs/",
         needs="a labelled corpus by at least three groups of speakers",
         example="jaxemo train --config=demo --config.train.method=lora --workdir=runs/lora",
-        handler="jaxemo.cli.handlers:train",
+        handler="jaxemo.cli.training:train",
         flags=(_CONFIG, _WORKDIR, _REPLACE),
+    ),
+    "sweep": Command(
+        summary="trains one model (config.train) at each point of a grid of settings",
+        reads="what `jaxemo train` reads",
+        writes="WORKDIR/points/*/ (checkpoint/, results.json), WORKDIR/results.json and report.html of all",
+        needs="what `jaxemo train` needs; points that differ in seed and fold alone are one program",
+        example="jaxemo sweep --config=demo --grid.lora.rank=4,8,16 --grid.seed=0,1,2 --workdir=runs/rank",
+        handler="jaxemo.cli.training:sweep",
+        flags=(
+            _CONFIG,
+            Flag(
+                "grid",
+                ".KEY=VALUE,...",
+                "the values of a config key: --grid.lora.rank=4,8,16 --grid.seed=0,1,2; the grid is\n"
+                "all combinations",
+                required=True,
+            ),
+            Flag(
+                "shard",
+                "I/N",
+                "trains the I-th of N shares of the points, for an array job (default: 1/1)",
+                read=shard,
+                default=(1, 1),
+            ),
+            _WORKDIR,
+        ),
     ),
     "evaluate": Command(
         summary="restores a checkpoint and scores it on speakers that it has not seen",

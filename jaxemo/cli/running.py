@@ -12,7 +12,7 @@ from jaxemo.cli.command import ArgumentFault, Command, parse
 from jaxemo.data.stopping import Stopped, signals_raised
 
 # Handlers that ask jax for its devices.
-_WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.housekeeping:info")
+_WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.training:", "jaxemo.cli.housekeeping:info")
 INPUT_REFUSED, FAULT = 2, 1
 
 

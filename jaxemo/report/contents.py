@@ -19,7 +19,15 @@ from jaxemo.results.contents import SECTIONS, Results
 from jaxemo.results.file import read_results
 
 Source = str | Path | Mapping[str, Any] | Results
-_WITH_ENCODERS = ("layers", "transfer", "similarity", "confusions", "layer_weights", "emotion_bias")
+_WITH_ENCODERS = (
+    "layers",
+    "transfer",
+    "similarity",
+    "confusions",
+    "layer_weights",
+    "emotion_bias",
+    "sweep",
+)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from jaxemo.report.joining import Run
 from jaxemo.report.sections.confusions import confusion_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.similarity import similarity_section
+from jaxemo.report.sections.sweep import sweep_section
 from jaxemo.report.sections.transfer import transfer_section
 from jaxemo.report.static_svg import static_svg
 from jaxemo.report.table import Table
@@ -55,7 +56,14 @@ def write_page(
 
 def make_sections(content: Content) -> list[Section]:
     """The studies' sections whose rows are present."""
-    make = (layer_section, transfer_section, similarity_section, confusion_section, _model_section)
+    make = (
+        layer_section,
+        transfer_section,
+        similarity_section,
+        confusion_section,
+        sweep_section,
+        _model_section,
+    )
     # Altair checks each piece of a chart against its schema, which costs more than the chart; the
     # tests draw every figure with the checks on.
     with schemapi.debug_mode(False):

@@ -10,6 +10,7 @@ from jaxemo.report.contents import Content, Source, content_of, groups, present,
 from jaxemo.report.sections.bias import bias_order_table
 from jaxemo.report.sections.distance_tables import emotion_order_table
 from jaxemo.report.sections.layers import best_layer_table
+from jaxemo.report.sections.sweep import sweep_table
 from jaxemo.report.sections.transfer import transfer_table
 from jaxemo.report.table import Cell, Table, number_cell, plain, without
 from jaxemo.results.checks import plain as plain_values
@@ -33,6 +34,7 @@ def headlines(content: Content) -> list[Table]:
         transfer_table(content),
         emotion_order_table(content),
         bias_order_table(content),
+        sweep_table(content),
     ]
     return [table for table in made if table.rows]
 

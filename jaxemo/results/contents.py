@@ -20,11 +20,12 @@ from jaxemo.results.schema import (
     LeftOutRow,
     PredictionRow,
     SimilarityRow,
+    SweepRow,
     TransferRow,
 )
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,7 @@ class Results:
     figures: tuple[FigureRow, ...] = ()
     predictions: tuple[PredictionRow, ...] = ()
     history: tuple[EpochRow, ...] = ()
+    sweep: tuple[SweepRow, ...] = ()
     seen_clips_not_scored: (
         Annotated[int, Column("Clips of speakers that the model has seen.", low=0)] | None
     ) = None

@@ -299,6 +299,23 @@ class FigureRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepRow:
+    """One model of a sweep (`jaxemo sweep`)."""
+
+    encoder: Encoder
+    origin: Origin
+    method: Method
+    domain: Domain
+    point: Annotated[str, Column("The settings of its point of the grid, but seed and fold.")]
+    seed: Annotated[int, Column("The run's seed.", low=0)]
+    fold: FoldNumber
+    dev_score: Annotated[float, Column("Best UA of the development part.", "share", low=0, high=1)]
+    mean: Annotated[float, Column("UA of the held-out part.", "share", low=0, high=1)] | None
+    n: Annotated[int, Column("Held-out clips.", low=0)]
+    trainable_parameters: Annotated[int, Column("Numbers that the method trains.", low=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionRow:
     """What a model answers for one clip (`jaxemo evaluate`)."""
 

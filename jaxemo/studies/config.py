@@ -193,6 +193,7 @@ class TrainSettings(Block):
     method: Annotated[str, METHODS] = "lora"
     domains: Domains = ("speech",)
     fold: Annotated[int, Between(0, 999)] = 0
+    seed: Annotated[int, Between(0, 999)] = 0  # of initialisation, batches and folds
 
 
 @settings

@@ -17,7 +17,7 @@ from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.heads import LayerStatistics
-from jaxemo.peft import Method, make_method
+from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
@@ -102,6 +102,7 @@ def _make_record(
         },
         "seen_speakers": sorted({experiment.utterances[row].speaker for row in seen}),
         "seen_digests": sorted({experiment.digests[row] for row in seen}),
+        "trainable_parameters": count_parameters(run.fit.trainable),
         "best_epoch": run.fit.best_epoch,
         "history": [epoch._asdict() for epoch in run.fit.history],
     }

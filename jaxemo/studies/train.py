@@ -1,70 +1,98 @@
-"""One model, one fold: what `jaxemo train` does, through the same bench as the transfer study."""
+"""Single models: what `jaxemo train` and `jaxemo sweep` do, through the same bench as the transfer study."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
-from jaxemo.studies.experiment import check_training_parts, prepare_experiment
-from jaxemo.studies.resuming import unfinished_runs
-from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
+from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
+from jaxemo.studies.resuming import Unfinished
+from jaxemo.studies.runs import Bench, Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.transfer import LogEpoch, needs_stem
 from jaxemo.training.sharding import make_mesh
 
 
-def train_model(
-    config: Settings, *, workdir: Path, cache_dir: Path, progress: Progress, log_epoch: LogEpoch
-) -> dict[str, Any]:
-    """Trains `config.train` and writes WORKDIR/checkpoint; returns its record with held-out figures.
+class Replicate(NamedTuple):
+    """What may differ between models that are trained together."""
+
+    seed: int
+    fold: int
+
+
+def train_models(
+    config: Settings,
+    folders: Mapping[Replicate, Path],
+    *,
+    unfinished: Unfinished,
+    cache_dir: Path,
+    progress: Progress,
+    log_epoch: LogEpoch,
+) -> list[dict[str, Any]]:
+    """Trains `config.train` for each seed and fold, as one program; returns records with held-out figures.
+
+    Args:
+      folders: Where each model goes.
+      unfinished: Where runs are saved meanwhile.
+      log_epoch: Told of every epoch, under the name of the model's folder.
 
     Raises:
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
+    experiment, bench = _prepare(config, folders, cache_dir, progress)
+    domains = tuple(config.train.domains)
+    places = {
+        Place(replicate.seed, replicate.fold, "single", domains, dev_domain=domains[0]): folder
+        for replicate, folder in folders.items()
+    }
+    runs = train_runs(
+        experiment,
+        bench,
+        list(places),
+        folder_of=places.__getitem__,
+        unfinished=unfinished,
+        on_epoch=lambda place, record: log_epoch(
+            f"{config.train.method}/{places[place].parent.name}", record
+        ),
+    )
+    confusions = held_out_confusions(experiment, bench, runs)
+    records = [
+        save_run(
+            places[run.place],
+            experiment=experiment,
+            bench=bench,
+            run=run,
+            confusions=confusion,
+            config=config,
+        )
+        for run, confusion in zip(runs, confusions, strict=True)
+    ]
+    unfinished.forget()
+    return records
+
+
+def _prepare(
+    config: Settings, folders: Mapping[Replicate, Path], cache_dir: Path, progress: Progress
+) -> tuple[Experiment, Bench]:
     settings = config.train
     mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),
-        num_seeds=1,
+        num_seeds=1 + max(replicate.seed for replicate in folders),
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_fold(settings.fold, num_folds=len(experiment.folds[0]))
+    _check_fold(max(replicate.fold for replicate in folders), num_folds=len(experiment.folds[0]))
     check_training_parts(experiment)
     needs = Needs(stem=needs_stem((settings.method,)))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
-    bench = make_bench(
-        experiment,
-        embedded,
-        config,
-        method_name=settings.method,
-        mesh=mesh,
+    return experiment, make_bench(
+        experiment, embedded, config, method_name=settings.method, mesh=mesh
     )
-    domains = tuple(settings.domains)
-    place = Place(0, settings.fold, "single", domains, dev_domain=domains[0])
-    unfinished = unfinished_runs(workdir, config)
-    [run] = train_runs(
-        experiment,
-        bench,
-        [place],
-        folder_of=lambda _: workdir / "checkpoint",
-        unfinished=unfinished,
-        on_epoch=lambda _, record: log_epoch(settings.method, record),
-    )
-    [confusions] = held_out_confusions(experiment, bench, [run])
-    record = save_run(
-        workdir / "checkpoint",
-        experiment=experiment,
-        bench=bench,
-        run=run,
-        confusions=confusions,
-        config=config,
-    )
-    unfinished.forget()
-    return record
 
 
 def _check_fold(fold: int, *, num_folds: int) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float
@@ -92,7 +93,7 @@ def resumed(snapshots: SnapshotFolder, fresh: Progress, mesh: Mesh) -> Progress:
 
     def like(record: dict[str, Any]) -> Any:
         shape = (record["num_metrics"], len(fresh.best_score))
-        part = StepMetrics(*(np.zeros(shape, np.float32) for _ in StepMetrics._fields))
+        part = StepMetrics(*(jnp.zeros(shape) for _ in StepMetrics._fields))
         return _as_state(fresh._replace(metrics=(part,) if shape[0] else ()))
 
     found = snapshots.newest(like=like, mesh=mesh)
