@@ -12,9 +12,9 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import linen as nn
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from jaxemo.peft.method import Method, Params, flatten, unflatten
+from jaxemo.peft.method import Call, Method, Params, flatten, intercepted, unflatten
 
 DEFAULT_TARGETS = r"encoder/layers/\d+/(attention|feed_forward)"
 
@@ -48,18 +48,23 @@ def bottleneck_adapter(*, bottleneck: int = 32, targets: str = DEFAULT_TARGETS) 
     return Method("adapter", 0, init=init, apply=_apply, merge=None)
 
 
-def _apply(forward: Callable[[Params], Any], base: Params, trainable: Params) -> Any:
+def _apply(
+    forward: Callable[[Params], Any],
+    base: Params,
+    trainable: Params,
+    *,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Any:
+    del dropout_key
     flat = flatten(trainable)
+    blocks = [path.removesuffix("/up/kernel") for path in flat if path.endswith("/up/kernel")]
 
-    def add_bottleneck(next_function, arguments, keywords, context):
-        output = next_function(*arguments, **keywords)
-        path = "/".join(context.module.path)
-        if context.method_name != "__call__" or f"{path}/up/kernel" not in flat:
-            return output
-        inner = jax.nn.relu(_dense(output, flat, f"{path}/down"))
-        return output + _dense(inner, flat, f"{path}/up")
+    def add_bottleneck(call: Call) -> Float[Array, "B T D"]:
+        output = call.output()
+        inner = jax.nn.relu(_dense(output, flat, f"{call.path}/down"))
+        return output + _dense(inner, flat, f"{call.path}/up")
 
-    with nn.intercept_methods(add_bottleneck):
+    with intercepted(blocks, add_bottleneck):
         return forward(base)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
 
 from jaxemo.peft.method import Method, Params, flatten, unflatten
 
@@ -33,5 +34,12 @@ def _merge(base: Params, trainable: Params) -> Params:
     return unflatten(flatten(base) | flatten(trainable))
 
 
-def _apply(forward: Callable[[Params], Any], base: Params, trainable: Params) -> Any:
+def _apply(
+    forward: Callable[[Params], Any],
+    base: Params,
+    trainable: Params,
+    *,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Any:
+    del dropout_key
     return forward(_merge(base, trainable))

@@ -37,6 +37,8 @@ BatchSize = Annotated[int, Between(1, 65_536)]
 Width = Annotated[int, Between(1, 65_536)]
 NumSeeds = Annotated[int, Between(1, 1000)]
 NumFolds = Annotated[int, Between(1, 1000)]
+KERNELS = OneOf(("q", "k", "v", "o", "ff_in", "ff_out"))
+SCALINGS = OneOf(("rank", "sqrt_rank"))
 Domains = Annotated[tuple[str, ...], Items(OneOf(DOMAINS))]
 
 
@@ -126,7 +128,13 @@ class LoraSettings(Block):
 
     adaptation_rate: Rate = 1e-3
     rank: Annotated[int, Between(1, 4096)] = 8
+    # A rank for each layer from the lowest on, instead of `rank`; 0: none there.
+    layer_ranks: Annotated[tuple[int, ...], Items(Between(0, 4096), least=0, may_repeat=True)] = ()
     alpha: Annotated[float, Between(1e-6, 1e4)] = 16.0
+    # The update's scale: alpha / rank, or (rsLoRA) alpha / sqrt(rank).
+    scaling: Annotated[str, SCALINGS] = "rank"
+    targets: Annotated[tuple[str, ...], Items(KERNELS)] = ("q", "v")
+    dropout: Annotated[float, Between(0, 0.95)] = 0.0  # of the update's input, in training
 
 
 @settings

@@ -6,6 +6,7 @@ from typing import Any
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import check_training_parts, prepare_experiment
+from jaxemo.studies.methods import check_options
 from jaxemo.studies.runs import Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
@@ -19,11 +20,12 @@ def train_model(
     """Trains `config.train` and writes WORKDIR/checkpoint; returns its record with held-out figures.
 
     Raises:
-      ValueError: For a corpus or encoder that cannot be used, before any training.
+      ValueError: For a corpus, an encoder or options that cannot be used, before any training.
     """
     settings = config.train
     mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
+    check_options([source], config, [settings.method])
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),
