@@ -26,6 +26,8 @@ MERGED = {
     "full": r"(feature_projection|encoder)/.*",
     "weighted_sum": "nothing",
     "lora": r"encoder/layers/\d/attention/(q_proj|v_proj)/kernel",
+    "dora": r"encoder/layers/\d/attention/(q_proj|v_proj)/kernel",
+    "ia3": r"encoder/layers/\d/(attention/[kv]_proj/(kernel|bias)|feed_forward/output_dense/kernel)",
     "adapter": None,
 }
 

@@ -107,7 +107,7 @@ def test_a_flag_of_any_spoilt_text_ends_with_its_key_and_exit_code_2(
 
 
 # A place in these lists means a layer.
-REPEATING = ("methods.lora.layer_ranks",)
+REPEATING = ("methods.lora.layer_ranks", "methods.dora.layer_ranks")
 
 
 @pytest.mark.parametrize(

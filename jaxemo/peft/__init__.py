@@ -1,8 +1,10 @@
 """Adaptation methods: one per file, one contract (`method.py`)."""
 
 from jaxemo.peft.adapters import bottleneck_adapter
+from jaxemo.peft.dora import dora
 from jaxemo.peft.frozen import weighted_sum
 from jaxemo.peft.full import full_fine_tuning
+from jaxemo.peft.ia3 import ia3
 from jaxemo.peft.lora import lora
 from jaxemo.peft.method import Method, count_parameters
 
@@ -10,6 +12,8 @@ METHODS = {
     "full": full_fine_tuning,
     "weighted_sum": weighted_sum,
     "lora": lora,
+    "dora": dora,
+    "ia3": ia3,
     "adapter": bottleneck_adapter,
 }
 

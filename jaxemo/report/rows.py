@@ -28,7 +28,9 @@ COMPARISONS = {
 METRICS = {"UA": "UA", "WA": "WA", "macro_F1": "macro F1", "recall": "recall", "UA_gain": "UA gain"}
 METHODS = {
     "weighted_sum": "weighted sum",
+    "ia3": "(IA)³",
     "lora": "LoRA",
+    "dora": "DoRA",
     "adapter": "adapter",
     "full": "full fine-tuning",
 }

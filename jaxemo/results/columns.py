@@ -52,7 +52,8 @@ Chance = Annotated[
     float, Column("One over the emotions that the domain has.", unit="share", low=0, high=1)
 ]
 Method = Annotated[
-    str, Column("What is trained.", values=("weighted_sum", "lora", "adapter", "full"))
+    str,
+    Column("What is trained.", values=("weighted_sum", "ia3", "lora", "dora", "adapter", "full")),
 ]
 Direction = Annotated[
     str, Column("Source and target domain.", values=("music->speech", "speech->music"))

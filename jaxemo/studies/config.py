@@ -138,6 +138,19 @@ class LoraSettings(Block):
 
 
 @settings
+class DoraSettings(LoraSettings):
+    """DoRA: the keys of LoRA."""
+
+
+@settings
+class Ia3Settings(Block):
+    """(IA)^3; feed-forward kernels are scaled in their input, others in their output."""
+
+    adaptation_rate: Rate = 1e-2
+    targets: Annotated[tuple[str, ...], Items(KERNELS)] = ("k", "v", "ff_out")
+
+
+@settings
 class AdapterSettings(Block):
     """Bottleneck adapters."""
 
@@ -152,6 +165,8 @@ class MethodSettings(Block):
     full: FullSettings = FullSettings()
     weighted_sum: WeightedSumSettings = WeightedSumSettings()
     lora: LoraSettings = LoraSettings()
+    dora: DoraSettings = DoraSettings()
+    ia3: Ia3Settings = Ia3Settings()
     adapter: AdapterSettings = AdapterSettings()
 
 
