@@ -78,6 +78,7 @@ REASONS = {
         "methods.dora.layer_ranks": ("list of numbers",),
     },
     "as many as fit": {"training.runs_at_once": ("zero",)},
+    "all layers from the start": {"methods.full.unfreeze_steps": ("zero",)},
     "none of it": {
         "training.head_dropout": ZERO_OR_TINY,
         "methods.lora.dropout": ZERO_OR_TINY,

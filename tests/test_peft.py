@@ -24,12 +24,19 @@ TRAINED = [name for name in METHODS if name != "weighted_sum"]
 # What merging may change, as a pattern over paths of the base; None where the algebra forbids it.
 MERGED = {
     "full": r"(feature_projection|encoder)/.*",
+    "top_layers": r"encoder/layers/1/.*",
+    "bitfit": r"(feature_projection|encoder)/.*/bias",
     "weighted_sum": "nothing",
     "lora": r"encoder/layers/\d/attention/(q_proj|v_proj)/kernel",
     "dora": r"encoder/layers/\d/attention/(q_proj|v_proj)/kernel",
     "ia3": r"encoder/layers/\d/(attention/[kv]_proj/(kernel|bias)|feed_forward/output_dense/kernel)",
     "adapter": None,
+    "pfeiffer_adapter": None,
+    "parallel_adapter": None,
+    "prefix_tuning": None,
+    "combined": None,
 }
+OPTIONS = {"top_layers": {"layers": 1}}
 
 
 class Case(NamedTuple):
@@ -51,7 +58,7 @@ def plain(kind, **options):
 @functools.cache
 def case_of(name, kind="post_norm", **options):
     encoder = tiny_encoder(kind, **options)
-    method = make_method(name)
+    method = make_method(name, **OPTIONS.get(name, {}))
 
     def total(trainable, base):
         hidden = method.apply(encoder.forward, base, trainable)
@@ -64,7 +71,7 @@ def case_of(name, kind="post_norm", **options):
     return Case(method, encoder.base, start, moved(start), run, forward)
 
 
-CHOSEN_KINDS = {"wavlm": ("lora",), "whisper": ()}
+CHOSEN_KINDS = {"wavlm": ("prefix_tuning",), "whisper": ("ia3",)}
 # All methods on one kind, and those that meet what a kind has of its own; the rest when asked.
 CASES = [
     pytest.param(
@@ -205,6 +212,7 @@ def test_a_frozen_encoder_is_wholly_frozen():
         ("adapter", {"targets": "decoder/.*"}, "matches no block"),
         ("lora", {"layer_ranks": (4, 4, 4)}, "3 layer_ranks; this encoder has 2 layers"),
         ("lora", {"layer_ranks": (0, 0)}, "layer_ranks of 0 only"),
+        ("top_layers", {"layers": 3}, "to train 3 layers; this encoder has 2"),
     ],
 )
 def test_options_that_do_not_fit_the_encoder_are_refused_by_shapes_alone(name, options, words):
@@ -227,6 +235,15 @@ def test_options_that_do_not_fit_the_encoder_are_refused_by_shapes_alone(name, o
         ("lora", {"targets": ()}, "expected of q, k"),
         ("lora", {"targets": "q_(proj"}, "is no pattern"),
         ("adapter", {"bottleneck": 0}, "at least 1"),
+        ("top_layers", {"layers": 0}, "at least 1 layer"),
+        ("prefix_tuning", {"gate": "ajar"}, "gate 'ajar'; expected 1 or more, and zero or none"),
+        ("combined", {"parts": ("lora", "full")}, r"options of \['full'\]; expected two or more"),
+        ("combined", {"parts": ("lora", "lora")}, "each once"),
+        ("combined", {"parts": ("lora",)}, "two or more"),
+        ("combined", {"parts": ("lora", "dora")}, "two updates of the same kernels"),
+        ("combined", {"options": {"lora": {"rnak": 4}}}, "rnak"),
+        ("full", {"layer_decay": 0.0}, "layer_decay 0.0"),
+        ("full", {"unfreeze_steps": -1}, "unfreeze_steps -1"),
         ("full", {"frozen_layers": 3}, "frozen_layers"),
     ],
 )

@@ -8,9 +8,11 @@ from spoilt_settings import ANY_NAMES, IN_FILES, IN_RANGE, SPOILT, TYPED, TYPED_
 
 from jaxemo.cli.main import main
 from jaxemo.peft import METHODS as PEFT_METHODS
+from jaxemo.peft.combined import COMBINABLE
 from jaxemo.peft.lora import SCALINGS
 from jaxemo.peft.targets import KERNELS
 from jaxemo.studies import config as config_module
+from jaxemo.studies import method_settings
 from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
 from jaxemo.studies.ranges import Between, Block, Items, fault_of
 from jaxemo.studies.transfer import REGIMES as TRANSFER_REGIMES
@@ -269,8 +271,9 @@ def test_names_of_methods_and_regimes_are_those_that_the_studies_know():
 
 
 def test_names_of_kernels_and_scalings_are_those_that_the_methods_know():
-    assert config_module.KERNELS.names == tuple(KERNELS)
-    assert config_module.SCALINGS.names == tuple(SCALINGS)
+    assert method_settings.KERNELS.names == tuple(KERNELS)
+    assert method_settings.SCALINGS.names == tuple(SCALINGS)
+    assert method_settings.PARTS.names == COMBINABLE
 
 
 def test_settings_cannot_be_changed():

@@ -9,7 +9,7 @@ the network's output as it was.
 import contextlib
 import zlib
 from collections.abc import Callable, Container, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 Params = dict[str, Any]
 
 
+@runtime_checkable  # For the tests, which check types.
 class Apply(Protocol):
     """`forward`'s result under the adaptation.
 
@@ -37,6 +38,19 @@ class Apply(Protocol):
     ) -> Any: ...
 
 
+class LayerRates(NamedTuple):
+    """How learning goes down the layers.
+
+    Attributes:
+      decay: Factor on the rate from each layer to the one below it.
+      unfreeze_steps: Steps before the uppermost layer begins to move, and from each layer to the one
+        below it; 0: all move from the first step on.
+    """
+
+    decay: float = 1.0
+    unfreeze_steps: int = 0
+
+
 class Method(NamedTuple):
     """One way to adapt an encoder.
 
@@ -49,6 +63,7 @@ class Method(NamedTuple):
         not fit the base, from shapes alone.
       apply: (forward, base, trainable, dropout_key) -> forward's result under the adaptation.
       merge: (base, trainable) -> base with the adaptation folded in; None where the algebra forbids it.
+      layer_rates: Learning rates by layer; None where all are alike.
     """
 
     name: str
@@ -56,6 +71,7 @@ class Method(NamedTuple):
     init: Callable[[jax.Array, Params], Params]
     apply: Apply
     merge: Callable[[Params, Params], Params] | None
+    layer_rates: LayerRates | None = None
 
 
 class Call(NamedTuple):

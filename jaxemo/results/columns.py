@@ -53,7 +53,23 @@ Chance = Annotated[
 ]
 Method = Annotated[
     str,
-    Column("What is trained.", values=("weighted_sum", "ia3", "lora", "dora", "adapter", "full")),
+    Column(
+        "What is trained.",
+        values=(
+            "weighted_sum",
+            "bitfit",
+            "ia3",
+            "prefix_tuning",
+            "lora",
+            "dora",
+            "pfeiffer_adapter",
+            "parallel_adapter",
+            "adapter",
+            "combined",
+            "top_layers",
+            "full",
+        ),
+    ),
 ]
 Direction = Annotated[
     str, Column("Source and target domain.", values=("music->speech", "speech->music"))

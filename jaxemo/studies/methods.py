@@ -30,9 +30,17 @@ def choose_method(config: Settings, name: str) -> ChosenMethod:
     Raises:
       ValueError: For options that do not go together.
     """
+    options, recipe = _split(config, name)
+    if name == "combined":
+        options["options"] = {part: _split(config, part)[0] for part in options["parts"]}
+    return ChosenMethod(make_method(name, **options), options, recipe)
+
+
+def _split(config: Settings, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A block's options of the method, and what it says of the recipe."""
     options = dict(config.methods.get(name, {}))
     recipe = {key: options.pop(key) for key in TrainingSettings._fields if key in options}
-    return ChosenMethod(make_method(name, **options), options, recipe)
+    return options, recipe
 
 
 def check_options(sources: Iterable[Source], config: Settings, names: Iterable[str]) -> None:
