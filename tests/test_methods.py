@@ -1,10 +1,12 @@
 """What is particular to each method above the stem: trees, placements, combinations."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_encoders import moved, tiny_encoder
+from tiny_encoders import compiled, moved, tiny_encoder
 
 from jaxemo.peft import make_method
 from jaxemo.peft.method import flatten, intercepted
@@ -53,9 +55,12 @@ def block_call(name, **options):
         seen.append((call.arguments[0], call.output()))
         return seen[-1][1]
 
-    with intercepted([FEED_FORWARD], watch):
-        method.apply(encoder.forward, encoder.base, trainable)
-    [(inputs, adapted)] = seen
+    def run():
+        with intercepted([FEED_FORWARD], watch):
+            method.apply(encoder.forward, encoder.base, trainable)
+        return seen.pop()
+
+    inputs, adapted = compiled(run)
     block = encoder.base["encoder"]["layers"]["0"]["feed_forward"]
     wide = dense(inputs, block["intermediate_dense"])
     own = dense(jax.nn.gelu(wide, approximate=False), block["output_dense"])
@@ -142,12 +147,16 @@ def combination(*parts):
 )
 def test_combinations_of_parts_that_merge_merge_in_any_order_of_naming(parts):
     encoder, method, trainable = combination(*parts)
-    adapted = method.apply(encoder.forward, encoder.base, trainable)
-    merged = method.merge(encoder.base, trainable)
-    np.testing.assert_allclose(encoder.forward(merged), adapted, atol=1e-5)
     turned = make_method("combined", parts=parts[::-1])
-    again = turned.apply(encoder.forward, encoder.base, trainable)
-    np.testing.assert_array_equal(again, adapted)
+
+    def run():
+        merged = encoder.forward(method.merge(encoder.base, trainable))
+        every = (one.apply(encoder.forward, encoder.base, trainable) for one in (method, turned))
+        return merged, *every
+
+    merged, adapted, again = compiled(run)
+    np.testing.assert_allclose(merged, adapted, atol=1e-5)
+    np.testing.assert_allclose(again, adapted, atol=1e-6)
 
 
 def test_a_combination_with_an_adapter_is_not_merged():
@@ -157,17 +166,29 @@ def test_a_combination_with_an_adapter_is_not_merged():
 def test_each_part_of_a_combination_acts_as_it_does_alone():
     encoder, method, trainable = combination("lora", "parallel_adapter")
     born = method.init(jax.random.key(0), encoder.base)
-    for name in ("lora", "parallel_adapter"):
+
+    def run(name):
         alone = make_method(name).apply(encoder.forward, encoder.base, trainable[name])
-        other = method.apply(encoder.forward, encoder.base, born | {name: trainable[name]})
-        np.testing.assert_allclose(other, alone, atol=1e-6)
-        assert np.abs(alone - encoder.forward(encoder.base)).max() > 1e-3
+        among = method.apply(encoder.forward, encoder.base, born | {name: trainable[name]})
+        return alone, among, encoder.forward(encoder.base)
+
+    for name in ("lora", "parallel_adapter"):
+        alone, among, base = compiled(functools.partial(run, name))
+        np.testing.assert_allclose(among, alone, atol=1e-6)
+        assert np.abs(alone - base).max() > 1e-3
 
 
 def test_dropout_reaches_the_parts_of_a_combination():
     encoder = tiny_encoder("post_norm")
     method = make_method("combined", options={"lora": {"dropout": 0.5}})
     trainable = moved(method.init(jax.random.key(0), encoder.base))
-    run = lambda key: method.apply(encoder.forward, encoder.base, trainable, dropout_key=key)  # noqa: E731
-    assert np.abs(run(None) - run(jax.random.key(0))).max() > 1e-3
-    assert jnp.isfinite(run(jax.random.key(0))).all()
+
+    def run():
+        keys = (None, jax.random.key(0))
+        return [
+            method.apply(encoder.forward, encoder.base, trainable, dropout_key=key) for key in keys
+        ]
+
+    whole, thinned = compiled(run)
+    assert np.abs(whole - thinned).max() > 1e-3
+    assert jnp.isfinite(thinned).all()

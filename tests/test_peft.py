@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_encoders import CONFIGS, moved, tiny_encoder
+from tiny_encoders import CONFIGS, FAST_COMPILATION, moved, tiny_encoder
 
 from jaxemo.models.encoder import Remat
 from jaxemo.peft import METHODS, make_method
@@ -18,8 +18,6 @@ from jaxemo.peft.method import Method, flatten
 MERGE_TOLERANCE = 1e-5
 # bfloat16 has 8 bits: a share of the largest activation, through two layers.
 BFLOAT16_TOLERANCE = 0.05
-# Compiling is nearly all of these tests' time; unoptimised it takes half.
-FAST_COMPILATION = {"xla_backend_optimization_level": 0}
 TRAINED = [name for name in METHODS if name != "weighted_sum"]
 # What merging may change, as a pattern over paths of the base; None where the algebra forbids it.
 MERGED = {

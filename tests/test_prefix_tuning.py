@@ -1,33 +1,61 @@
 """Prefix tuning against its equations in plain float64 numbers, on queries, keys and biases of encoders."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny_encoders import NUM_FRAMES, moved, tiny_encoder
+from flax import linen as nn
+from tiny_encoders import NUM_FRAMES, compiled, moved, tiny_encoder
 
+from jaxemo.models.config import EncoderConfig
+from jaxemo.models.layers import Attention
 from jaxemo.peft import make_method
 from jaxemo.peft.method import flatten, intercepted
 
-ATTENTION = "encoder/layers/0/attention"
 LENGTH = 3
+
+
+class First(nn.Module):
+    """The attention of an encoder's first layer."""
+
+    config: EncoderConfig
+
+    def setup(self):
+        self.attention = Attention(self.config, 0)
+
+    def __call__(self, hidden, frame_mask):
+        bias = None
+        if self.config.num_buckets:
+            bias = self.attention.position_bias(hidden.shape[1])
+        return self.attention(hidden, frame_mask, bias)
 
 
 def first_attention(kind, gate):
     """(arguments of attention in layer 0, its output under the method, the layer's leaves)."""
     encoder = tiny_encoder(kind)
     method = make_method("prefix_tuning", prefix_length=LENGTH, gate=gate)
-    trainable = moved(method.init(jax.random.key(0), encoder.base), size=0.5)
-    seen = []
+    block = encoder.base["encoder"]["layers"]["0"]["attention"]
+    shapes = {"prefix_key": (LENGTH, 8), "prefix_value": (LENGTH, 8), "prefix_gate": ()}
+    leaves = moved({leaf: jnp.zeros(shape) for leaf, shape in shapes.items()}, size=0.5)
+    hidden = jax.random.normal(jax.random.key(1), (*encoder.frame_mask.shape, 8))
+    module, seen = First(encoder.module.config), []
 
     def watch(call):
         output = call.output()
         seen.append(([*call.arguments, call.keywords["bias"], call.keywords["mask"]], output))
         return output
 
-    with intercepted([ATTENTION], watch, method_name="mix"):
-        method.apply(encoder.forward, encoder.base, trainable)
-    [(arguments, output)] = seen
-    return arguments, output, trainable["encoder"]["layers"]["0"]["attention"]
+    def run():
+        with intercepted(["attention"], watch, method_name="mix"):
+            method.apply(
+                lambda params: module.apply({"params": params}, hidden, encoder.frame_mask),
+                {"attention": block},
+                {"attention": leaves},
+            )
+        return seen.pop()
+
+    arguments, output = compiled(run)
+    return arguments, output, leaves
 
 
 def softmax(logits):
@@ -86,12 +114,13 @@ def test_a_padded_clip_gives_what_it_gives_alone(gate):
     encoder = tiny_encoder("wavlm")
     method = make_method("prefix_tuning", gate=gate)
     trainable = moved(method.init(jax.random.key(0), encoder.base))
-    together = method.apply(encoder.forward, encoder.base, trainable)
     length = NUM_FRAMES[1]
     alone = encoder._replace(
         features=encoder.features[1:, :length], frame_mask=encoder.frame_mask[1:, :length]
     )
-    expected = method.apply(alone.forward, alone.base, trainable)
+    together, expected = compiled(
+        lambda: [method.apply(one.forward, one.base, trainable) for one in (encoder, alone)]
+    )
     np.testing.assert_allclose(together[:, 1:, :length], expected, atol=1e-5)
 
 

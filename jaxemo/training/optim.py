@@ -70,15 +70,13 @@ def by_layer(
     Reference: Howard & Ruder 2018, arXiv 1801.06146, sections 3.2 and 3.3.
     """
 
-    def init(trainable: dict[str, Any]) -> ByLayerState:
-        return ByLayerState(jnp.zeros((), jnp.int32), optimiser.init(trainable))
+    def init(params: Any) -> ByLayerState:
+        return ByLayerState(jnp.zeros((), jnp.int32), optimiser.init(params))
 
-    def update(
-        gradient: dict[str, Any], state: ByLayerState, trainable: dict[str, Any] | None = None
-    ) -> tuple[dict[str, Any], ByLayerState]:
-        distances = _distances(gradient["adaptation"])
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        distances = _distances(updates["adaptation"])
 
-        def scaled(tree: dict[str, Any], decay: float) -> dict[str, Any]:
+        def scaled(tree: Any, decay: float) -> Any:
             def leaf_scaled(leaf: Array, distance: int) -> Array:
                 released = state.count >= (distance + 1) * rates.unfreeze_steps
                 return jnp.where(released, decay**distance * leaf, 0)
@@ -86,8 +84,8 @@ def by_layer(
             adaptation = jax.tree.map(leaf_scaled, tree["adaptation"], distances)
             return tree | {"adaptation": adaptation}
 
-        updates, inner = optimiser.update(scaled(gradient, 1.0), state.inner, trainable)
-        return scaled(updates, rates.decay), ByLayerState(state.count + 1, inner)
+        moves, inner = optimiser.update(scaled(updates, 1.0), state.inner, params)
+        return scaled(moves, rates.decay), ByLayerState(state.count + 1, inner)
 
     return optax.GradientTransformation(init, update)
 
