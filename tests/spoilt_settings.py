@@ -71,9 +71,20 @@ REASONS = {
         "similarity.trim_silence_db": ZERO,
     },
     "two strengths": {"layers.l2_strengths": ("list of numbers",)},
+    "the same rank in every layer": {
+        "methods.lora.layer_ranks": ("empty tuple",),
+        "methods.dora.layer_ranks": ("empty tuple",),
+    },
+    "ranks of two layers": {
+        "methods.lora.layer_ranks": ("list of numbers",),
+        "methods.dora.layer_ranks": ("list of numbers",),
+    },
     "as many as fit": {"training.runs_at_once": ("zero",)},
+    "all layers from the start": {"methods.full.unfreeze_steps": ("zero",)},
     "none of it": {
         "training.head_dropout": ZERO_OR_TINY,
+        "methods.lora.dropout": ZERO_OR_TINY,
+        "methods.dora.dropout": ZERO_OR_TINY,
         "training.weight_decay": ZERO_OR_TINY,
         "training.warmup": ZERO_OR_TINY,
     },
@@ -110,3 +121,5 @@ ANY_NAMES = (
     "corpus.emotions",
     "train.encoder",
 )
+# Typed texts that a key takes: a list by layer may be empty.
+TYPED_IN_RANGE = {("methods.lora.layer_ranks", "empty"), ("methods.dora.layer_ranks", "empty")}

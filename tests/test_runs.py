@@ -107,7 +107,7 @@ def assert_equal_fits(found, expected, *, tolerance=RUNS_TOLERANCE):
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=[pytest.mark.slow] if name in ("full", "adapter") else [])
+        pytest.param(name, marks=[] if name in ("weighted_sum", "lora") else [pytest.mark.slow])
         for name in METHODS
     ],
 )

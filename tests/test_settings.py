@@ -4,11 +4,15 @@ import dataclasses
 
 import pytest
 from ml_collections.config_dict import required_placeholder
-from spoilt_settings import ANY_NAMES, IN_FILES, IN_RANGE, SPOILT, TYPED
+from spoilt_settings import ANY_NAMES, IN_FILES, IN_RANGE, SPOILT, TYPED, TYPED_IN_RANGE
 
 from jaxemo.cli.main import main
 from jaxemo.peft import METHODS as PEFT_METHODS
+from jaxemo.peft.combined import COMBINABLE
+from jaxemo.peft.lora import SCALINGS
+from jaxemo.peft.targets import KERNELS
 from jaxemo.studies import config as config_module
+from jaxemo.studies import method_settings
 from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
 from jaxemo.studies.ranges import Between, Block, Items, fault_of
 from jaxemo.studies.transfer import REGIMES as TRANSFER_REGIMES
@@ -92,7 +96,9 @@ def test_a_flag_of_any_spoilt_text_ends_with_its_key_and_exit_code_2(
     monkeypatch.setattr("jaxemo.cli.handlers.run_studies", None)
     workdir = tmp_path / "w"
     for name, text in TYPED.items():
-        if (key, name) in IN_RANGE or (key in ANY_NAMES and name not in ("empty", "long text")):
+        if (key, name) in IN_RANGE | TYPED_IN_RANGE or (
+            key in ANY_NAMES and name not in ("empty", "long text")
+        ):
             continue
         arguments = ["study", "--config=demo", f"--config.{key}={text}", f"--workdir={workdir}"]
         assert main(arguments) == 2, name
@@ -102,11 +108,25 @@ def test_a_flag_of_any_spoilt_text_ends_with_its_key_and_exit_code_2(
     assert not workdir.exists()
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if isinstance(value_at(key), tuple)])
-def test_every_list_refuses_an_item_that_stands_twice(key):
+# A place in these lists means a layer.
+REPEATING = ("methods.lora.layer_ranks", "methods.dora.layer_ranks")
+
+
+@pytest.mark.parametrize(
+    "key", [key for key in KEYS if isinstance(value_at(key), tuple) and key not in REPEATING]
+)
+def test_every_list_of_names_refuses_an_item_that_stands_twice(key):
     items = value_at(key)
     said = refusal(**{key.replace(".", "__"): (*items, items[0])})
     assert f"config.{key} has [{items[0]!r}] more than once; expected each once" in said
+
+
+@pytest.mark.parametrize("key", REPEATING)
+def test_a_list_by_layer_takes_a_value_twice(key):
+    value = read_settings(changed(**{key.replace(".", "__"): [4, 8, 8, 0]}))
+    for part in key.split("."):
+        value = value[part]
+    assert value == (4, 8, 8, 0)
 
 
 @pytest.mark.parametrize(
@@ -186,8 +206,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_keys():
     assert said.splitlines()[1:] == [
         "  config.seed is -1; expected a whole number, 0 or more and at most 2147483647",
         "  config.audio.crop_seconds is 0.0; expected a number, 0.025 or more and at most 600",
-        "  config.transfer.methods has ['lroa']; expected of 'full', 'weighted_sum', 'lora' or "
-        "'adapter'",
+        f"  config.transfer.methods has ['lroa']; expected of {config_module.METHODS.words()}",
     ]
 
 
@@ -249,6 +268,12 @@ def test_a_spoilt_record_of_a_corpus_is_refused():
 def test_names_of_methods_and_regimes_are_those_that_the_studies_know():
     assert config_module.METHODS.names == tuple(PEFT_METHODS)
     assert config_module.REGIMES.names == TRANSFER_REGIMES
+
+
+def test_names_of_kernels_and_scalings_are_those_that_the_methods_know():
+    assert method_settings.KERNELS.names == tuple(KERNELS)
+    assert method_settings.SCALINGS.names == tuple(SCALINGS)
+    assert method_settings.PARTS.names == COMBINABLE
 
 
 def test_settings_cannot_be_changed():

@@ -114,6 +114,16 @@ def test_the_loss_and_gradient_do_not_depend_on_the_mesh(axes, small_encoder, st
     np.testing.assert_allclose(sharded.gradient_norm, alone.gradient_norm, rtol=1e-4)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "full"])
+def test_no_methods_loss_and_gradient_depend_on_the_mesh(name, small_encoder, stem_batch):
+    problem = make_problem(small_encoder, stem_batch, name)
+    _, alone = one_step(problem, mesh=one_device())
+    _, sharded = one_step(problem, mesh=make_mesh(data=2, fsdp=2, tensor=2))
+    np.testing.assert_allclose(sharded.loss, alone.loss, rtol=1e-5)
+    np.testing.assert_allclose(sharded.gradient_norm, alone.gradient_norm, rtol=1e-4)
+
+
 def test_accumulating_micro_batches_changes_nothing(small_encoder, stem_batch):
     problem = make_problem(small_encoder, stem_batch, "lora")
     # Unequal weights, so that a mean of means would differ.

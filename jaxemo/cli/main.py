@@ -209,7 +209,7 @@ COMMANDS: dict[str, Command] = {
         summary="writes a checkpoint's encoder in hub layout, its adaptation merged into the weights",
         reads="the checkpoint",
         writes="WORKDIR/config.json, model.safetensors, head.safetensors, README.md (model card)",
-        needs="a method that can be merged (full, weighted_sum, lora); the base encoder",
+        needs="a method that can be merged (all but adapters and prefixes); the base encoder",
         example="jaxemo export --checkpoint=runs/lora/checkpoint --workdir=exported",
         handler="jaxemo.cli.handlers:export",
         flags=(

@@ -179,23 +179,35 @@ class Attention(nn.Module):
         )
         bias = None if position_bias is None else self._gate(heads(hidden)) * position_bias
         mask = frame_mask[:, None, None, :]
-        if deterministic or self.config.attention_dropout == 0.0:
-            mixed = dot_product_attention(query, key, value, bias=bias, mask=mask)
-        else:
-            mixed = nn.dot_product_attention(
-                query,
-                key,
-                value,
-                bias=bias,
-                mask=mask,
-                broadcast_dropout=False,
-                dropout_rng=self.make_rng("dropout"),
-                dropout_rate=self.config.attention_dropout,
-                deterministic=False,
-                dtype=self.dtype,
-                force_fp32_for_softmax=True,
-            )
+        mixed = self.mix(query, key, value, bias=bias, mask=mask, deterministic=deterministic)
         return self.out_proj(mixed.reshape(hidden.shape))
+
+    def mix(
+        self,
+        query: Float[Array, "B T H K"],
+        key: Float[Array, "B S H K"],
+        value: Float[Array, "B S H K"],
+        *,
+        bias: Float[Array, "B H T S"] | None,
+        mask: Bool[Array, "B 1 1 S"],
+        deterministic: bool,
+    ) -> Float[Array, "B T H K"]:
+        """Attention proper, apart from the projections so that a method may add keys and values."""
+        if deterministic or self.config.attention_dropout == 0.0:
+            return dot_product_attention(query, key, value, bias=bias, mask=mask)
+        return nn.dot_product_attention(
+            query,
+            key,
+            value,
+            bias=bias,
+            mask=mask,
+            broadcast_dropout=False,
+            dropout_rng=self.make_rng("dropout"),
+            dropout_rate=self.config.attention_dropout,
+            deterministic=False,
+            dtype=self.dtype,
+            force_fp32_for_softmax=True,
+        )
 
     def position_bias(self, num_frames: int) -> Float[Array, "1 H T T"]:
         """Each head's learnt bias by the distance from query to key; layer 0 has it for all."""
@@ -317,11 +329,11 @@ def relative_position_bucket(
 
 def dot_product_attention(
     query: Float[Array, "B T H K"],
-    key: Float[Array, "B T H K"],
-    value: Float[Array, "B T H K"],
+    key: Float[Array, "B S H K"],
+    value: Float[Array, "B S H K"],
     *,
-    bias: Float[Array, "B H T T"] | None,
-    mask: Bool[Array, "B 1 1 T"],
+    bias: Float[Array, "B H T S"] | None,
+    mask: Bool[Array, "B 1 1 S"],
 ) -> Float[Array, "B T H K"]:
     """softmax(q k^T / sqrt K + bias, over the keys in `mask`) v for each head; softmax in float32.
 
@@ -331,17 +343,17 @@ def dot_product_attention(
     encoder's time. Keys in `mask` come first.
     """
     branches = {"cpu": _plain_attention}
-    if _cudnn_takes(query, bias):
+    if _cudnn_takes(query, key, bias):
         branches["cuda"] = _cudnn_attention
     return jax.lax.platform_dependent(
         query, key, value, bias, mask, **branches, default=_fused_attention
     )
 
 
-def _cudnn_takes(query: Array, bias: Array | None) -> bool:
+def _cudnn_takes(query: Array, key: Array, bias: Array | None) -> bool:
     """Whether cuDNN's kernels are there (Ampere or later) and compute this shape and dtype.
 
-    The gradient of a bias asks for an even number of frames.
+    The gradient of a bias asks for an even number of queries and of keys.
     """
     device = jax.devices()[0]
     capability = getattr(device, "compute_capability", None)
@@ -349,7 +361,8 @@ def _cudnn_takes(query: Array, bias: Array | None) -> bool:
         return False
     if query.dtype not in (jnp.bfloat16, jnp.float16) or query.shape[-1] % 8:
         return False
-    return query.shape[-1] <= 128 and (bias is None or query.shape[1] % 2 == 0)
+    even = query.shape[1] % 2 == 0 and key.shape[1] % 2 == 0
+    return query.shape[-1] <= 128 and (bias is None or even)
 
 
 def _cudnn_attention(query, key, value, bias, mask):
@@ -370,7 +383,7 @@ def _fused_attention(query, key, value, bias, mask):
 
 def _plain_attention(query, key, value, bias, mask):
     query, key, value = (heads.transpose(0, 2, 1, 3) for heads in (query, key, value))
-    logits = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)  # B H T T
+    logits = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)  # B H T S
     logits = logits / math.sqrt(query.shape[-1])
     if bias is not None:
         logits = logits + bias

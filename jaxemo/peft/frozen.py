@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+from jaxtyping import PRNGKeyArray
 
 from jaxemo.peft.method import Method, Params
 
@@ -27,6 +28,12 @@ def _merge(base: Params, trainable: Params) -> Params:
     return base
 
 
-def _apply(forward: Callable[[Params], Any], base: Params, trainable: Params) -> Any:
-    del trainable
+def _apply(
+    forward: Callable[[Params], Any],
+    base: Params,
+    trainable: Params,
+    *,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Any:
+    del trainable, dropout_key
     return forward(base)

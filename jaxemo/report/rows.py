@@ -28,8 +28,16 @@ COMPARISONS = {
 METRICS = {"UA": "UA", "WA": "WA", "macro_F1": "macro F1", "recall": "recall", "UA_gain": "UA gain"}
 METHODS = {
     "weighted_sum": "weighted sum",
+    "bitfit": "BitFit",
+    "ia3": "(IA)³",
+    "prefix_tuning": "prefix tuning",
     "lora": "LoRA",
+    "dora": "DoRA",
+    "pfeiffer_adapter": "Pfeiffer adapter",
+    "parallel_adapter": "parallel adapter",
     "adapter": "adapter",
+    "combined": "combined",
+    "top_layers": "top layers",
     "full": "full fine-tuning",
 }
 REGIMES = {"target_only": "target only", "two_stage": "two-stage", "joint": "joint"}

@@ -52,7 +52,24 @@ Chance = Annotated[
     float, Column("One over the emotions that the domain has.", unit="share", low=0, high=1)
 ]
 Method = Annotated[
-    str, Column("What is trained.", values=("weighted_sum", "lora", "adapter", "full"))
+    str,
+    Column(
+        "What is trained.",
+        values=(
+            "weighted_sum",
+            "bitfit",
+            "ia3",
+            "prefix_tuning",
+            "lora",
+            "dora",
+            "pfeiffer_adapter",
+            "parallel_adapter",
+            "adapter",
+            "combined",
+            "top_layers",
+            "full",
+        ),
+    ),
 ]
 Direction = Annotated[
     str, Column("Source and target domain.", values=("music->speech", "speech->music"))

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
 from jaxemo.studies.editable import editable
+from jaxemo.studies.method_settings import METHODS, Epochs, MethodSettings, Rate
 from jaxemo.studies.ranges import (
     Between,
     Block,
@@ -30,9 +31,6 @@ Overlap = Annotated[float, Between(0, 300)]
 AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
 # Less than 1 dB would leave a clip its loudest 20 ms; 24-bit audio has 144 dB.
 Decibels = Annotated[float, Between(1, 150, also=(0,))]
-# Adam moves each weight by about this much in a step; below, float32 does not move at all.
-Rate = Annotated[float, Between(1e-9, 1)]
-Epochs = Annotated[int, Between(1, 100_000)]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Width = Annotated[int, Between(1, 65_536)]
 NumSeeds = Annotated[int, Between(1, 1000)]
@@ -106,48 +104,6 @@ class LayerSettings(Block):
     )
 
 
-@settings
-class FullSettings(Block):
-    """Full fine-tuning."""
-
-    adaptation_rate: Rate = 1e-4
-
-
-@settings
-class WeightedSumSettings(Block):
-    """Frozen encoder; a step on pooled layers costs next to nothing."""
-
-    epochs: Epochs = 100
-
-
-@settings
-class LoraSettings(Block):
-    """LoRA."""
-
-    adaptation_rate: Rate = 1e-3
-    rank: Annotated[int, Between(1, 4096)] = 8
-    alpha: Annotated[float, Between(1e-6, 1e4)] = 16.0
-
-
-@settings
-class AdapterSettings(Block):
-    """Bottleneck adapters."""
-
-    adaptation_rate: Rate = 1e-3
-    bottleneck: Annotated[int, Between(1, 4096)] = 32
-
-
-@settings
-class MethodSettings(Block):
-    """Each method's own options, and what it changes in the recipe of `training`."""
-
-    full: FullSettings = FullSettings()
-    weighted_sum: WeightedSumSettings = WeightedSumSettings()
-    lora: LoraSettings = LoraSettings()
-    adapter: AdapterSettings = AdapterSettings()
-
-
-METHODS = OneOf(MethodSettings.keys_of())
 REGIMES = OneOf(("target_only", "two_stage", "joint"))
 
 

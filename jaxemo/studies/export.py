@@ -57,7 +57,7 @@ def merged_encoder(model: SavedModel) -> Encoder:
     method = make_method(record["method"]["name"], **record["method"]["options"])
     if method.merge is None:
         raise ValueError(
-            f"Method {method.name!r} cannot be merged: its nonlinear layers are no part of the hub's "
+            f"Method {method.name!r} cannot be merged: what it adds is no part of the hub's "
             "layout. Train with 'lora' or 'full' to export, or keep the checkpoint and use "
             "`jaxemo predict`."
         )

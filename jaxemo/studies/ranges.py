@@ -16,6 +16,7 @@ import functools
 import numbers
 import types
 import typing
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -82,11 +83,12 @@ class Text(NamedTuple):
 
 
 class Items(NamedTuple):
-    """Different items, each in a range of its own, from `least` to `most` of them."""
+    """Items, each in a range of its own, from `least` to `most` of them; different ones, or not."""
 
     each: Between | OneOf | Text
     least: int = 1
     most: int = 1000
+    may_repeat: bool = False
 
 
 class Block(Mapping[str, Any]):
@@ -212,7 +214,8 @@ def _items_fault(value: Any, kind: type, allowed: Items) -> str:
     wrong = [item for item in value if not _is_of(kind, item) or not allowed.each.holds(item)]
     if wrong:
         return f"has {shown(wrong)}; expected of {words}"
-    if twice := sorted({item for item in value if list(value).count(item) > 1}):
+    counts = {} if allowed.may_repeat else Counter(value)
+    if twice := sorted(item for item, count in counts.items() if count > 1):
         return f"has {shown(twice)} more than once; expected each once"
     if len(value) < allowed.least:
         return f"is {shown(value)}; expected at least {allowed.least}, each {words}"

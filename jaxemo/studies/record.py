@@ -3,6 +3,7 @@
 Checkpoints are downloaded; their record is read as carefully as a stranger's config.
 """
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,7 +11,8 @@ from typing import Annotated, Any
 from jaxemo import __version__
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.checks import rows_from
-from jaxemo.studies.config import METHODS, MethodSettings, read_audio, read_corpus
+from jaxemo.studies.config import read_audio, read_corpus
+from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
 from jaxemo.training.checkpoint import read_record
 
@@ -106,9 +108,20 @@ def _faults_of_options(method: Any) -> list[str]:
     """The method's own options, in the ranges of its block of the config."""
     if not isinstance(method, Mapping) or fault_of(method.get("name"), Annotated[str, METHODS]):
         return []  # Its name is a fault of its own.
-    options, block = method.get("options"), MethodSettings()[method["name"]]
+    return _faults_of_method(method["name"], method.get("options"), name="method.options")
+
+
+def _faults_of_method(method: str, options: Any, *, name: str) -> list[str]:
     if not isinstance(options, Mapping):
-        return [f"method.options is {shown(options)}; expected a block of keys"]
+        return [f"{name} is {shown(options)}; expected a block of keys"]
+    own, block = dict(options), MethodSettings()[method]
+    parts = own.pop("options", {}) if method == "combined" else {}
+    if not isinstance(parts, Mapping) or set(parts) - set(PARTS.names):
+        return [f"{name}.options is {shown(parts)}; expected blocks called {PARTS.words()}"]
     faults: dict[str, str] = {}
-    read_block(type(block), block.to_dict() | dict(options), name="method.options", faults=faults)
-    return list(faults.values())
+    read_block(type(block), block.to_dict() | own, name=name, faults=faults)
+    inner = [
+        _faults_of_method(part, values, name=f"{name}.options.{part}")
+        for part, values in parts.items()
+    ]
+    return [*faults.values(), *itertools.chain(*inner)]

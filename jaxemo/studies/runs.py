@@ -17,11 +17,12 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.heads import LayerStatistics, layer_statistics
 from jaxemo.models.pretrained import Encoder
-from jaxemo.peft import Method, make_method
+from jaxemo.peft import Method
 from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
 from jaxemo.studies.config import TrainingSettings as RecipeSettings
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.methods import choose_method
 from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
@@ -113,9 +114,7 @@ def make_bench(
     mesh: Mesh,
 ) -> Bench:
     """Prepares the method named in the config with its options and recipe."""
-    options = dict(config.methods.get(method_name, {}))
-    recipe = {name: options.pop(name) for name in TrainingSettings._fields if name in options}
-    method = make_method(method_name, **options)
+    method, options, recipe = choose_method(config, method_name)
     objective = emotion_objective(len(experiment.emotions))
     network = make_network(
         embedded.source,

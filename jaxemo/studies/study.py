@@ -14,6 +14,7 @@ from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
+from jaxemo.studies.methods import check_options
 from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import (
@@ -100,6 +101,7 @@ def run_studies(
 def _check_transfer(sources: list[Source], config: Settings) -> None:
     """Refuses methods that do not fit the sources, and a mesh that does not fit the devices."""
     check_methods(sources, config.transfer.methods)
+    check_options(sources, config, config.transfer.methods)
     make_mesh(**config.mesh)
 
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
+from jaxemo.studies.methods import check_options
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, held_out_confusions, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
@@ -39,7 +40,7 @@ def train_models(
       log_epoch: Told of every epoch, under the name of the model's folder.
 
     Raises:
-      ValueError: For a corpus or encoder that cannot be used, before any training.
+      ValueError: For a corpus, an encoder or options that cannot be used, before any training.
     """
     experiment, bench = _prepare(config, folders, cache_dir, progress)
     domains = tuple(config.train.domains)
@@ -79,6 +80,7 @@ def _prepare(
     settings = config.train
     mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
+    check_options([source], config, [settings.method])
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),

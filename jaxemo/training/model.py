@@ -95,4 +95,6 @@ class Network(NamedTuple):
                 rngs=None if dropout_key is None else {"dropout": dropout_key},
             )
 
-        return pool_frames(self.method.apply(forward, base, adaptation), inputs.frame_mask)
+        method_key = None if dropout_key is None else jax.random.fold_in(dropout_key, 0)
+        hidden_states = self.method.apply(forward, base, adaptation, dropout_key=method_key)
+        return pool_frames(hidden_states, inputs.frame_mask)

@@ -5,16 +5,24 @@ baked into the optimiser: runs of different lengths then share one compiled step
 """
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
+
+from jaxemo.peft.method import LayerRates
+from jaxemo.peft.targets import layer_index
 
 
 def make_optimiser(
-    *, head_rate: float, adaptation_rate: float, weight_decay: float, clip_norm: float
+    *,
+    head_rate: float,
+    adaptation_rate: float,
+    weight_decay: float,
+    clip_norm: float,
+    layer_rates: LayerRates | None = None,
 ) -> optax.GradientTransformation:
     """Global-norm clipping, then AdamW for the subtrees `head` and `adaptation`, each at its own rate.
 
@@ -25,6 +33,7 @@ def make_optimiser(
       adaptation_rate: Peak learning rate of what the method trains in the encoder.
       weight_decay: Decoupled decay a unit of learning rate.
       clip_norm: Largest global norm of a gradient.
+      layer_rates: How the adaptation's rate goes down the layers; None for one rate.
 
     Reference: Loshchilov & Hutter 2019, arXiv 1711.05101.
     """
@@ -36,9 +45,65 @@ def make_optimiser(
         "head": adamw(head_rate),
         "adaptation": adamw(adaptation_rate),
     }
-    return optax.chain(
+    optimiser = optax.chain(
         optax.clip_by_global_norm(clip_norm), optax.multi_transform(groups, _group_labels)
     )
+    return optimiser if layer_rates is None else by_layer(optimiser, layer_rates)
+
+
+class ByLayerState(NamedTuple):
+    """Steps done, and the state of the optimiser within."""
+
+    count: Int[Array, ""]
+    inner: Any
+
+
+def by_layer(
+    optimiser: optax.GradientTransformation, rates: LayerRates
+) -> optax.GradientTransformation:
+    """The optimiser with rates that fall from layer to layer, and layers that wait for their release.
+
+    A layer i of L lies d = L - 1 - i below the uppermost; what belongs to no layer lies d = L below it.
+    Its updates are those of the optimiser times decay^d from step (d + 1) unfreeze_steps on; before,
+    its gradient counts for nothing and it stays as it is, bit for bit. The head has no such wait.
+
+    Reference: Howard & Ruder 2018, arXiv 1801.06146, sections 3.2 and 3.3.
+    """
+
+    def init(params: Any) -> ByLayerState:
+        return ByLayerState(jnp.zeros((), jnp.int32), optimiser.init(params))
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        distances = _distances(updates["adaptation"])
+
+        def scaled(tree: Any, decay: float) -> Any:
+            def leaf_scaled(leaf: Array, distance: int) -> Array:
+                released = state.count >= (distance + 1) * rates.unfreeze_steps
+                return jnp.where(released, decay**distance * leaf, 0)
+
+            adaptation = jax.tree.map(leaf_scaled, tree["adaptation"], distances)
+            return tree | {"adaptation": adaptation}
+
+        moves, inner = optimiser.update(scaled(updates, 1.0), state.inner, params)
+        return scaled(moves, rates.decay), ByLayerState(state.count + 1, inner)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _distances(adaptation: dict[str, Any]) -> dict[str, Any]:
+    """How far below the uppermost layer each leaf lies."""
+
+    def index(key_path: tuple) -> int | None:
+        return layer_index(jax.tree_util.keystr(key_path, simple=True, separator="/"))
+
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(adaptation)]
+    top = max((number for path in paths if (number := index(path)) is not None), default=-1)
+
+    def distance(key_path: tuple, _leaf: Any) -> int:
+        number = index(key_path)
+        return top + 1 if number is None else top - number
+
+    return jax.tree_util.tree_map_with_path(distance, adaptation)
 
 
 def warmup_cosine(*, warmup: float) -> Callable[[Float[Array, ""]], Float[Array, ""]]:

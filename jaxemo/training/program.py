@@ -67,6 +67,7 @@ def make_program(
         adaptation_rate=settings.adaptation_rate,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
+        layer_rates=network.method.layer_rates,
     )
     schedule = warmup_cosine(warmup=settings.warmup)
     return TrainingProgram(

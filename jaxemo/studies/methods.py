@@ -1,0 +1,59 @@
+"""The methods of a config: their options, made and held against the encoders before any compute."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+
+from jaxemo.peft import Method, make_method
+from jaxemo.studies.config import Settings
+from jaxemo.studies.sources import Source
+from jaxemo.training.loop import TrainingSettings
+
+
+class ChosenMethod(NamedTuple):
+    """A method as a config has it.
+
+    Attributes:
+      options: Its keyword options, as a checkpoint's record keeps them.
+      recipe: What its block says instead of the config's `training` block.
+    """
+
+    method: Method
+    options: dict[str, Any]
+    recipe: dict[str, Any]
+
+
+def choose_method(config: Settings, name: str) -> ChosenMethod:
+    """The method of that name with the options of its block.
+
+    Raises:
+      ValueError: For options that do not go together.
+    """
+    options, recipe = _split(config, name)
+    if name == "combined":
+        options["options"] = {part: _split(config, part)[0] for part in options["parts"]}
+    return ChosenMethod(make_method(name, **options), options, recipe)
+
+
+def _split(config: Settings, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A block's options of the method, and what it says of the recipe."""
+    options = dict(config.methods.get(name, {}))
+    recipe = {key: options.pop(key) for key in TrainingSettings._fields if key in options}
+    return options, recipe
+
+
+def check_options(sources: Iterable[Source], config: Settings, names: Iterable[str]) -> None:
+    """Holds the options of every method against every encoder, by shapes alone.
+
+    Raises:
+      ValueError: For options that fit no encoder, or not this one: its name is told.
+    """
+    methods = [choose_method(config, name).method for name in names]
+    encoders = [source for source in sources if source.encoder is not None]
+    for source, method in [(one, other) for one in encoders for other in methods]:
+        assert source.encoder is not None
+        try:
+            jax.eval_shape(method.init, jax.random.key(0), source.encoder.params)
+        except ValueError as error:
+            raise ValueError(f"{source.name}, config.methods.{method.name}: {error}") from error
