@@ -24,6 +24,7 @@ from jaxemo.analysis.emotion_effects import (
     sample_of_speakers,
     stack,
 )
+from jaxemo.analysis.emotion_shape import shape_effects
 from jaxemo.analysis.emotion_whitening import Whitened, cell_of_clips, whiten
 from jaxemo.distances.arrays import AnyArray
 
@@ -43,6 +44,11 @@ class EmotionShift(NamedTuple):
       high: Upper limits.
       p_value: That the emotions' shifts are alike.
       speakers: Speakers that each shift rests on.
+      shape: Difference of the clips' covariances about their means, in the same units
+        (`emotion_shape.shape_effects`); NaN where cells hold one clip.
+      shape_low: Its lower limits.
+      shape_high: Its upper limits.
+      shape_p_value: That the emotions' shapes differ between the domains alike.
       paired: Whether each speaker is compared with himself or herself. Where not, what speakers of
         one domain are and what the domain is cannot be told apart.
     """
@@ -53,6 +59,10 @@ class EmotionShift(NamedTuple):
     high: Float64[np.ndarray, " E"]
     p_value: float
     speakers: Int[np.ndarray, " E"]
+    shape: Float64[np.ndarray, " E"]
+    shape_low: Float64[np.ndarray, " E"]
+    shape_high: Float64[np.ndarray, " E"]
+    shape_p_value: float
     paired: bool
 
 
@@ -95,17 +105,19 @@ def emotion_shift(
     design, emotions = _checked_design(len(rows), domain, emotion, speaker)
     present = present_cells(design)
     _check_speakers(present, emotions)
-    effects = shift_effects(whiten(rows, design), design)
-    unit = np.eye(len(emotions))
-    intervals = [effect_interval(effects, one) for one in unit]
-    random = np.random.default_rng(seed)
+    whitened = whiten(rows, design)
+    effects = shift_effects(whitened, design)
+    shift, shift_p_value = _summary(effects, seed)
+    shape, shape_p_value = _summary(shape_effects(whitened, design), seed, len(emotions))
     return EmotionShift(
-        emotions=emotions,
-        shift=effects.estimate,
-        low=np.array([interval.low for interval in intervals]),
-        high=np.array([interval.high for interval in intervals]),
-        p_value=exchange_test(random, effects, num_permutations=_PERMUTATIONS)[1],
+        emotions,
+        *shift,
+        p_value=shift_p_value,
         speakers=count_speakers(present, effects.sample),
+        shape=shape[0],
+        shape_low=shape[1],
+        shape_high=shape[2],
+        shape_p_value=shape_p_value,
         paired=not (effects.sample > PAIRED).any(),
     )
 
@@ -139,6 +151,19 @@ def _cell_means(
     means = np.zeros((int(np.prod(shape)), clips.shape[1]))
     means[cells] = np.add.reduceat(clips[order], first, axis=0) / counts[:, None]
     return means.reshape(*shape, -1)
+
+
+def _summary(
+    effects: Effects | None, seed: int, num_emotions: int = 0
+) -> tuple[Float64[np.ndarray, "3 E"], float]:
+    """Estimates and limits, and p that the effects are alike."""
+    if effects is None:
+        return np.full((3, num_emotions), np.nan), np.nan
+    intervals = [effect_interval(effects, one) for one in np.eye(len(effects.estimate))]
+    random = np.random.default_rng(seed)
+    _, p_value = exchange_test(random, effects, num_permutations=_PERMUTATIONS)
+    ends = [[interval.low, interval.high] for interval in intervals]
+    return np.stack([effects.estimate, *np.transpose(ends)]), p_value
 
 
 def _checked_rows(embeddings: AnyArray) -> Float64[np.ndarray, "n d"]:

@@ -36,7 +36,10 @@ class Noise(NamedTuple):
 
 
 class Whitened(NamedTuple):
-    """All clips, and the noise rows, where the noise has variance one in every direction."""
+    """All clips, and the noise rows, where the noise has variance one in every direction.
+
+    The noise rows are as if the covariance had seen neither of the two in a product of them.
+    """
 
     clips: Float64[np.ndarray, "n k"]
     noise: Noise
@@ -81,10 +84,12 @@ def whiten(embeddings: Float64[np.ndarray, "n d"], design: Design) -> Whitened:
     both = _unit_covariance(both, len(rows), shrinkage)
     rows, standard = both[: len(rows)], both[len(rows) :]
     length = (standard**2).sum(axis=1)
-    unseen = length / (1 - (1 - shrinkage) / m * length)  # Sherman & Morrison's inverse without z.
+    # Sherman & Morrison: x^T C_z^{-1} z = x^T C^{-1} z / rest, for any x that C has not seen either.
+    rest = 1 - (1 - shrinkage) / m * length
     # The deviations have seen z as well, which weighs where little but they is left.
-    scale = float(np.sqrt(unseen.mean() / d * (1 + 2 * shrinkage / m)))
-    return Whitened(rows / scale, Noise(standard / scale, noise.cell), shrinkage)
+    scale = float(np.sqrt((length / rest).mean() / d * (1 + 2 * shrinkage / m)))
+    noise = Noise(standard / (scale * rest[:, None]), noise.cell)
+    return Whitened(rows / scale, noise, shrinkage)
 
 
 def contrasts_within(
