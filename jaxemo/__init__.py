@@ -1,8 +1,8 @@
 """jaxemo: what emotional speech and emotional music share, measured through self-supervised encoders.
 
-`load_encoder`, `frechet_distance` and `kernel_distance` are of use on their own; the command `jaxemo`
-runs the studies and `jaxemo.figures` draws what they found. Names are imported on first use, so that
-`import jaxemo` costs nothing.
+`load_encoder`, `frechet_distance`, `kernel_distance` and `emotion_shift` are of use on their own; the
+command `jaxemo` runs the studies and `jaxemo.figures` draws what they found. Names are imported on first
+use, so that `import jaxemo` costs nothing.
 """
 
 import importlib
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxemo import figures
+    from jaxemo.analysis.emotion_shift import emotion_shift
     from jaxemo.distances.frechet import frechet_distance
     from jaxemo.distances.kernel import kernel_distance
     from jaxemo.models.encoder import EncoderOutput
@@ -19,6 +20,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "EncoderOutput": "jaxemo.models.encoder",
+    "emotion_shift": "jaxemo.analysis.emotion_shift",
     "frechet_distance": "jaxemo.distances.frechet",
     "kernel_distance": "jaxemo.distances.kernel",
     "load_encoder": "jaxemo.models.pretrained",
@@ -27,6 +29,7 @@ _HOMES = {
 __all__ = [
     "EncoderOutput",
     "__version__",
+    "emotion_shift",
     "figures",
     "frechet_distance",
     "kernel_distance",

@@ -8,7 +8,7 @@ import jax
 from jaxemo.peft import Method, make_method
 from jaxemo.studies.config import Settings
 from jaxemo.studies.sources import Source
-from jaxemo.training.loop import TrainingSettings
+from jaxemo.training.program import TrainingSettings
 
 
 class ChosenMethod(NamedTuple):
