@@ -20,7 +20,7 @@ from jaxtyping import Int
 from jaxemo.data.audio import DECODER_VERSION
 from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore
-from jaxemo.data.corpora.corpus import Utterance, manifest_hash
+from jaxemo.data.corpora.corpus import OPTIONAL_LABELS, Utterance, manifest_hash
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.files import (
     EmbeddingWriter,
@@ -260,7 +260,9 @@ def _columns(job: Job) -> dict[str, Any]:
         field.name: [getattr(row, field.name) for row in job.store.utterances]
         for field in dataclasses.fields(Utterance)
     }
-    return labels | {
+    blank = ("", None, ())
+    unused = [name for name in OPTIONAL_LABELS if all(value in blank for value in labels[name])]
+    return {name: column for name, column in labels.items() if name not in unused} | {
         "digest": list(job.store.digests),
         "seconds": job.store.duration_s,
         "num_frames": num_frames,

@@ -5,7 +5,6 @@ import io
 import os
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import astuple
 from pathlib import Path
 
 from jaxemo.data.corpora.corpus import (
@@ -17,6 +16,7 @@ from jaxemo.data.corpora.corpus import (
     check_names,
     check_present,
     choose_emotions,
+    labels_of,
     name_clashes,
 )
 
@@ -65,7 +65,7 @@ def read_manifest(
     ]
     if faults:
         raise ValueError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults))
-    rows.sort(key=lambda row: (*astuple(row)[1:], Path(row.path).name))
+    rows.sort(key=lambda row: (*labels_of(row), Path(row.path).name))
     wanted = _in_class_order({row.emotion for row in rows}) if emotions is None else emotions
     utterances, classes, others = choose_emotions(rows, emotions=wanted, calm=calm)
     check_present(utterances, emotions=classes, domains=(), where=path)
