@@ -56,6 +56,7 @@ REASONS = {
     "a seed like any other": {"seed": ("zero",), "corpus.seed": ("zero",)},
     "the first fold": {"train.fold": ("zero",)},
     "the user's own cache folder": {"cache_dir": ("empty",)},
+    "one corpus alone": {"corpora": ("empty tuple",)},
     "not needed by the synthetic corpus": {
         "corpus.audio_dir": ("empty",),
         "corpus.manifest": ("empty",),
@@ -108,3 +109,5 @@ ANY_NAMES = (
     "corpus.emotions",
     "train.encoder",
 )
+# Lists that may be empty, with what they hold else; as a text, nothing is an empty list.
+MAY_BE_EMPTY = {"corpora": ("crema_d=data",)}

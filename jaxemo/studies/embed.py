@@ -42,7 +42,8 @@ from jaxemo.embedding.stream import Settings as StreamSettings
 from jaxemo.embedding.stream import window_plan
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.studies.config import EmbedSettings, Settings
-from jaxemo.studies.experiment import open_corpus, usable_stores
+from jaxemo.studies.corpora import open_corpora
+from jaxemo.studies.experiment import usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough
 
 logger = logging.getLogger("jaxemo")
@@ -107,7 +108,7 @@ def embed(
         raise ValueError("config.encoders names no encoder; expected at least one to embed with")
     encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]
     folders = _folders(workdir, encoders)
-    corpus = open_corpus(config.corpus, cache_dir)
+    corpus = open_corpora(config, cache_dir)
     stores = usable_stores(
         corpus.utterances,
         [encoder.sample_rate_hz for encoder in encoders],

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxemo.data.audio import Excerpt, Extent
-from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
+from jaxemo.data.corpora.corpus import DOMAINS, Corpus, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
@@ -73,7 +73,8 @@ def run_studies(
         "corpus_hash": experiment.corpus_hash(),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
-        "notes": _notes(config, studies),
+        "protocol": experiment.protocol,
+        "notes": _notes(config, studies, experiment.corpus),
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
@@ -183,10 +184,10 @@ def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
         )
 
 
-def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
+def _notes(config: Settings, studies: Sequence[str], corpus: Corpus) -> list[str]:
     """What a reader must know first."""
     notes = []
-    if config.corpus.name == "synthetic":
+    if config.corpus.name == "synthetic" and not config.corpora:
         notes.append(
             "The corpus is synthetic: its figures show that the instrument works, and nothing else."
         )
@@ -198,7 +199,7 @@ def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
         notes.append(
             f"Similarity compares {compared}, so that long clips weigh no more than short ones."
         )
-    return notes
+    return [*notes, *corpus.notes]
 
 
 def _in_words(excerpt: Excerpt) -> str:

@@ -69,10 +69,10 @@ class Utterance:
     dominance: float | None = None
     tags: tuple[str, ...] = ()
 
-    @property
-    def unit(self) -> str:
-        """What no two parts of a fold may share."""
-        return self.group or self.speaker
+
+def units_of(utterances: Iterable[Utterance]) -> list[str]:
+    """What no two parts of a fold may share, of each clip: its group, or else its speaker."""
+    return [row.group or row.speaker for row in utterances]
 
 
 def labels_of(row: Utterance) -> tuple[str, ...]:
