@@ -36,7 +36,15 @@ from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
 from jaxemo.studies.sources import in_words
-from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
+from jaxemo.studies.study import (
+    LAYERS,
+    SIMILARITY,
+    STUDIES,
+    TRANSFER,
+    corpus_provenance,
+    describe_corpus,
+    run_studies,
+)
 from jaxemo.studies.train import train_model
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
@@ -144,11 +152,7 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
             cache_dir=cache_dir,
             progress=console(),
         )
-        provenance = context | {
-            "corpus_hash": experiment.corpus_hash(),
-            "protocol": experiment.protocol,
-            "notes": list(experiment.corpus.notes),
-        }
+        provenance = context | corpus_provenance(experiment)
         results = {**describe_corpus(experiment), "provenance": provenance}
         results = earlier.joined(results)
         earlier.make_way()

@@ -274,8 +274,8 @@ COMMANDS: dict[str, Command] = {
             Flag(
                 "clear",
                 "KIND",
-                "removes all of one kind: audio, embeddings, programs, synthetic, or all",
-                choices=("audio", "embeddings", "programs", "synthetic", "all"),
+                "removes all of one kind: audio, embeddings, programs, synthetic, unpacked, or all",
+                choices=("audio", "embeddings", "programs", "synthetic", "unpacked", "all"),
             ),
             _CACHE_DIR,
         ),

@@ -67,7 +67,10 @@ def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
             options = {"emotions": emotions, "calm": calm, "classes": classes}
             return read_published(CATALOGUE[name], settings.audio_dir, **options)
         case "manifest":
-            corpus = read_manifest(settings.manifest, emotions=emotions, calm=calm)
+            options = {"emotions": emotions, "calm": calm, "unpack_dir": cache_dir}
+            corpus = read_manifest(settings.manifest, **options)
+            if not quadrants:
+                _check_emotions(corpus)
         case "synthetic":
             manifest = _synthetic_manifest(settings, cache_dir)
             corpus = read_manifest(manifest, emotions=emotions, calm=calm)
@@ -77,6 +80,16 @@ def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
                 "'manifest', 'synthetic' or 'embeddings'."
             )
     return in_quadrants(corpus) if quadrants else corpus
+
+
+def _check_emotions(corpus: Corpus) -> None:
+    without = sum(not row.emotion for row in corpus.utterances)
+    if without:
+        raise ValueError(
+            f"{corpus.name} has {without} clips with valence and arousal and no emotion; set "
+            "config.corpus.classes='quadrants' for Russell's quadrants, or config.corpus.emotions "
+            "for the clips that have one."
+        )
 
 
 def _ravdess_emotions(domain: str | tuple[str, ...]) -> tuple[str, ...]:

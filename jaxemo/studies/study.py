@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxemo.data.audio import Excerpt, Extent
-from jaxemo.data.corpora.corpus import DOMAINS, Corpus, corpus_summary
+from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
@@ -70,11 +70,10 @@ def run_studies(
     results |= {"confusions": [], "layer_weights": [], **describe_corpus(experiment)}
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
-        "corpus_hash": experiment.corpus_hash(),
+        **corpus_provenance(experiment),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
-        "protocol": experiment.protocol,
-        "notes": _notes(config, studies, experiment.corpus),
+        "notes": [*_notes(config, studies), *experiment.corpus.notes],
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
@@ -147,6 +146,15 @@ def _run_similarity(
         biases.append(found.bias)
 
 
+def corpus_provenance(experiment: Experiment) -> dict[str, Any]:
+    """Which clips the figures are of, how they were parted, and what is to be known of them."""
+    return {
+        "corpus_hash": experiment.corpus_hash(),
+        "protocol": experiment.protocol,
+        "notes": list(experiment.corpus.notes),
+    }
+
+
 def describe_corpus(experiment: Experiment) -> Results:
     """The sections `corpus`, `folds`, `left_out` and `empty_cells`."""
     return {
@@ -184,7 +192,7 @@ def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
         )
 
 
-def _notes(config: Settings, studies: Sequence[str], corpus: Corpus) -> list[str]:
+def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
     """What a reader must know first."""
     notes = []
     if config.corpus.name == "synthetic" and not config.corpora:
@@ -199,7 +207,7 @@ def _notes(config: Settings, studies: Sequence[str], corpus: Corpus) -> list[str
         notes.append(
             f"Similarity compares {compared}, so that long clips weigh no more than short ones."
         )
-    return [*notes, *corpus.notes]
+    return notes
 
 
 def _in_words(excerpt: Excerpt) -> str:

@@ -30,6 +30,8 @@ _LABELS = attrgetter(
 )
 # What only some corpora have.
 OPTIONAL_LABELS = ("group", "partition", "valence", "arousal", "dominance", "tags")
+_OPTIONAL = attrgetter(*OPTIONAL_LABELS)
+_NONE_OF_THEM = ("", "", None, None, None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +79,11 @@ def units_of(utterances: Iterable[Utterance]) -> list[str]:
 
 def labels_of(row: Utterance) -> tuple[str, ...]:
     """Everything but the path; optional labels as `name=value`, and only where there is one."""
-    optional = ((name, getattr(row, name)) for name in OPTIONAL_LABELS)
-    return (
-        *_LABELS(row),
-        *(f"{name}={value!r}" for name, value in optional if value not in ("", None, ())),
-    )
+    optional = _OPTIONAL(row)
+    if optional == _NONE_OF_THEM:
+        return _LABELS(row)
+    named = zip(OPTIONAL_LABELS, optional, _NONE_OF_THEM, strict=True)
+    return (*_LABELS(row), *(f"{name}={value!r}" for name, value, none in named if value != none))
 
 
 class Corpus(NamedTuple):

@@ -108,7 +108,8 @@ def _ravdess_takes(root: Path) -> tuple[dict[tuple[str, ...], Path], tuple[LeftO
     found = audio_files(paths)
     # Audio-only files come first, then those nearest to the top.
     audio = sorted(
-        found.paths, key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path)
+        map(Path, found.paths),
+        key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path),
     )
     takes: dict[tuple[str, ...], Path] = {}
     left_out = list(found.left_out)
@@ -149,9 +150,9 @@ def _ravdess_row(path: Path) -> Utterance:
     )
 
 
-def _no_ravdess_file(root: Path, paths: Sequence[Path], audio: Sequence[Path]) -> str:
+def _no_ravdess_file(root: Path, paths: Sequence[str], audio: Sequence[Path]) -> str:
     content = f"{len(audio)} audio files with other names" if audio else "no audio file"
-    if num_videos := sum(path.suffix.lower() == ".mp4" for path in paths):
+    if num_videos := sum(path.lower().endswith(".mp4") for path in paths):
         content += f" and {num_videos} videos (extract their sound first)"
     return (
         f"no RAVDESS file below {root}: found {content}. Expected names such as {_RAVDESS_EXAMPLE} "

@@ -59,14 +59,14 @@ class _Files(NamedTuple):
     """What lies in a folder; audio with its path below the folder without the ending."""
 
     tree: Tree
-    audio: tuple[tuple[str, Path], ...]
+    audio: tuple[tuple[str, str], ...]
     left_out: tuple[LeftOut, ...]
 
 
 class _Scan(NamedTuple):
     """Files with what the layout says of them."""
 
-    found: tuple[tuple[Path, Entry], ...]
+    found: tuple[tuple[str, Entry], ...]
     left_out: tuple[LeftOut, ...]
     absent: tuple[str, ...]
 
@@ -103,7 +103,7 @@ def read_published(
     rows, unmapped = _utterances(corpus, scan.found, classes)
     if not rows:
         raise ValueError(_nothing_found(corpus, root, scan, unmapped))
-    rows.sort(key=lambda row: (*labels_of(row), Path(row.path).name))
+    rows.sort(key=lambda row: (*labels_of(row), os.path.basename(row.path)))
     wanted = QUADRANTS if classes is Classes.QUADRANTS else emotions or known
     present = {row.emotion for row in rows}
     if classes is Classes.QUADRANTS or emotions is None:
@@ -149,16 +149,16 @@ def _scan_names(layout: Names, files: _Files) -> _Scan:
     pattern = re.compile(rf"(?:.*/)?(?P<_clip>{layout.pattern})")
     partitions = layout.partitions(files.tree) if layout.partitions is not None else {}
     left_out = list(files.left_out)
-    found: dict[str, tuple[Path, Entry]] = {}
+    found: dict[str, tuple[str, Entry]] = {}
     for name, path in files.audio:
         match = pattern.fullmatch(name)
         if match is None:
-            left_out.append(LeftOut(str(path), f"its name is not as in {layout.example}"))
+            left_out.append(LeftOut(path, f"its name is not as in {layout.example}"))
             continue
         labels: dict[str, Any] = {field: value or "" for field, value in match.groupdict().items()}
         clip = labels.pop("_clip")
         if partitions:
-            labels["partition"] = partitions.get(path.stem, "")
+            labels["partition"] = partitions.get(name.rpartition("/")[2], "")
         _keep_first(found, clip, (path, Entry(**labels)), left_out)
     return _Scan(tuple(found.values()), tuple(sorted(left_out)), ())
 
@@ -167,11 +167,11 @@ def _scan_table(layout: Table, files: _Files) -> _Scan:
     table = layout.read(files.tree)
     depths = sorted({key.count("/") + 1 for key in table}, reverse=True)
     left_out = list(files.left_out)
-    found: dict[str, tuple[Path, Entry]] = {}
+    found: dict[str, tuple[str, Entry]] = {}
     for name, path in files.audio:
         key = next((key for key in _ends(name, depths) if key in table), None)
         if key is None:
-            left_out.append(LeftOut(str(path), f"not in the labels of {layout.files}"))
+            left_out.append(LeftOut(path, f"not in the labels of {layout.files}"))
         else:
             _keep_first(found, key, (path, table[key]), left_out)
     absent = tuple(sorted(table.keys() - found.keys()))
@@ -181,14 +181,14 @@ def _scan_table(layout: Table, files: _Files) -> _Scan:
 def _files(root: Path) -> _Files:
     """Every file below a folder, named once; lossless audio comes first."""
     paths = files_below(root)
-    prefix = len(str(root)) + 1
-    names = {path: str(path)[prefix:].replace(os.sep, "/") for path in paths}
+    prefix = len(os.path.join(root, ""))
     found = audio_files(paths)
-    audio = sorted(found.paths, key=lambda path: path.suffix.lower() not in _FIRST_ENDINGS)
-    visible = (name for path, name in names.items() if not path.name.startswith("."))
+    audio = [(*os.path.splitext(path[prefix:].replace(os.sep, "/")), path) for path in found.paths]
+    audio.sort(key=lambda item: item[1].lower() not in _FIRST_ENDINGS)
+    visible = (path for path in paths if not os.path.basename(path).startswith("."))
     return _Files(
-        Tree(root, tuple(visible)),
-        tuple((names[path][: -len(path.suffix)], path) for path in audio),
+        Tree(root, tuple(path[prefix:].replace(os.sep, "/") for path in visible)),
+        tuple((name, path) for name, _, path in audio),
         found.left_out,
     )
 
@@ -199,21 +199,21 @@ def _ends(name: str, depths: Sequence[int]) -> Iterator[str]:
 
 
 def _keep_first(
-    found: dict[str, tuple[Path, Entry]],
+    found: dict[str, tuple[str, Entry]],
     clip: str,
-    new: tuple[Path, Entry],
+    new: tuple[str, Entry],
     left_out: list[LeftOut],
 ) -> None:
     kept, _ = found.setdefault(clip, new)
-    if kept is not new[0]:
-        left_out.append(LeftOut(str(new[0]), f"another file of the same clip is used: {kept}"))
+    if kept != new[0]:
+        left_out.append(LeftOut(new[0], f"another file of the same clip is used: {kept}"))
 
 
 # Labels ---------------------------------------------------------------------------------------
 
 
 def _utterances(
-    corpus: PublishedCorpus, found: Sequence[tuple[Path, Entry]], classes: Classes
+    corpus: PublishedCorpus, found: Sequence[tuple[str, Entry]], classes: Classes
 ) -> tuple[list[Utterance], dict[str, int]]:
     """The clips that have a class, and how many have none by published label."""
     rows, unmapped = [], Counter()
@@ -229,12 +229,12 @@ def _utterances(
 
 
 def _utterance(
-    corpus: PublishedCorpus, path: Path, entry: Entry, *, emotion: str, ratings: _Ratings
+    corpus: PublishedCorpus, path: str, entry: Entry, *, emotion: str, ratings: _Ratings
 ) -> Utterance:
     prefix = corpus.corpus or corpus.name
     assert isinstance(corpus.domain, str)  # RAVDESS, which has both, has a reader of its own.
     return Utterance(
-        path=str(path),
+        path=path,
         corpus=prefix,
         domain=corpus.domain,
         emotion=emotion,
