@@ -9,6 +9,7 @@ from jaxemo.cli.main import main
 from jaxemo.data.corpora.catalogue import CATALOGUE
 from jaxemo.studies.config import Settings, default_config, read_settings
 from jaxemo.studies.corpora import open_corpora
+from jaxemo.studies.corpus_settings import read_corpora
 
 
 @pytest.fixture
@@ -149,3 +150,13 @@ def test_a_folder_is_scanned_and_its_clips_and_other_labels_counted(places, tmp_
 def test_an_unknown_corpus_gets_a_hint():
     with pytest.raises(ArgumentFault, match="did you mean 'emovo'"):
         corpora(names=("emovoo",), audio_dir=None, format="text")
+
+
+# What a checkpoint keeps
+
+
+def test_a_checkpoint_keeps_the_corpora_and_refuses_what_it_could_not_hold():
+    assert read_corpora({}) == ()
+    assert read_corpora({"corpora": ["crema_d=DIR"]}) == ("crema_d=DIR",)
+    with pytest.raises(ValueError, match=r"corpus\.corpora has \['puzzle=DIR'\]; expected of NAME"):
+        read_corpora({"corpora": ["puzzle=DIR"]})
