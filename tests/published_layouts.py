@@ -300,7 +300,7 @@ LAYOUTS: dict[str, Layout] = {
             "mean_ratings_set1.csv": (
                 "Number,valence,energy,tension,anger,fear,happy,sad,tender,TARGET\n"
                 "1,3.83,5.33,5.5,1,1,1,4,1,SAD\n2,7.0,6.0,2,1,1,8,1,1,HAPPY_HIGH\n"
-                "3,5.0,6.0,2,1,1,8,1,1,ENERGY_POS\n"
+                "3,5.0,6.0,2,1,1,8,1,1,ENERGY_POS\nmean,5,5,2,1,1,8,1,1,\n"
             )
         },
         rows=(

@@ -151,7 +151,6 @@ def test_calm_is_dropped_from_a_published_corpus(tmp_path):
     [
         ("iemocap_4", "M000.wav", 0.5, 0.25, 0.0),
         ("msp_podcast", "0001_0008.wav", 0.2 / 3, 0.4, 1.4 / 3),
-        ("msp_improv", "FM01.wav", -0.5, 0.1, 0.2),
         ("pmemo", "chorus/1.mp3", -0.5, 0.6, None),
         ("deam", "/2.mp3", -0.475, -0.5, None),
         ("emomusic", "/3.mp3", -0.425, 0.625, None),

