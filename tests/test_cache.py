@@ -32,6 +32,7 @@ def cache_dir(tmp_path):
     write(folder / "xla" / "jit_f-77-cache", 50, used=3 * DAY)
     write(folder / "xla" / "jit_f-77-atime", 8, used=3 * DAY)
     write(folder / "synthetic-0-2" / "speech" / "01.wav", 30, used=4 * DAY)
+    write(folder / "unpacked-0a" / "00000000.wav", 20, used=4 * DAY)
     write(folder / "index.json", 10, used=1 * DAY)
     write(folder / "thesis.txt", 1000, used=1 * DAY)
     return folder
@@ -49,6 +50,7 @@ def test_entries_come_by_last_use_with_kind_size_and_files(cache_dir):
         "untrained/speech, whole clips": "embeddings",
         "xla/jit_f-77": "programs",
         "synthetic-0-2": "synthetic",
+        "unpacked-0a": "unpacked",
         "index.json": "index",
         "thesis.txt": "other",
     }

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from jaxemo.cli.config_flags import shipped_configs
-from jaxemo.cli.main import COMMANDS
+from jaxemo.cli.main import COMMANDS, main
 from jaxemo.studies.config import Settings
 from jaxemo.studies.ranges import Block
 
@@ -61,3 +61,10 @@ def test_config_keys_exist(name):
 
 def test_the_readme_is_read_in_a_few_minutes():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").split()) < 1000
+
+
+def test_the_table_of_corpora_is_what_the_command_prints(capsys):
+    assert main(["corpora", "--format=markdown"]) == 0
+    text = (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- table -->")[2].partition("<!-- end of the table -->")[0]
+    assert table.strip() == capsys.readouterr().out.strip()

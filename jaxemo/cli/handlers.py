@@ -26,11 +26,20 @@ from jaxemo.studies import embed as embedding
 from jaxemo.studies import evaluation
 from jaxemo.studies import export as exporting
 from jaxemo.studies.config import Settings, read_corpus, read_settings
+from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.saved_models import load_model
 from jaxemo.studies.sources import in_words
-from jaxemo.studies.study import LAYERS, SIMILARITY, STUDIES, TRANSFER, describe_corpus, run_studies
+from jaxemo.studies.study import (
+    LAYERS,
+    SIMILARITY,
+    STUDIES,
+    TRANSFER,
+    corpus_provenance,
+    describe_corpus,
+    run_studies,
+)
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.sharding import make_mesh
 
@@ -140,7 +149,7 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
             cache_dir=cache_dir,
             progress=console(),
         )
-        provenance = context | {"corpus_hash": experiment.corpus_hash()}
+        provenance = context | corpus_provenance(experiment)
         results = {**describe_corpus(experiment), "provenance": provenance}
         results = earlier.joined(results)
         earlier.make_way()
@@ -152,7 +161,8 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
             )
         _print_left_out(results)
         print(
-            f"{len(experiment.folds[0])} folds, no speaker and no file on two sides; "
+            f"{len(experiment.folds[0])} folds ({experiment.protocol}), no speaker and no file on "
+            "two sides; "
             f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
         )
 
@@ -181,8 +191,14 @@ def evaluate(
 def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
     cache_dir = open_cache(cache_dir_of(settings))
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
-    corpus = read_corpus(model.record["corpus"]) if settings is None else settings.corpus
-    results = evaluation.evaluate(model, corpus, cache_dir=cache_dir, progress=console())
+    if settings is None:
+        record = model.record["corpus"]
+        corpus, corpora = read_corpus(record), read_corpora(record)
+    else:
+        corpus, corpora = settings.corpus, settings.corpora
+    results = evaluation.evaluate(
+        model, corpus, cache_dir=cache_dir, progress=console(), corpora=corpora
+    )
     print_figures(results["figures"])
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")

@@ -20,6 +20,7 @@ _CACHE_WORDS = {
     Kind.EMBEDDINGS: "embeddings",
     Kind.PROGRAMS: "compiled programs",
     Kind.SYNTHETIC: "synthetic corpora",
+    Kind.UNPACKED: "audio out of manifests",
     Kind.INDEX: "index files",
     Kind.LEFTOVERS: "left-overs of killed removals",
     Kind.OTHER: "not jaxemo's",

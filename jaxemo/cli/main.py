@@ -256,6 +256,25 @@ COMMANDS: dict[str, Command] = {
         handler="jaxemo.cli.housekeeping:config",
         positional=Positional("names", "one config's name (default: lists them)", most=1),
     ),
+    "corpora": Command(
+        summary="lists the published corpora that can be read; one with its labels, and what a folder holds",
+        reads="nothing; with --audio_dir the names and tables in a folder, no audio",
+        writes="stdout",
+        needs="nothing",
+        example="jaxemo corpora crema_d --audio_dir=DIR",
+        handler="jaxemo.cli.corpora:corpora",
+        flags=(
+            Flag("audio_dir", "DIR", "scans the folder of the corpus", read=Path),
+            Flag(
+                "format",
+                "FORMAT",
+                "of the list: text or markdown (default: text)",
+                default="text",
+                choices=("text", "markdown"),
+            ),
+        ),
+        positional=Positional("names", "one corpus's name (default: lists them)", most=1),
+    ),
     "info": Command(
         summary="versions, devices, caches, and what is installed of the extras",
         reads="the installed packages and the cache folder",
@@ -282,8 +301,8 @@ COMMANDS: dict[str, Command] = {
             Flag(
                 "clear",
                 "KIND",
-                "removes all of one kind: audio, embeddings, programs, synthetic, or all",
-                choices=("audio", "embeddings", "programs", "synthetic", "all"),
+                "removes all of one kind: audio, embeddings, programs, synthetic, unpacked, or all",
+                choices=("audio", "embeddings", "programs", "synthetic", "unpacked", "all"),
             ),
             _CACHE_DIR,
         ),

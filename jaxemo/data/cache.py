@@ -1,8 +1,8 @@
 """What the cache folder holds, and removing the part of it that was not used for longest.
 
 An entry is the smallest thing that may go alone: one shard of decoded audio, the embeddings of one
-stream, one compiled program, one synthetic corpus. Other processes may read and write the folder
-meanwhile. Links are neither followed nor removed, and nothing outside the folder is touched.
+stream, one compiled program, one synthetic corpus, the audio of one archive. Other processes may read
+and write the folder meanwhile. Links are neither followed nor removed, and nothing outside the folder is touched.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     EMBEDDINGS = "embeddings"
     PROGRAMS = "programs"
     SYNTHETIC = "synthetic"
+    UNPACKED = "unpacked"
     INDEX = "index"
     LEFTOVERS = "leftovers"
     OTHER = "other"
@@ -42,6 +43,7 @@ _KINDS = (
     (re.compile(r"embeddings-v\d+"), Kind.EMBEDDINGS),
     (re.compile(r"xla|numba"), Kind.PROGRAMS),
     (re.compile(r"synthetic-.+"), Kind.SYNTHETIC),
+    (re.compile(r"unpacked-.+"), Kind.UNPACKED),
     (re.compile(rf"{re.escape(_DOOMED)}.+"), Kind.LEFTOVERS),
     (re.compile(r".*index.*"), Kind.INDEX),
 )

@@ -2,7 +2,8 @@
 
 A fold parts speakers, not clips: whoever is held out is held out of speech and music at once, so
 that nothing of a test speaker reaches a model through the other domain. RAVDESS uses EmoBox's six
-folds; any other corpus gets balanced ones from a seed.
+folds, a corpus with published parts those; any other gets balanced ones from a seed. What is parted
+are units: speakers, or what goes beyond them (`Utterance.unit`).
 """
 
 from collections import Counter, defaultdict
@@ -12,7 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int64
 
-from jaxemo.data.corpora.corpus import DOMAINS, Utterance
+from jaxemo.data.corpora.corpus import DOMAINS, Utterance, units_of
+from jaxemo.data.protocols import Protocol
 
 PARTS = ("train", "dev", "test")
 # Test actors of each fold. Reference: Ma et al. 2024, EmoBox, arXiv 2406.07162.
@@ -24,10 +26,12 @@ RAVDESS_TEST_ACTORS = (
     ("02", "15", "16", "18"),
     ("06", "13", "17", "22"),
 )
+# Of published parts without dev: one group of so many of what is trained on.
+_GROUPS_OF_TRAIN = 5
 
 
 class Fold(NamedTuple):
-    """Speakers of each part; `index` is the number of the test group, stable over seeds."""
+    """Speakers (units) of each part; `index` is the number of the test group, stable over seeds."""
 
     index: int
     train: tuple[str, ...]
@@ -67,7 +71,12 @@ class LeakageError(ValueError):
 
 
 def make_folds(
-    utterances: Sequence[Utterance], *, num_folds: int = 6, seed: int = 0, rotation: int = 0
+    utterances: Sequence[Utterance],
+    *,
+    num_folds: int = 6,
+    seed: int = 0,
+    rotation: int = 0,
+    protocol: Protocol = Protocol.DISJOINT,
 ) -> tuple[Fold, ...]:
     """Folds over the speakers of all corpora and both domains together.
 
@@ -83,12 +92,16 @@ def make_folds(
       seed: How speakers other than RAVDESS's are dealt out.
       rotation: Which group is dev. Test groups stay as they are, so that rotations are repeats of
         one test and can be averaged within it.
+      protocol: As `protocols.plan` chose it. Published parts are one fold, the same for all
+        rotations unless its dev part has to be taken from train.
 
     Raises:
       ValueError: `num_folds` is not positive, or there are fewer than three groups of speakers.
     """
     if num_folds < 1:
         raise ValueError(f"num_folds is {num_folds}; expected at least 1.")
+    if protocol is Protocol.PUBLISHED:
+        return (_published_fold(utterances, seed=seed, rotation=rotation),)
     groups = _speaker_groups(utterances, num_folds=num_folds, seed=seed)
     indices = sorted(groups)
     if len(indices) < 3:
@@ -109,10 +122,11 @@ def make_folds(
 def split(utterances: Sequence[Utterance], fold: Fold) -> Split:
     """Positions of the clips of each part. Clips of speakers that are in no part are in none."""
 
-    def positions(speakers: tuple[str, ...]) -> Int64[np.ndarray, " n"]:
-        return np.array(
-            [i for i, row in enumerate(utterances) if row.speaker in speakers], np.int64
-        )
+    units = units_of(utterances)
+
+    def positions(part: tuple[str, ...]) -> Int64[np.ndarray, " n"]:
+        wanted = set(part)
+        return np.array([i for i, unit in enumerate(units) if unit in wanted], np.int64)
 
     return Split(positions(fold.train), positions(fold.dev), positions(fold.test))
 
@@ -177,8 +191,8 @@ def fold_summary(utterances: Sequence[Utterance], folds: Sequence[Fold]) -> list
 def _speaker_groups(
     utterances: Sequence[Utterance], *, num_folds: int, seed: int
 ) -> dict[int, tuple[str, ...]]:
-    """Speakers by number of their test group, without empty groups."""
-    speakers = {row.speaker for row in utterances}
+    """Units by number of their test group, without empty groups."""
+    speakers = set(units_of(utterances))
     fixed = {
         f"ravdess/{actor}": index
         for index, actors in enumerate(RAVDESS_TEST_ACTORS)
@@ -192,6 +206,24 @@ def _speaker_groups(
     for name in sorted(group_of):
         groups[group_of[name]].append(name)
     return {index: tuple(names) for index, names in groups.items()}
+
+
+def _published_fold(utterances: Sequence[Utterance], *, seed: int, rotation: int) -> Fold:
+    """The published parts; where there is no dev, a fifth of the units of train."""
+    units = {part: set(units_of(r for r in utterances if r.partition == part)) for part in PARTS}
+    if not units["dev"]:
+        rows = [row for row in utterances if row.partition == "train"]
+        order = sorted(units["train"])
+        num_groups = min(_GROUPS_OF_TRAIN, len(order))
+        group_of = _deal_out(rows, order, group_of={}, num_groups=num_groups, seed=seed)
+        units["dev"] = {unit for unit in order if group_of[unit] == rotation % num_groups}
+        units["train"] -= units["dev"]
+    if empty := [part for part in PARTS if not units[part]]:
+        raise ValueError(
+            f"the published part {' and '.join(empty)} has no clip of its own. Set "
+            "config.folds.protocol='disjoint' for folds of our own."
+        )
+    return Fold(0, *(tuple(sorted(units[part])) for part in PARTS))
 
 
 def _deal_out(
@@ -229,11 +261,12 @@ def _deal_out(
 
 
 def _cell_shares(utterances: Sequence[Utterance]) -> dict[str, np.ndarray]:
-    """Each speaker's share of the clips of each cell (domain, emotion)."""
-    cells = sorted({(row.domain, row.emotion) for row in utterances})
+    """Each unit's share of the clips of each cell (corpus, domain, emotion)."""
+    cells = sorted({(row.corpus, row.domain, row.emotion) for row in utterances})
+    position = {cell: index for index, cell in enumerate(cells)}
     counts: dict[str, np.ndarray] = defaultdict(lambda: np.zeros(len(cells)))
-    for row in utterances:
-        counts[row.speaker][cells.index((row.domain, row.emotion))] += 1
+    for unit, row in zip(units_of(utterances), utterances, strict=True):
+        counts[unit][position[row.corpus, row.domain, row.emotion]] += 1
     totals = sum(counts.values())
     return {name: count / totals for name, count in counts.items()}
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -56,10 +57,12 @@ class EmbeddingFolder:
             self.sample_rate_hz = int(encoder["sample_rate_hz"])
             self.hop_samples = int(encoder["hop_samples"])
             self.fingerprint: str = about["identity"]["encoder_fingerprint"]
-            names = [field.name for field in fields(Utterance)]
-            table = pyarrow.parquet.read_table(
+            known = {field.name for field in fields(Utterance)}
+            names = [n for n in pyarrow.parquet.read_schema(path / CLIPS).names if n in known]
+            columns = pyarrow.parquet.read_table(
                 path / CLIPS, columns=[*names, "digest", "seconds", "num_frames", "first_frame"]
-            )
+            ).to_pydict()
+            self.utterances = _utterances({name: columns[name] for name in names})
             self._pooled = np.load(path / POOLED, mmap_mode="r")
             has_frames = (path / FRAMES).is_file()
             self._frames = np.load(path / FRAMES, mmap_mode="r") if has_frames else None
@@ -68,10 +71,6 @@ class EmbeddingFolder:
                 f"'{path}' is no folder of embeddings that can be read ({error}); expected one that "
                 "`jaxemo embed` finished."
             ) from error
-        columns = table.to_pydict()
-        self.utterances = tuple(
-            Utterance(*labels) for labels in zip(*(columns[name] for name in names), strict=True)
-        )
         self.digests: tuple[str, ...] = tuple(columns["digest"])
         self.duration_s = np.array(columns["seconds"], np.float64)
         self._num_frames = np.array(columns["num_frames"], np.int64)
@@ -98,6 +97,16 @@ class EmbeddingFolder:
             kept = min(length, max(longest // self.hop_samples, 1))
             first, length = first + (length - kept) // 2, kept
         return np.asarray(self._frames[first : first + length], np.float32)
+
+
+def _utterances(columns: dict[str, list[Any]]) -> tuple[Utterance, ...]:
+    """Of labels by column; those that no clip has may be missing."""
+    if "tags" in columns:
+        columns = columns | {"tags": [tuple(tags) for tags in columns["tags"]]}
+    return tuple(
+        Utterance(**dict(zip(columns, labels, strict=True)))
+        for labels in zip(*columns.values(), strict=True)
+    )
 
 
 def embed_from_folder(

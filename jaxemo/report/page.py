@@ -137,7 +137,7 @@ def _provenance(run: Run) -> dict[str, Any]:
 
 def _run_table(run: Run) -> Table:
     provenance = run.results.provenance
-    named = ("started", "device", "corpus_hash", "checkpoint")
+    named = ("started", "device", "protocol", "corpus_hash", "checkpoint")
     facts = {name: getattr(provenance, name) for name in named if getattr(provenance, name)}
     facts |= {f"wall time, {k}": rows.duration(v) for k, v in provenance.wall_seconds.items()}
     return tables.mapping_table("run", "The run", ("what", "value"), facts)

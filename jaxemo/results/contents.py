@@ -62,6 +62,7 @@ class Provenance:
         default_factory=dict
     )
     corpus_hash: Annotated[str, Column("Digest of labels and audio content.")] | None = None
+    protocol: Annotated[str, Column("How train, dev and test were parted.")] | None = None
     checkpoint: Annotated[str, Column("The model that was scored.")] | None = None
     encoders: tuple[EncoderDescription, ...] = ()
     wall_seconds: Annotated[dict[str, float], Column("Time per study.", unit="s")] = (

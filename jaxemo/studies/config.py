@@ -8,7 +8,20 @@ what comes after takes settings.
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
-from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
+from jaxemo.data.corpora.catalogue import CATALOGUE
+from jaxemo.data.corpora.corpus import SPEECH_EMOTIONS
+from jaxemo.studies.corpus_settings import (
+    PUBLISHED_NAMES,
+    RAVDESS_NAMES,
+    Corpora,
+    CorpusSettings,
+    Domains,
+    FoldSettings,
+    NumFolds,
+    PathText,
+    Seed,
+    known_emotions,
+)
 from jaxemo.studies.editable import editable
 from jaxemo.studies.method_settings import METHODS, Epochs, MethodSettings, Rate
 from jaxemo.studies.ranges import (
@@ -23,8 +36,6 @@ from jaxemo.studies.ranges import (
     shown,
 )
 
-PathText = Annotated[str, Text(may_be_empty=True)]
-Seed = Annotated[int, Between(0, 2**31 - 1)]
 # One frame of the published encoders has 25 ms; attention takes 4 GB per head for 10 minutes.
 Seconds = Annotated[float, Between(0.025, 600)]
 Overlap = Annotated[float, Between(0, 300)]
@@ -34,32 +45,6 @@ Decibels = Annotated[float, Between(1, 150, also=(0,))]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Width = Annotated[int, Between(1, 65_536)]
 NumSeeds = Annotated[int, Between(1, 1000)]
-NumFolds = Annotated[int, Between(1, 1000)]
-Domains = Annotated[tuple[str, ...], Items(OneOf(DOMAINS))]
-
-
-@settings
-class CorpusSettings(Block):
-    """Which corpus, and which of its clips."""
-
-    name: Annotated[str, OneOf(("ravdess", "manifest", "synthetic", "embeddings"))] = "synthetic"
-    audio_dir: PathText = ""  # ravdess: any folder above the files
-    manifest: PathText = ""  # manifest: a CSV file; embeddings: a folder of `jaxemo embed`
-    domains: Domains = DOMAINS  # ravdess: what must be there
-    # Manifest: empty means all that occur.
-    emotions: Annotated[tuple[str, ...], Items(Text(), least=0)] = SHARED_EMOTIONS
-    calm: Annotated[str, OneOf(("keep_apart", "merge_into_neutral", "drop"))] = "keep_apart"
-    unusable: Annotated[str, OneOf(("leave_out", "stop"))] = "leave_out"
-    seed: Seed = 0  # synthetic
-    # Synthetic: clips by speaker, emotion and domain.
-    clips_per_cell: Annotated[int, Between(1, 1000)] = 2
-
-
-@settings
-class FoldSettings(Block):
-    """How speakers are held out."""
-
-    num_folds: NumFolds = 6
 
 
 @settings
@@ -200,6 +185,9 @@ class Settings(Block):
         "untrained/music",
     )
     corpus: CorpusSettings = CorpusSettings()
+    # Several corpora as one, each as 'NAME=FOLDER' or 'manifest=FILE'; then corpus.name,
+    # corpus.audio_dir and corpus.manifest are not read, and the rest of the block is of all.
+    corpora: Corpora = ()
     folds: FoldSettings = FoldSettings()
     embed: EmbedSettings = EmbedSettings()
     audio: AudioSettings = AudioSettings()
@@ -220,33 +208,46 @@ class Rule(NamedTuple):
     expected: str
 
 
-_KNOWN_EMOTIONS = {"ravdess": SPEECH_EMOTIONS, "synthetic": SHARED_EMOTIONS}
+def _is_joined(values: Settings) -> bool:
+    return bool(values.corpora)
+
+
+def _emotions_fit(values: Settings) -> bool:
+    known = known_emotions(values.corpus.name)
+    named = values.corpus.classes == "quadrants" or _is_joined(values) or not known
+    return named or set(values.corpus.emotions) <= set(known)
+
+
 RULES = (
     Rule(
         ("corpus.audio_dir", "corpus.name"),
-        lambda s: s.corpus.name != "ravdess" or bool(s.corpus.audio_dir),
-        "a folder above the files of RAVDESS",
+        lambda s: _is_joined(s) or s.corpus.name not in CATALOGUE or bool(s.corpus.audio_dir),
+        "a folder above the files of the corpus (`jaxemo corpora NAME` says how to obtain it)",
     ),
     Rule(
         ("corpus.manifest", "corpus.name"),
-        lambda s: s.corpus.name != "manifest" or bool(s.corpus.manifest),
-        "a CSV file with columns path, domain, emotion, speaker",
-    ),
-    Rule(
-        ("corpus.emotions", "corpus.name"),
-        lambda s: s.corpus.name == "manifest" or bool(s.corpus.emotions),
-        "at least one emotion",
+        lambda s: _is_joined(s) or s.corpus.name != "manifest" or bool(s.corpus.manifest),
+        "a table with columns path, domain, emotion, speaker (see docs/corpora.md)",
     ),
     Rule(
         ("corpus.emotions", "corpus.name"),
         lambda s: (
-            set(s.corpus.emotions) <= set(_KNOWN_EMOTIONS.get(s.corpus.name, s.corpus.emotions))
+            _is_joined(s)
+            or s.corpus.name in ("manifest", *PUBLISHED_NAMES)
+            or bool(s.corpus.emotions)
         ),
-        f"of {', '.join(SPEECH_EMOTIONS)}; the last two are in RAVDESS alone",
+        "at least one emotion",
+    ),
+    Rule(
+        ("corpus.emotions", "corpus.name"),
+        _emotions_fit,
+        "emotions that the corpus has: "
+        f"of {', '.join(SPEECH_EMOTIONS)} for RAVDESS, the first six for the synthetic corpus, those "
+        "that `jaxemo corpora NAME` prints for the others",
     ),
     Rule(
         ("folds.num_folds", "corpus.name"),
-        lambda s: s.corpus.name == "ravdess" or s.folds.num_folds >= 3,
+        lambda s: s.corpus.name in RAVDESS_NAMES or s.folds.num_folds >= 3,
         "3 or more: train, dev and test need a group of speakers each",
     ),
     Rule(

@@ -20,7 +20,7 @@ from jaxtyping import Int
 from jaxemo.data.audio import DECODER_VERSION
 from jaxemo.data.buckets import padding_share
 from jaxemo.data.clip_store import ClipStore
-from jaxemo.data.corpora.corpus import Utterance, manifest_hash
+from jaxemo.data.corpora.corpus import OPTIONAL_LABELS, Utterance, manifest_hash
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.files import (
     EmbeddingWriter,
@@ -42,7 +42,8 @@ from jaxemo.embedding.stream import Settings as StreamSettings
 from jaxemo.embedding.stream import window_plan
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.studies.config import EmbedSettings, Settings
-from jaxemo.studies.experiment import open_corpus, usable_stores
+from jaxemo.studies.corpora import open_corpora
+from jaxemo.studies.experiment import usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough
 
 logger = logging.getLogger("jaxemo")
@@ -107,7 +108,7 @@ def embed(
         raise ValueError("config.encoders names no encoder; expected at least one to embed with")
     encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]
     folders = _folders(workdir, encoders)
-    corpus = open_corpus(config.corpus, cache_dir)
+    corpus = open_corpora(config, cache_dir)
     stores = usable_stores(
         corpus.utterances,
         [encoder.sample_rate_hz for encoder in encoders],
@@ -260,7 +261,9 @@ def _columns(job: Job) -> dict[str, Any]:
         field.name: [getattr(row, field.name) for row in job.store.utterances]
         for field in dataclasses.fields(Utterance)
     }
-    return labels | {
+    blank = ("", None, ())
+    unused = [name for name in OPTIONAL_LABELS if all(value in blank for value in labels[name])]
+    return {name: column for name, column in labels.items() if name not in unused} | {
         "digest": list(job.store.digests),
         "seconds": job.store.duration_s,
         "num_frames": num_frames,

@@ -14,15 +14,23 @@ from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
 from jaxemo.results.schema import FigureRow, LeftOutRow, PredictionRow
 from jaxemo.studies.config import CorpusSettings, read_audio
-from jaxemo.studies.experiment import open_corpus
+from jaxemo.studies.corpora import open_places
 from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
 from jaxemo.studies.sources import recognised_excerpt
 
 
 def evaluate(
-    model: SavedModel, corpus_settings: CorpusSettings, *, cache_dir: Path, progress: Progress
+    model: SavedModel,
+    corpus_settings: CorpusSettings,
+    *,
+    cache_dir: Path,
+    progress: Progress,
+    corpora: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Scores the model on every clip of a corpus whose speaker and content it has not seen.
+
+    Args:
+      corpora: Several corpora in place of the one of `corpus_settings`, as `config.corpora` has them.
 
     Returns:
       `figures` (rows by domain and metric), `predictions` (one row per clip), `left_out`, and how many
@@ -31,7 +39,7 @@ def evaluate(
     Raises:
       ValueError: When the label sets differ, or no clip is left to score.
     """
-    corpus = open_corpus(corpus_settings, cache_dir)
+    corpus = open_places(corpus_settings, corpora, cache_dir)
     _check_labels(model, corpus)
     store = open_clip_store(
         corpus.utterances,

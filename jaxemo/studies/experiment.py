@@ -24,12 +24,12 @@ from jaxemo.data.corpora.corpus import (
     choose_emotions,
     manifest_hash,
 )
-from jaxemo.data.corpora.manifest import read_manifest
-from jaxemo.data.corpora.ravdess import read_ravdess
 from jaxemo.data.folds import EmptyCell, Fold, Split, audit, make_folds, split
 from jaxemo.data.progress import Progress
+from jaxemo.data.protocols import Protocol, plan
 from jaxemo.embedding.folder import EmbeddingFolder
 from jaxemo.studies.config import CorpusSettings, Settings
+from jaxemo.studies.corpora import open_corpora
 
 logger = logging.getLogger("jaxemo")
 
@@ -48,6 +48,7 @@ class Experiment(NamedTuple):
       digests: Content digest of each row's file.
       duration_s: Length of each clip.
       folds: Speaker-disjoint folds; the fold number is its position within one seed.
+      protocol: How they were made, in words.
       empty_cells: Emotions that a part of a fold has no clip of.
       left_out: Files that were found and not used, with reasons.
       stores: The clips' audio by sample rate; none where embeddings alone are at hand.
@@ -60,6 +61,7 @@ class Experiment(NamedTuple):
     digests: tuple[str, ...]
     duration_s: np.ndarray
     folds: tuple[tuple[Fold, ...], ...]
+    protocol: str
     empty_cells: tuple[EmptyCell, ...]
     left_out: tuple[LeftOut, ...]
     stores: dict[int, ClipStore]
@@ -112,38 +114,6 @@ def check_training_parts(experiment: Experiment) -> None:
         )
 
 
-def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
-    """The corpus that a config's `corpus` block names.
-
-    Raises:
-      ValueError: For an unknown corpus or policy, or labels that are not there.
-      FileNotFoundError: When its files are missing.
-    """
-    calm = CalmPolicy(settings.calm)
-    emotions = tuple(settings.emotions)
-    match settings.name:
-        case "ravdess":
-            domains = tuple(settings.domains)
-            return read_ravdess(settings.audio_dir, emotions=emotions, calm=calm, domains=domains)
-        case "manifest":
-            return read_manifest(settings.manifest, emotions=emotions or None, calm=calm)
-        case "synthetic":
-            manifest = _synthetic_manifest(settings, cache_dir)
-            return read_manifest(manifest, emotions=emotions, calm=calm)
-    raise ValueError(
-        f"config.corpus.name is {settings.name!r}; expected 'ravdess', 'manifest', 'synthetic' or "
-        "'embeddings'."
-    )
-
-
-def _synthetic_manifest(settings: CorpusSettings, cache_dir: Path) -> Path:
-    from jaxemo.data.synthetic.corpus import write_synthetic_corpus
-
-    clips = settings.clips_per_cell
-    directory = cache_dir / f"synthetic-{settings.seed}-{clips}"
-    return write_synthetic_corpus(directory, seed=settings.seed, clips_per_cell=clips)
-
-
 def prepare_experiment(
     config: Settings,
     *,
@@ -162,14 +132,16 @@ def prepare_experiment(
     Raises:
       ValueError: For anything wrong with the corpus (LeakageError and UnusableFiles are such).
     """
-    read = _read_corpus(config.corpus, sample_rates_hz, cache_dir=cache_dir, progress=progress)
-    utterances, digests = read.corpus.utterances, read.digests
+    read = _read_corpus(config, sample_rates_hz, cache_dir=cache_dir, progress=progress)
+    planned = plan(read.corpus.utterances, Protocol(config.folds.protocol))
+    utterances, digests = planned.utterances, read.digests
     folds = tuple(
         make_folds(
             utterances,
             num_folds=config.folds.num_folds,
             seed=config.seed,
             rotation=config.seed + index,
+            protocol=planned.protocol,
         )
         for index in range(num_seeds)
     )
@@ -178,11 +150,12 @@ def prepare_experiment(
     ]
     emotions = read.corpus.emotions
     return Experiment(
-        corpus=read.corpus,
+        corpus=read.corpus._replace(utterances=utterances),
         labels=np.array([emotions.index(row.emotion) for row in utterances], np.int64),
         digests=digests,
         duration_s=read.duration_s,
         folds=folds,
+        protocol=planned.name,
         empty_cells=tuple(empty_cells),
         left_out=read.left_out,
         stores=read.stores,
@@ -202,20 +175,21 @@ class _ReadCorpus(NamedTuple):
 
 
 def _read_corpus(
-    settings: CorpusSettings,
+    config: Settings,
     sample_rates_hz: Sequence[int],
     *,
     cache_dir: Path,
     progress: Progress,
 ) -> _ReadCorpus:
-    if settings.name == "embeddings":
+    settings = config.corpus
+    if settings.name == "embeddings" and not config.corpora:
         if sample_rates_hz:
             raise ValueError(
                 "config.corpus.name is 'embeddings', which holds no audio; name folders that "
                 "`jaxemo embed` wrote in config.encoders, or give a corpus with audio."
             )
         return _embedded_corpus(settings)
-    corpus = open_corpus(settings, cache_dir)
+    corpus = open_corpora(config, cache_dir)
     stores = usable_stores(
         corpus.utterances,
         sample_rates_hz or (_DEFAULT_RATE_HZ,),

@@ -82,10 +82,23 @@ class Text(NamedTuple):
         return f"UTF-8 text of up to {_LONGEST_TEXT} characters{filled}"
 
 
+class Place(NamedTuple):
+    """`NAME=PLACE`: one of a few names, and a path."""
+
+    names: tuple[str, ...]
+
+    def holds(self, value: Any) -> bool:
+        name, _, place = value.partition("=")
+        return name in self.names and Text().holds(place) and Text().holds(value)
+
+    def words(self) -> str:
+        return f"NAME=PLACE with NAME one of {', '.join(self.names)}"
+
+
 class Items(NamedTuple):
     """Items, each in a range of its own, from `least` to `most` of them; different ones, or not."""
 
-    each: Between | OneOf | Text
+    each: Between | OneOf | Text | Place
     least: int = 1
     most: int = 1000
     may_repeat: bool = False

@@ -12,6 +12,7 @@ from jaxemo import __version__
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.checks import rows_from
 from jaxemo.studies.config import read_audio, read_corpus
+from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
 from jaxemo.training.checkpoint import read_record
@@ -87,10 +88,14 @@ def _fault(record: Mapping[str, Any], key: str, declared: Any) -> str:
 def _faults_of_blocks(record: Mapping[str, Any]) -> list[str]:
     """What is wrong with the keys whose content is checked where it is declared."""
     faults = []
-    for name, read in (("audio", read_audio), ("corpus", read_corpus)):
+    for name, read in (
+        ("audio", read_audio),
+        ("corpus", read_corpus),
+        ("corpus", read_corpora),
+    ):
         block = record.get(name)
         if not isinstance(block, Mapping):
-            faults.append(f"{name} is {shown(block)}; expected a block of keys")
+            faults += [f"{name} is {shown(block)}; expected a block of keys"]
             continue
         try:
             read(block)

@@ -92,7 +92,8 @@ def _make_record(
         },
         "emotions": list(experiment.emotions),
         "audio": config.audio.to_dict(),
-        "corpus": config.corpus.to_dict() | {"hash": experiment.corpus_hash()},
+        "corpus": config.corpus.to_dict()
+        | {"hash": experiment.corpus_hash(), "corpora": list(config.corpora)},
         "training": program.settings._asdict()
         | {
             "regime": place.regime,

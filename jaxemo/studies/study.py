@@ -71,10 +71,10 @@ def run_studies(
     results |= {"confusions": [], "layer_weights": [], **describe_corpus(experiment)}
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
-        "corpus_hash": experiment.corpus_hash(),
+        **corpus_provenance(experiment),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
-        "notes": _notes(config, studies),
+        "notes": [*_notes(config, studies), *experiment.corpus.notes],
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
@@ -148,6 +148,15 @@ def _run_similarity(
         biases.append(found.bias)
 
 
+def corpus_provenance(experiment: Experiment) -> dict[str, Any]:
+    """Which clips the figures are of, how they were parted, and what is to be known of them."""
+    return {
+        "corpus_hash": experiment.corpus_hash(),
+        "protocol": experiment.protocol,
+        "notes": list(experiment.corpus.notes),
+    }
+
+
 def describe_corpus(experiment: Experiment) -> Results:
     """The sections `corpus`, `folds`, `left_out` and `empty_cells`."""
     return {
@@ -188,7 +197,7 @@ def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
 def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
     """What a reader must know first."""
     notes = []
-    if config.corpus.name == "synthetic":
+    if config.corpus.name == "synthetic" and not config.corpora:
         notes.append(
             "The corpus is synthetic: its figures show that the instrument works, and nothing else."
         )

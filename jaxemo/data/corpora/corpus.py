@@ -12,7 +12,8 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,14 @@ DOMAINS = ("speech", "music")
 SHARED_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful")
 # RAVDESS speech has two more than its songs.
 SPEECH_EMOTIONS = (*SHARED_EMOTIONS, "disgust", "surprised")
+PARTITIONS = ("train", "dev", "test")
+_LABELS = attrgetter(
+    "corpus", "domain", "emotion", "speaker", "intensity", "statement", "repetition"
+)
+# What only some corpora have.
+OPTIONAL_LABELS = ("group", "partition", "valence", "arousal", "dominance", "tags")
+_OPTIONAL = attrgetter(*OPTIONAL_LABELS)
+_NONE_OF_THEM = ("", "", None, None, None, ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +43,17 @@ class Utterance:
       corpus: Name of the corpus, for example "ravdess".
       domain: "speech" or "music".
       emotion: Class label.
-      speaker: Speaker or performer, unique over all corpora, for example "ravdess/01".
+      speaker: Speaker or performer, unique over all corpora, for example "ravdess/01"; the song
+        where a corpus of music names no performer.
       intensity: Free text, "" where the corpus has none; as are the next two.
       statement: What is said or sung.
       repetition: Which take.
+      group: What folds keep together, where that is not the speaker: a session of two speakers.
+      partition: "train", "dev" or "test" as published; "" where nothing is.
+      valence: From -1 (unpleasant) to 1; None where nobody rated it.
+      arousal: From -1 (quiet) to 1; None where nobody rated it.
+      dominance: From -1 (weak) to 1; None where nobody rated it.
+      tags: All labels of a clip that may have several.
     """
 
     path: str
@@ -48,6 +64,26 @@ class Utterance:
     intensity: str = ""
     statement: str = ""
     repetition: str = ""
+    group: str = ""
+    partition: str = ""
+    valence: float | None = None
+    arousal: float | None = None
+    dominance: float | None = None
+    tags: tuple[str, ...] = ()
+
+
+def units_of(utterances: Iterable[Utterance]) -> list[str]:
+    """What no two parts of a fold may share, of each clip: its group, or else its speaker."""
+    return [row.group or row.speaker for row in utterances]
+
+
+def labels_of(row: Utterance) -> tuple[str, ...]:
+    """Everything but the path; optional labels as `name=value`, and only where there is one."""
+    optional = _OPTIONAL(row)
+    if optional == _NONE_OF_THEM:
+        return _LABELS(row)
+    named = zip(OPTIONAL_LABELS, optional, _NONE_OF_THEM, strict=True)
+    return (*_LABELS(row), *(f"{name}={value!r}" for name, value, none in named if value != none))
 
 
 class Corpus(NamedTuple):
@@ -59,6 +95,8 @@ class Corpus(NamedTuple):
       emotions: The classes in class order; each has at least one clip.
       left_out: Files that look as if they belonged to the corpus and take no part, with reasons.
       other_emotions: Number of clips per emotion that the corpus has and that was not asked for.
+      unmapped: Number of clips per published label that is no class here.
+      notes: What a reader of the results must know of it, in sentences.
     """
 
     name: str
@@ -66,6 +104,8 @@ class Corpus(NamedTuple):
     emotions: tuple[str, ...]
     left_out: tuple[LeftOut, ...]
     other_emotions: dict[str, int]
+    unmapped: dict[str, int] = {}  # noqa: RUF012 - never written to
+    notes: tuple[str, ...] = ()
 
 
 class CalmPolicy(enum.Enum):
@@ -103,7 +143,7 @@ def manifest_hash(utterances: Sequence[Utterance], digests: Sequence[str]) -> st
       digests: `ClipStore.digests` of the same clips.
     """
     rows = zip(utterances, digests, strict=True)
-    lines = sorted(json.dumps([digest, *astuple(row)[1:]]) for row, digest in rows)
+    lines = sorted(json.dumps([digest, *labels_of(row)]) for row, digest in rows)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -31,7 +31,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
     root = Path(folder).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder '{folder}'; expected one that holds audio.")
-    found = audio_files(sorted(files_below(root)))
+    found = audio_files(sorted(files_below(root), key=Path))
     if not found.paths:
         others = f"; {len(found.left_out)} files are left out" if found.left_out else ""
         raise ValueError(
@@ -39,7 +39,7 @@ def read_folder(folder: str | os.PathLike[str]) -> Folder:
         )
     return Folder(
         tuple(
-            Utterance(path=str(path), corpus=root.name, domain="", emotion="", speaker="")
+            Utterance(path=path, corpus=root.name, domain="", emotion="", speaker="")
             for path in found.paths
         ),
         found.left_out,

@@ -1,15 +1,14 @@
-"""Any corpus from a CSV manifest."""
+"""Any corpus from a table of its clips: CSV, JSON lines, Parquet, or audio packed with its labels."""
 
-import csv
-import io
+import functools
 import os
 import unicodedata
-from collections.abc import Sequence
-from dataclasses import astuple
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jaxemo.data.corpora.corpus import (
     DOMAINS,
+    PARTITIONS,
     SPEECH_EMOTIONS,
     CalmPolicy,
     Corpus,
@@ -17,55 +16,52 @@ from jaxemo.data.corpora.corpus import (
     check_names,
     check_present,
     choose_emotions,
+    labels_of,
     name_clashes,
 )
+from jaxemo.data.corpora.manifest_formats import Row, manifest_rows
 
 _REQUIRED_COLUMNS = ("path", "domain", "emotion", "speaker")
-_OPTIONAL_COLUMNS = ("corpus", "intensity", "statement", "repetition")
+_RATINGS = ("valence", "arousal")
+_OPTIONAL_COLUMNS = (
+    *("corpus", "intensity", "statement", "repetition", "group", "partition", "tags"),
+    *(*_RATINGS, "dominance"),
+)
+_BLANK = dict.fromkeys((*_REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS), "")
 
 
 def read_manifest(
-    csv_path: str | os.PathLike[str],
+    manifest: str | os.PathLike[str],
     *,
     emotions: Sequence[str] | None = None,
     calm: CalmPolicy = CalmPolicy.KEEP_APART,
+    unpack_dir: Path | None = None,
 ) -> Corpus:
-    """Reads any corpus from a UTF-8 CSV file with a header line.
+    """Reads any corpus from a table in UTF-8 with a header line.
 
-    Columns: path (absolute, or relative to the CSV's folder), domain ("speech" or "music"),
-    emotion, speaker; optional: corpus (else the CSV's name without its ending), intensity,
-    statement, repetition. Other columns are not read. A speaker is one person within a corpus,
-    in both domains.
+    Columns: path (absolute, or relative to the manifest's folder), domain ("speech" or "music"),
+    emotion, speaker; optional: corpus (else the manifest's name without its ending), intensity,
+    statement, repetition, group, partition ("train", "dev" or "test"), tags (with bars between), and
+    valence and arousal together, with or without dominance (-1 to 1; then the emotion may be empty).
+    Other columns are not read. A speaker is one person within a corpus, in both domains.
 
     Args:
-      csv_path: The manifest.
+      manifest: A CSV file of any usual delimiter, .jsonl, .parquet, a .tar of WebDataset or a folder
+        of them, or a folder of `datasets`.
       emotions: Classes to read, in class order; all that the manifest has when None.
       calm: What becomes of "calm"; unless kept apart it is no class of the result.
+      unpack_dir: Where audio goes that lies inside the manifest.
 
     Raises:
       FileNotFoundError: There is no such manifest.
       ValueError: Columns are missing; rows are bad (all are listed with their line); an emotion
         asked for has no clip. Whether the audio files exist is checked when they are decoded.
     """
-    path = Path(csv_path).expanduser()
+    path = Path(manifest).expanduser()
     if emotions is not None:
         check_names("emotion", emotions, known=None)
-    rows, faults, first_line = [], [], {}
-    for line, cells in _manifest_rows(path):
-        row_faults = _row_faults(cells)
-        where = str(path.parent / cells["path"])
-        if cells["path"] and (first := first_line.setdefault(where, line)) != line:
-            row_faults.append(f"path {cells['path']!r} is on line {first} already")
-        faults += [f"line {line}: {fault}" for fault in row_faults]
-        rows.append(_manifest_utterance({**cells, "path": where}, default_corpus=path.stem))
-    faults += [
-        f"speakers {' and '.join(map(repr, names))} differ only in case, leading zeros, spacing or "
-        "invisible characters: give one person one name, and two people names that differ"
-        for names in name_clashes(row.speaker for row in rows)
-    ]
-    if faults:
-        raise ValueError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults))
-    rows.sort(key=lambda row: (*astuple(row)[1:], Path(row.path).name))
+    rows = _utterances(path, unpack_dir)
+    rows.sort(key=lambda row: (*labels_of(row), os.path.basename(row.path)))
     wanted = _in_class_order({row.emotion for row in rows}) if emotions is None else emotions
     utterances, classes, others = choose_emotions(rows, emotions=wanted, calm=calm)
     check_present(utterances, emotions=classes, domains=(), where=path)
@@ -73,45 +69,78 @@ def read_manifest(
     return Corpus(name, utterances, classes, (), others)
 
 
-def _manifest_rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    """(line number, cell by column) of every row that is not blank; absent columns are ""."""
-    if not path.is_file():
-        raise FileNotFoundError(f"manifest {path} does not exist or is no file.")
-    try:
-        # Excel writes a byte order mark, which utf-8-sig takes away.
-        reader = csv.reader(io.StringIO(path.read_bytes().decode("utf-8-sig"), newline=""))
-        lines = [(reader.line_num, [cell.strip() for cell in cells]) for cells in reader]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path} is not a CSV file in UTF-8: {error}") from error
-    lines = [(number, cells) for number, cells in lines if any(cells)]
-    header = [column.lower() for column in lines[0][1]] if lines else []
-    if missing := [column for column in _REQUIRED_COLUMNS if column not in header]:
+def _utterances(path: Path, unpack_dir: Path | None) -> list[Utterance]:
+    """All clips; raises ValueError for the faults of all rows together."""
+    rows, faults, first_place = [], [], {}
+    read = manifest_rows(path, unpack_dir)
+    columns = _check_columns(path, read)
+    for row in read:
+        cells = _BLANK | row.cells
+        if not columns.issuperset(_RATINGS):
+            # One of them alone says no quadrant, and is read no more than any other column.
+            cells |= dict.fromkeys((*_RATINGS, "dominance"), "")
+        row_faults = _row_faults(cells, row.beyond)
+        where = str(path.parent / cells["path"])
+        if cells["path"] and (first := first_place.setdefault(where, row.where)) != row.where:
+            row_faults.append(f"path {cells['path']!r} is on {first} already")
+        faults += [f"{row.where}: {fault}" for fault in row_faults]
+        if not row_faults:
+            rows.append(_utterance({**cells, "path": where}, default_corpus=path.stem))
+    faults += [
+        f"speakers {' and '.join(map(repr, names))} differ only in case, leading zeros, spacing or "
+        "invisible characters: give one person one name, and two people names that differ"
+        for names in name_clashes({row.speaker for row in rows})
+    ]
+    if faults:
+        raise ValueError(f"{path} has {len(faults)} faults:\n  " + "\n  ".join(faults))
+    return rows
+
+
+def _check_columns(path: Path, rows: Sequence[Row]) -> set[str]:
+    """The columns that occur; raises ValueError where one is missing or there is no row."""
+    columns = {column for row in rows for column in row.cells}
+    rated = columns.issuperset(_RATINGS)
+    required = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not rated]
+    if missing := [column for column in required if column not in columns]:
+        found = ",".join(rows[0].cells) if rows else ""
         raise ValueError(
             f"{path} has no column {', '.join(missing)}: expected "
-            f"{','.join(_REQUIRED_COLUMNS)} separated by commas, found {','.join(header)!r}."
+            f"{','.join(_REQUIRED_COLUMNS)} separated by commas, found {found!r}."
         )
-    if len(lines) == 1:
+    if rows[0].where == "header":
         raise ValueError(f"{path} has a header and no rows.")
-    blank = dict.fromkeys((*_REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS), "")
-    return [
-        # Cells beyond the header hint at an unquoted comma; `_row_faults` reports them.
-        (number, {**blank, **dict(zip(header, cells)), "": ",".join(cells[len(header) :])})  # noqa: B905
-        for number, cells in lines[1:]
-    ]
+    return columns
 
 
-def _row_faults(cells: dict[str, str]) -> list[str]:
-    faults = [f"no {column}" for column in _REQUIRED_COLUMNS if not cells[column]]
+def _row_faults(cells: Mapping[str, str], beyond: str) -> list[str]:
+    rated = all(cells[name] for name in _RATINGS)
+    needed = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not rated]
+    faults = [f"no {column}" for column in needed if not cells[column]]
     if cells["domain"] and cells["domain"].lower() not in DOMAINS:
         faults.append(f"domain {cells['domain']!r}, expected {' or '.join(DOMAINS)}")
-    if cells[""]:
-        faults.append(f"more cells than columns: {cells['']!r} (quote cells that hold a comma)")
+    if cells["partition"] and cells["partition"].lower() not in PARTITIONS:
+        faults.append(f"partition {cells['partition']!r}, expected {' or '.join(PARTITIONS)}")
+    for name in (*_RATINGS, "dominance"):
+        if cells[name] and not _is_rating(cells[name]):
+            faults.append(f"{name} {cells[name]!r}, expected a number from -1 to 1")
+    if beyond:
+        faults.append(f"more cells than columns: {beyond!r} (quote cells that hold a comma)")
     return faults
 
 
-def _manifest_utterance(cells: dict[str, str], *, default_corpus: str) -> Utterance:
+def _is_rating(cell: str) -> bool:
+    try:
+        return abs(float(cell)) <= 1  # NaN is not.
+    except ValueError:
+        return False
+
+
+def _utterance(cells: Mapping[str, str], *, default_corpus: str) -> Utterance:
     labels = {column: _label(cell) for column, cell in cells.items() if column != "path"}
     corpus = labels["corpus"] or _label(default_corpus)
+    valence, arousal, dominance = (
+        float(labels[name]) if labels[name] else None for name in (*_RATINGS, "dominance")
+    )
     return Utterance(
         path=cells["path"],
         corpus=corpus,
@@ -121,9 +150,16 @@ def _manifest_utterance(cells: dict[str, str], *, default_corpus: str) -> Uttera
         intensity=labels["intensity"],
         statement=labels["statement"],
         repetition=labels["repetition"],
+        group=labels["group"] and f"{corpus}/{labels['group'].removeprefix(f'{corpus}/')}",
+        partition=labels["partition"].lower(),
+        tags=tuple(tag.strip() for tag in labels["tags"].split("|") if tag.strip()),
+        valence=valence,
+        arousal=arousal,
+        dominance=dominance,
     )
 
 
+@functools.lru_cache(maxsize=65_536)
 def _label(cell: str) -> str:
     """With composed accents and single spaces, as other spellings of the name would be."""
     return " ".join(unicodedata.normalize("NFC", cell).split())

@@ -18,6 +18,7 @@ from jaxemo.data.corpora.corpus import (
     check_present,
     choose_emotions,
 )
+from jaxemo.data.corpora.published import Names, PublishedCorpus
 
 _RAVDESS_NAME = re.compile(r"\d\d(-\d\d){6}")
 _RAVDESS_EXAMPLE = "03-01-06-01-02-01-12.wav"
@@ -41,6 +42,31 @@ _RAVDESS_FIELDS = {
     "repetition": {"01": "1", "02": "2"},
     "actor": {f"{actor:02d}": f"{actor:02d}" for actor in range(1, 25)},
 }
+
+# The description says what is read; `read_ravdess` reads it, since a name says its domain.
+RAVDESS = PublishedCorpus(
+    name="ravdess",
+    title="RAVDESS, speech and song",
+    domain=DOMAINS,
+    licence="CC BY-NC-SA 4.0",
+    citation="Livingstone & Russo 2018, PLoS ONE 13(5):e0196391",
+    obtain="zenodo.org, record 1188976",
+    layout=Names(
+        r"(?P<modality>0[13])-(?P<channel>0[12])-(?P<label>0[1-8])-(?P<intensity>0[12])-"
+        r"(?P<statement>0[12])-(?P<repetition>0[12])-(?P<speaker>\d\d)",
+        example=f"Actor_12/{_RAVDESS_EXAMPLE}",
+    ),
+    checked="the corpus itself",
+    emotions=_RAVDESS_FIELDS["emotion"],
+    unit="speaker",
+    partition_words="EmoBox's six folds of actors (Ma et al. 2024, arXiv 2406.07162)",
+)
+RAVDESS_SPEECH = RAVDESS._replace(
+    name="ravdess_speech", title="RAVDESS, speech", domain="speech", corpus="ravdess"
+)
+RAVDESS_SONG = RAVDESS._replace(
+    name="ravdess_song", title="RAVDESS, song", domain="music", corpus="ravdess"
+)
 
 
 def read_ravdess(
@@ -82,7 +108,8 @@ def _ravdess_takes(root: Path) -> tuple[dict[tuple[str, ...], Path], tuple[LeftO
     found = audio_files(paths)
     # Audio-only files come first, then those nearest to the top.
     audio = sorted(
-        found.paths, key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path)
+        map(Path, found.paths),
+        key=lambda path: (not path.stem.startswith("03-"), len(path.parts), path),
     )
     takes: dict[tuple[str, ...], Path] = {}
     left_out = list(found.left_out)
@@ -123,9 +150,9 @@ def _ravdess_row(path: Path) -> Utterance:
     )
 
 
-def _no_ravdess_file(root: Path, paths: Sequence[Path], audio: Sequence[Path]) -> str:
+def _no_ravdess_file(root: Path, paths: Sequence[str], audio: Sequence[Path]) -> str:
     content = f"{len(audio)} audio files with other names" if audio else "no audio file"
-    if num_videos := sum(path.suffix.lower() == ".mp4" for path in paths):
+    if num_videos := sum(path.lower().endswith(".mp4") for path in paths):
         content += f" and {num_videos} videos (extract their sound first)"
     return (
         f"no RAVDESS file below {root}: found {content}. Expected names such as {_RAVDESS_EXAMPLE} "
