@@ -56,10 +56,39 @@ def parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     import jax.numpy as jnp
 
     from jaxemo.models.config import EncoderConfig
+    from jaxemo.pretraining.frames import SPECTRA, Grid
     from jaxemo.pretraining.masking import MaskSettings, span_mask
+    from jaxemo.pretraining.targets import (
+        KMeansSettings,
+        RandomProjectionSettings,
+        fit_kmeans,
+        fit_random_projection,
+    )
 
     config = EncoderConfig()
     num_samples = round(arguments.seconds * config.sample_rate_hz)
+    waveform = jax.random.normal(jax.random.key(0), (arguments.clips, num_samples))
+    lengths = jnp.full(arguments.clips, num_samples)
     frame_mask = jnp.ones((arguments.clips, config.num_frames(num_samples)), bool)
-    mask = jax.jit(lambda key: span_mask(key, frame_mask, MaskSettings()))
-    return {"mask": lambda: mask(jax.random.key(0)).block_until_ready()}
+    spectrum = SPECTRA["log_mel"](Grid.of(config))
+    sample = spectrum(waveform, lengths).reshape(frame_mask.size, -1)
+    weight = jnp.ones(frame_mask.size)
+    kmeans = fit_kmeans(jax.random.key(1), sample, weight, KMeansSettings())
+    projection = fit_random_projection(
+        jax.random.key(1), sample, weight, RandomProjectionSettings()
+    )
+    compiled = {
+        "mask": jax.jit(lambda _: span_mask(jax.random.key(0), frame_mask, MaskSettings())),
+        **{
+            name: jax.jit(lambda clips, make=make: make(Grid.of(config))(clips, lengths))
+            for name, make in SPECTRA.items()
+        },
+        "kmeans_codes": jax.jit(lambda clips: kmeans.codes(spectrum(clips, lengths))),
+        "random_projection_codes": jax.jit(
+            lambda clips: projection.codes(spectrum(clips, lengths))
+        ),
+    }
+    return {
+        name: lambda function=function: function(waveform).block_until_ready()
+        for name, function in compiled.items()
+    }
