@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
 from jaxemo.studies.editable import editable
+from jaxemo.studies.pretrain_settings import PretrainSettings
 from jaxemo.studies.ranges import (
     Between,
     Block,
@@ -250,6 +251,7 @@ class Settings(Block):
     training: TrainingSettings = TrainingSettings()
     train: TrainSettings = TrainSettings()
     similarity: SimilaritySettings = SimilaritySettings()
+    pretrain: PretrainSettings = PretrainSettings()
     mesh: MeshSettings = MeshSettings()
 
 
