@@ -88,8 +88,18 @@ REASONS = {
         "methods.dora.dropout": ZERO_OR_TINY,
         "training.weight_decay": ZERO_OR_TINY,
         "training.warmup": ZERO_OR_TINY,
+        "pretrain.warmup": ZERO_OR_TINY,
+        "pretrain.dropout": ZERO_OR_TINY,
     },
-    "the input of the first layer": {"similarity.matrix_depth": ZERO_OR_TINY},
+    "the input of the first layer": {
+        "similarity.matrix_depth": ZERO_OR_TINY,
+        "pretrain.features_layer": ("zero",),
+    },
+    "from random weights, by spectra": {
+        "pretrain.initial": ("empty",),
+        "pretrain.features_encoder": ("empty",),
+    },
+    "as many as make up the hours": {"pretrain.steps": ("zero",)},
 }
 IN_RANGE = {
     (key, name) for keys in REASONS.values() for key, names in keys.items() for name in names
@@ -121,6 +131,9 @@ ANY_NAMES = (
     "corpus.manifest",
     "corpus.emotions",
     "train.encoder",
+    "pretrain.folders",
+    "pretrain.initial",
+    "pretrain.features_encoder",
 )
 # Typed texts that a key takes: a list by layer may be empty.
 TYPED_IN_RANGE = {("methods.lora.layer_ranks", "empty"), ("methods.dora.layer_ranks", "empty")}

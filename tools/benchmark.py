@@ -5,6 +5,7 @@
     python tools/benchmark.py distance [--threads=2 --part=all --clips=100 --rows=2000 --repeats=5]
     python tools/benchmark.py embedding [--threads=2 --clips=64 --batch=16 --repeats=5]
     python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
+    python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
 
 Needs jax, flax and numpy alone. Where the peers are installed too (PyTorch and transformers; scipy and
 fadtk), both sides run in this process, in turns, on the same data and cores, and `ratio` is the peer's
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.distance import add_distance_command
 from benchmarks.embedding import add_embedding_command
 from benchmarks.encoder import add_encoder_command
+from benchmarks.pretrain import add_pretrain_command
 from benchmarks.runs import add_runs_command
 from benchmarks.stem import add_stem_command
 
@@ -35,6 +37,7 @@ def main() -> None:
     add_distance_command(commands)
     add_embedding_command(commands)
     add_runs_command(commands)
+    add_pretrain_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))
 

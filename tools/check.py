@@ -22,6 +22,7 @@ ROOMS = (
     "distances",
     "embedding",
     "training",
+    "pretraining",
     "analysis",
     "results",
     "studies",

@@ -25,6 +25,7 @@ from jaxemo.results.schema import FigureRow
 from jaxemo.studies import embed as embedding
 from jaxemo.studies import evaluation
 from jaxemo.studies import export as exporting
+from jaxemo.studies import pretrain as pretraining
 from jaxemo.studies.config import Settings, read_corpus, read_settings
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.experiment import prepare_experiment
@@ -240,6 +241,21 @@ def embed(*, config: ConfigDict, workdir: Path) -> None:
             )
             for path in sorted(outcome.folder.iterdir()):
                 print(f"  {path}  {path.stat().st_size / 1e6:.1f} MB")
+
+
+def pretrain(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
+    """Trains an encoder on audio without labels."""
+    with session(config, workdir) as (settings, cache_dir):
+        paths = pretraining.pretrain_encoder(
+            settings,
+            workdir=workdir,
+            cache_dir=cache_dir,
+            progress=console(),
+            provenance=environment(config),
+            replace=replace,
+        )
+        for path in paths:
+            print(path)
 
 
 def print_figures(figures: list[FigureRow]) -> None:

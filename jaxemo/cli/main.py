@@ -217,6 +217,19 @@ COMMANDS: dict[str, Command] = {
             Flag("workdir", "DIR", "the folder to write", read=Path, required=True),
         ),
     ),
+    "pretrain": Command(
+        summary="trains an encoder on audio without labels, from random weights or from any encoder",
+        reads="the folders of config.pretrain; a killed run goes on from its last saved step",
+        writes="WORKDIR/config.json, model.safetensors, pretraining.json, README.md, state/",
+        needs="two audio files or more that the config's corpus does not evaluate on",
+        example="jaxemo pretrain --config=demo --config.pretrain.folders=DIR --workdir=runs/speech",
+        handler="jaxemo.cli.handlers:pretrain",
+        flags=(
+            _CONFIG,
+            _WORKDIR,
+            _REPLACE._replace(help="begins anew where WORKDIR holds the state of another run"),
+        ),
+    ),
     "embed": Command(
         summary="layerwise embeddings of a corpus in files for numpy, pandas and datasets",
         reads="the corpus and encoders that the config names; a killed run goes on where it stopped",

@@ -24,6 +24,7 @@ from jaxemo.studies.corpus_settings import (
 )
 from jaxemo.studies.editable import editable
 from jaxemo.studies.method_settings import METHODS, Epochs, MethodSettings, Rate
+from jaxemo.studies.pretrain_settings import PretrainSettings
 from jaxemo.studies.ranges import (
     Between,
     Block,
@@ -197,6 +198,7 @@ class Settings(Block):
     training: TrainingSettings = TrainingSettings()
     train: TrainSettings = TrainSettings()
     similarity: SimilaritySettings = SimilaritySettings()
+    pretrain: PretrainSettings = PretrainSettings()
     mesh: MeshSettings = MeshSettings()
 
 

@@ -19,6 +19,7 @@ _ANNOTATIONS = (
     "Int",
     "Int32",
     "Int64",
+    "Key",
     "PRNGKeyArray",
 )
 

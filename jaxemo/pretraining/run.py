@@ -1,0 +1,168 @@
+"""A pre-training run: from crops to a trained encoder, looked at, saved and gone on with.
+
+The position in the data is the step, so that a run that was killed and goes on from its last saved
+state ends in the same bits as one that was not.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxemo.pretraining.collapse import Health, check_health, health
+from jaxemo.pretraining.crops import Batch, CropSettings, Files, draw_batch
+from jaxemo.pretraining.objectives.objective import Clips
+from jaxemo.pretraining.program import Figures, Program, Recipe, State
+
+# Streams of crops beside each other: for training, the targets' sample and the held-out look.
+_TRAINING, _SAMPLE, _HELD_OUT = 0, 1, 2
+
+
+class Pace(NamedTuple):
+    """When things are done, in steps.
+
+    Attributes:
+      batch_size: Crops of a step.
+      micro_batches: Pieces that a batch goes through in.
+      log_every: Between two records.
+      save_every: Between two saved states.
+      evaluate_every: Between two looks at held-out crops.
+      settled_share: Of the run, before which the same prediction everywhere is no collapse.
+    """
+
+    batch_size: int
+    micro_batches: int = 1
+    log_every: int = 50
+    save_every: int = 500
+    evaluate_every: int = 500
+    settled_share: float = 0.3
+
+
+class Data(NamedTuple):
+    """Crops to train on and crops to look at."""
+
+    training: Sequence[Files]
+    held_out: Sequence[Files]
+    crops: CropSettings
+
+
+class Record(NamedTuple):
+    """Figures of some steps, or of held-out crops.
+
+    Attributes:
+      part: "training" or "held_out".
+      step: Steps done.
+      loss: Per masked frame.
+      parts: The loss's named parts, per masked frame.
+      health: See `collapse`.
+      gradient_norm: Mean over the steps; 0 for held-out crops.
+    """
+
+    part: str
+    step: int
+    loss: float
+    parts: dict[str, float]
+    health: Health
+    gradient_norm: float
+
+
+class NonFiniteLoss(ValueError):
+    """A loss that is NaN or infinite: at which step, on which files."""
+
+
+def sample_clips(data: Data, *, seed: int, count: int) -> Clips:
+    """Training crops to which targets are fitted."""
+    batch = draw_batch(data.training, data.crops, position=(seed, _SAMPLE, 0), batch_size=count)
+    return Clips(*map(jnp.asarray, batch.clips))
+
+
+def pretrain(
+    program: Program,
+    recipe: Recipe,
+    data: Data,
+    *,
+    pace: Pace,
+    state: State,
+    save: Callable[[State, int], Any],
+    log: Callable[[Record], Any],
+) -> State:
+    """Takes a state to the end of its run.
+
+    Args:
+      state: Of step 0, or as `save` was given it.
+      save: Called with the state and its step each `save_every` steps and at the end.
+      log: Called with each record.
+
+    Raises:
+      NonFiniteLoss: Before a state that it could have spoilt is saved.
+      Collapse: Likewise.
+    """
+    settled = math.ceil(pace.settled_share * recipe.num_steps)
+    since: list[Figures] = []
+    for step in range(int(state.step), recipe.num_steps):
+        batch = training_batch(data, pace, seed=recipe.seed, step=step)
+        state, figures = program.step(state, batch.clips)
+        since.append(figures)
+        done = step + 1
+        if done == recipe.num_steps or done % pace.log_every == 0 or done % pace.save_every == 0:
+            since = jax.device_get(since)
+            _check_finite(since, data, pace, seed=recipe.seed, done=done)
+            record = record_of("training", done, since)
+            log(record)
+            check_health(record.health, step=done, settled_step=settled)
+            since = []
+        if done == recipe.num_steps or done % pace.evaluate_every == 0:
+            log(record_of("held_out", done, [_look(program, state, data, pace, recipe.seed)]))
+        if done == recipe.num_steps or done % pace.save_every == 0:
+            save(state, done)
+    return state
+
+
+def training_batch(data: Data, pace: Pace, *, seed: int, step: int) -> Batch:
+    """The crops of a step, with leading axes [micro-batch, crop]."""
+    batch = draw_batch(
+        data.training, data.crops, position=(seed, _TRAINING, step), batch_size=pace.batch_size
+    )
+    pieces = jax.tree.map(
+        lambda leaf: leaf.reshape(pace.micro_batches, -1, *leaf.shape[1:]), batch.clips
+    )
+    return Batch(pieces, batch.paths)
+
+
+def record_of(part: str, step: int, figures: Sequence[Figures]) -> Record:
+    """Sums of several steps, per masked frame."""
+    summed = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *map(jax.device_get, figures))
+    count = max(float(summed.loss.count), 1.0)
+    return Record(
+        part=part,
+        step=step,
+        loss=float(summed.loss.total) / count,
+        parts={name: float(value) / count for name, value in summed.loss.parts.items()},
+        health=health(summed.loss.code_use, summed.hidden, count),
+        gradient_norm=float(summed.gradient_norm) / len(figures),
+    )
+
+
+def _look(program: Program, state: State, data: Data, pace: Pace, seed: int) -> Figures:
+    """Held-out crops, the same at every look."""
+    size = pace.batch_size // pace.micro_batches
+    batch = draw_batch(data.held_out, data.crops, position=(seed, _HELD_OUT, 0), batch_size=size)
+    return program.evaluate(state, batch.clips)
+
+
+def _check_finite(
+    since: Sequence[Figures], data: Data, pace: Pace, *, seed: int, done: int
+) -> None:
+    for step, figures in enumerate(since, start=done - len(since)):
+        if np.isfinite(figures.loss.total) and np.isfinite(figures.gradient_norm):
+            continue
+        paths = training_batch(data, pace, seed=seed, step=step).paths
+        raise NonFiniteLoss(
+            f"the loss of step {step} is {float(figures.loss.total)}, its gradient's norm "
+            f"{float(figures.gradient_norm)}; expected finite numbers. The step's crops are from "
+            f"{', '.join(sorted(set(paths)))}. Lower config.pretrain.learning_rate, or look at these "
+            "files; the last saved state is from before."
+        )
