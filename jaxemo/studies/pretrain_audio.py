@@ -16,7 +16,8 @@ from jaxemo.models.pretrained import Encoder
 from jaxemo.pretraining.crops import crop_settings, files_with_sound, held_out
 from jaxemo.pretraining.run import Data
 from jaxemo.studies.config import Settings
-from jaxemo.studies.experiment import open_corpus, usable_stores
+from jaxemo.studies.corpora import open_corpora
+from jaxemo.studies.experiment import usable_stores
 
 
 class Audio(NamedTuple):
@@ -123,7 +124,7 @@ def _evaluated_digests(config: Settings, cache_dir: Path) -> set[str]:
     if config.corpus.name == "embeddings":
         return set(EmbeddingFolder(Path(config.corpus.manifest).expanduser()).digests)
     digests = set()
-    for row in open_corpus(config.corpus, cache_dir).utterances:
+    for row in open_corpora(config, cache_dir).utterances:
         if (path := Path(row.path)).is_file():
             with path.open("rb") as file:
                 digests.add(hashlib.file_digest(file, "sha256").hexdigest())
