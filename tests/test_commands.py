@@ -51,6 +51,7 @@ def embed_in_new_process(workdir, cache_dir, **environment):
     return json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
+@pytest.mark.slow
 def test_a_second_process_compiles_nothing_and_says_nothing_of_it(tmp_path):
     cache_dir = tmp_path / "cache"
     first, _ = embed_in_new_process(tmp_path / "one", cache_dir)

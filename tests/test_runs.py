@@ -156,17 +156,18 @@ RECORDED = (
 
 
 @pytest.mark.parametrize(
-    "axes",
+    ("name", "axes"),
     [
-        pytest.param({"run": 8, "data": 1}, marks=pytest.mark.slow),
-        pytest.param({"data": 8}, marks=pytest.mark.slow),
-        pytest.param({"run": 1, "data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
-        {"run": 2, "data": 2, "tensor": 2},
+        ("weighted_sum", {"run": 2, "data": 4}),
+        pytest.param("lora", {"run": 8, "data": 1}, marks=pytest.mark.slow),
+        pytest.param("lora", {"data": 8}, marks=pytest.mark.slow),
+        pytest.param("lora", {"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
+        pytest.param("lora", {"run": 2, "data": 2, "tensor": 2}, marks=pytest.mark.slow),
     ],
 )
-def test_runs_do_not_depend_on_the_mesh_though_nothing_divides(axes, small_encoder, stems):
+def test_runs_do_not_depend_on_the_mesh_though_nothing_divides(name, axes, small_encoder, stems):
     """Three runs over 8 devices, micro-batches of two clips over 4 or 8: all are filled up."""
-    problem = make_problem("lora", small_encoder, stems)
+    problem = make_problem(name, small_encoder, stems)
     examples = Examples(DenseFeatures(problem.inputs), LABELS)
     alone = fit_runs(program_of(problem), problem.base, examples, three_runs())
     program = program_of(problem, mesh=make_mesh(**axes))
@@ -207,6 +208,7 @@ class RaggedStems:
         return type(self.stems)(features, mask)
 
 
+@pytest.mark.slow
 def test_ragged_features_train_the_same_alone_and_together(small_encoder, stems):
     problem = make_problem("adapter", small_encoder, stems)
     features = RaggedStems(stems)
