@@ -62,6 +62,8 @@ def _ensure_home() -> None:
         return
     home = Path(tempfile.gettempdir()) / f"jaxemo-{os.getuid()}"
     home.mkdir(mode=0o700, exist_ok=True)
+    if home.stat().st_uid != os.getuid():  # Somebody else was there first.
+        home = Path(tempfile.mkdtemp(prefix="jaxemo-"))
     os.environ["HOME"] = str(home)
     logging.getLogger("jaxemo").warning(
         "there is no home folder: caches go to %s; $HOME or $JAXEMO_CACHE take them elsewhere", home
