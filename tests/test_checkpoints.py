@@ -202,6 +202,11 @@ def test_every_block_of_a_record_is_a_block(saved, tmp_path, block, wrong):
         read_model_record(with_record(saved, tmp_path / "c", text))
 
 
+def combined(**options):
+    parts = ["lora", "adapter"]
+    return {"name": "combined", "options": {"parts": parts, "options": options}}
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -213,6 +218,9 @@ def test_every_block_of_a_record_is_a_block(saved, tmp_path, block, wrong):
         ('{"format": 1}', "record format 1"),
         (json.dumps(GOOD | {"method": {"name": "lora", "options": {"rank": 0}}}), "rank"),
         (json.dumps(GOOD | {"method": {"name": "lora", "options": {"x": 1}}}), "options.x"),
+        (json.dumps(GOOD | {"method": combined(lora={"rank": 0})}), r"options\.lora\.rank is 0"),
+        (json.dumps(GOOD | {"method": combined(full={})}), r"options\.options .*blocks called"),
+        (json.dumps(GOOD | {"method": combined(lora=[])}), r"options\.lora is empty; .*block"),
         (json.dumps(GOOD | {"figures": [{"a": 1}]}), "figures"),
     ],
 )

@@ -45,6 +45,21 @@ def test_a_methods_block_gives_its_options_and_its_own_recipe():
     }
 
 
+def test_a_combination_takes_the_options_of_its_parts_blocks_and_a_rate_of_its_own():
+    settings = settings_with("lora", rank=4, adaptation_rate=0.5)
+    chosen = choose_method(settings, "combined")
+    assert chosen.recipe == {"adaptation_rate": 1e-3}
+    assert chosen.options["parts"] == ("lora", "adapter")
+    assert chosen.options["options"]["lora"] == choose_method(settings, "lora").options
+    assert chosen.options["options"]["adapter"] == {"bottleneck": 32}
+
+
+def test_parts_that_do_not_go_together_are_refused_before_anything_is_read(source):
+    settings = settings_with("combined", parts=("lora", "dora"))
+    with pytest.raises(ValueError, match="two updates of the same kernels"):
+        check_options([source], settings, ["combined"])
+
+
 def test_options_that_do_not_fit_an_encoder_are_refused_with_both_names(source):
     settings = settings_with("lora", layer_ranks=(8, 8, 8))
     with pytest.raises(ValueError, match=r"^tiny, config\.methods\.lora: .*this encoder has 2"):
