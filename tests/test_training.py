@@ -207,13 +207,13 @@ def test_the_frozen_base_is_bit_unchanged_by_training(small_encoder, stem_batch)
     assert_close(problem.base, before, 0)
 
 
-def test_the_best_dev_epoch_is_kept_and_the_first_of_equals(small_encoder, stem_batch):
+def test_the_best_dev_epoch_is_kept_and_the_last_of_equals(small_encoder, stem_batch):
     problem = make_problem(small_encoder, stem_batch, "weighted_sum")
     scores = iter([0.1, 0.9, 0.9, 0.2])
     settings = TrainingSettings(epochs=4, batch_size=8)
     program = make_trainer(problem, settings, score=lambda labels, p: next(scores))
     result = fit_once(problem, program)
-    assert result.best_epoch == 1
+    assert result.best_epoch == 2
     model = TrainedModel(result.trainable, problem.statistics)
     probabilities = program.predictor.predict(
         model, problem.base, DenseFeatures(problem.inputs), np.arange(8)

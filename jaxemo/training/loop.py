@@ -22,7 +22,10 @@ def fit_runs(
     on_epoch: Callable[[int, EpochRecord], None] = lambda run, record: None,
     snapshots: Callable[[Sequence[int]], SnapshotFolder | None] = lambda runs: None,
 ) -> list[FitResult]:
-    """Trains every run for the recipe's epochs; each keeps its first epoch of the best dev score.
+    """Trains every run for the recipe's epochs; each keeps its best epoch by dev score.
+
+    Of epochs that score alike the last is kept: on few dev clips scores come again, and the first would
+    favour runs that had hardly begun.
 
     Args:
       base: The encoder's frozen parameters, shared by all runs.

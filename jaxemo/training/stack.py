@@ -184,7 +184,7 @@ class RunStack:
         ]
         score = np.full(len(progress.best_score), -np.inf)
         score[: len(scores)] = scores
-        better = score > progress.best_score
+        better = score >= progress.best_score
         return Progress(
             epoch=progress.epoch + 1,
             step=0,
@@ -273,7 +273,7 @@ def _summarise(
 def _results(best: Any, history: Sequence[tuple[EpochRecord, ...]]) -> list[FitResult]:
     results = []
     for run, records in enumerate(history):
-        scores = [record.dev_score for record in records]
+        scores = np.array([record.dev_score for record in records])
         if np.isnan(scores).all():
             raise FloatingPointError(
                 f"The dev score of run {run} was NaN in all {len(scores)} epochs; lower the learning "
@@ -281,7 +281,8 @@ def _results(best: Any, history: Sequence[tuple[EpochRecord, ...]]) -> list[FitR
             )
         # The arrays of one run alone, so that a kept result does not keep its neighbours.
         trainable = jax.tree.map(lambda leaf, run=run: np.array(leaf[run]), best)
-        results.append(FitResult(trainable, int(np.nanargmax(scores)), records))
+        best_epoch = int(np.flatnonzero(scores == np.nanmax(scores))[-1])
+        results.append(FitResult(trainable, best_epoch, records))
     return results
 
 
