@@ -68,10 +68,12 @@ def dora(
             inputs = call.arguments[0].astype(output.dtype)
             inputs = dropped(inputs, rate=dropout, key=dropout_key, path=call.path)
             factor = scale(flat, call.path)
-            gain = _gain(kernel, flat, call.path, factor=factor).astype(output.dtype)
+            gain = _gain(kernel, flat, call.path, factor=factor)
             straight = jnp.dot(inputs, kernel.astype(output.dtype), precision="highest")
             update = factor * low_rank_product(inputs, flat, call.path)
-            return output + (gain - 1) * straight + gain * update
+            # The difference from 1 is lost where 16 bits hold the gain itself.
+            change = (gain - 1).astype(output.dtype) * straight
+            return output + change + gain.astype(output.dtype) * update
 
         with intercepted(factored_paths(flat), turn):
             return forward(base)

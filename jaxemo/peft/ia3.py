@@ -58,9 +58,10 @@ def _apply(
         scale = flat[f"{call.path}/scale"]
         if not _scales_input(call.path):
             output = call.output()
-            return output * scale.astype(output.dtype)
+            # Multiplied in float32: 16 bits would hold scales near 1 too coarsely.
+            return (output * scale).astype(output.dtype)
         inputs, *others = call.arguments
-        return call.run(inputs * scale.astype(inputs.dtype), *others, **call.keywords)
+        return call.run((inputs * scale).astype(inputs.dtype), *others, **call.keywords)
 
     with intercepted([path.removesuffix("/scale") for path in flat], scaled):
         return forward(base)
