@@ -74,6 +74,7 @@ def test_a_corpus_of_one_domain_is_probed_and_refused_for_transfer(
     assert "the corpus has no music" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_domain_may_lack_an_emotion_that_the_other_has(results, cache, tmp_path):
     copies = manifest_of_copies(results, tmp_path)
     rows = [row for row in copies if (row[1], row[2]) != ("music", "angry")]

@@ -142,6 +142,7 @@ def test_curves_are_logged_for_every_run_and_epoch(study):
     assert len({record["run_id"] for record in records}) == 1
 
 
+@pytest.mark.slow
 def test_a_probe_in_the_workdir_of_a_study_drops_nothing(study, results, cache, tmp_path):
     workdir = tmp_path / "copy"
     shutil.copytree(study, workdir)

@@ -71,6 +71,7 @@ def test_methods_that_adapt_the_encoder_refuse_a_folder(folder, tiny_config, tmp
     assert "weighted_sum" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_distances_on_a_folder_rest_on_its_frames(folder, tiny_config, tmp_path):
     found = rows("fad", "similarity", tmp_path / "f", tiny_config, *elsewhere(folder, tmp_path))
     assert {row["metric"] for row in found} >= {"FAD", "KAD"}

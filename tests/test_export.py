@@ -90,7 +90,12 @@ def clips():
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("full", {}), ("weighted_sum", {}), ("lora", {"rank": 2, "alpha": 4.0})]
+    ("name", "options"),
+    [
+        pytest.param("full", {}, marks=pytest.mark.slow),
+        ("weighted_sum", {}),
+        ("lora", {"rank": 2, "alpha": 4.0}),
+    ],
 )
 def test_the_exported_encoder_gives_the_adapted_hidden_states(
     name, options, encoder, clips, tmp_path

@@ -190,6 +190,7 @@ def test_links_are_followed_and_what_is_not_read_is_listed(folders, tmp_path):
 # The pass over whole clips ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_clips_of_any_length_give_the_statistics_of_each_alone():
     encoder = load_encoder(ENCODER)
     random = np.random.default_rng(0)

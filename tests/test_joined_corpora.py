@@ -89,6 +89,7 @@ def test_a_place_without_a_known_name_or_a_folder_is_refused(place):
         read_settings(config)
 
 
+@pytest.mark.slow
 def test_without_corpora_the_corpus_block_is_read_as_before(tmp_path):
     assert open_corpora(Settings(), tmp_path).name == "synthetic"
 

@@ -32,13 +32,28 @@ CASES = {
 }
 
 
+# The big page takes half a minute to draw.
+EACH = [pytest.param(name, marks=[pytest.mark.slow] if name == "big" else []) for name in CASES]
+
+
+class Pages(dict[str, tuple[str, Page]]):
+    """Each case drawn once, when it is asked for."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __missing__(self, name):
+        (self.folder / name).mkdir()
+        self[name] = drawn(CASES[name], self.folder / name)
+        return self[name]
+
+
 @pytest.fixture(scope="module")
-def pages(tmp_path_factory) -> dict[str, tuple[str, Page]]:
-    """Each case drawn once."""
-    return {name: drawn(case, tmp_path_factory.mktemp("case")) for name, case in CASES.items()}
+def pages(tmp_path_factory) -> Pages:
+    return Pages(tmp_path_factory.mktemp("pages"))
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EACH)
 def test_the_page_is_well_formed_and_loads_nothing(case, pages):
     html, page = pages[case]
     assert not page.wrong and not page.open
@@ -49,7 +64,7 @@ def test_the_page_is_well_formed_and_loads_nothing(case, pages):
     assert all(link[0] == "#" and link[1:] in targets for link in links)
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", EACH)
 def test_identifiers_are_unique_and_charts_and_tables_are_named(case, pages):
     _, page = pages[case]
     identifiers = [a["id"] for _, a in page.tags if "id" in a]
@@ -172,6 +187,7 @@ def test_unknown_figures_are_left_out_of_charts_and_shown_as_unknown(tmp_path):
     assert not re.search(r"\b(nan|inf|None)\b", html)
 
 
+@pytest.mark.slow
 def test_scores_at_the_ends_of_the_scale_stay_inside_their_chart(tmp_path):
     results = fabricated_results()
     for i, row in enumerate(results["layers"] + results["transfer"]):
@@ -188,6 +204,7 @@ def test_scores_at_the_ends_of_the_scale_stay_inside_their_chart(tmp_path):
             assert top - 1 <= y <= top + height + 1
 
 
+@pytest.mark.slow
 def test_all_cells_and_column_names_fit_the_width_of_a_matrix(pages):
     html, _ = pages["big"]
     widths = []
@@ -224,6 +241,7 @@ def test_each_colour_of_text_meets_contrast_aa_in_both_themes():
             assert _contrast(colours[line], colours["paper"]) >= 3, line
 
 
+@pytest.mark.slow
 def test_each_class_that_the_charts_use_is_styled(pages):
     _, page = pages["big"]
     css = (TEMPLATES / "page.css").read_text(encoding="utf-8")

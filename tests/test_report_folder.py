@@ -170,6 +170,7 @@ def test_a_file_of_another_schema_is_refused_by_name(tmp_path):
     assert not (tmp_path / "report").exists()
 
 
+@pytest.mark.slow
 def test_a_comparison_has_one_page_with_the_provenance_of_every_run(tmp_path):
     paths = [written(tmp_path, f"run{seed}", seeded(seed)) for seed in (1, 2)]
     page = write_report_folder(paths, tmp_path / "both")[0].read_text(encoding="utf-8")

@@ -175,6 +175,7 @@ def test_runs_do_not_depend_on_the_mesh_though_nothing_divides(name, axes, small
     assert_equal_fits(spread, alone, tolerance=MESH_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_inputs_taken_on_the_host_give_what_the_table_gives(small_encoder, stems):
     problem = make_problem("lora", small_encoder, stems)
     program = program_of(problem)
@@ -247,6 +248,7 @@ def test_another_kind_of_label_is_one_more_objective(small_encoder, stems):
     assert np.mean((found - targets[:12]) ** 2) < 0.1 * np.var(targets[:12])
 
 
+@pytest.mark.slow
 def test_predictions_do_not_depend_on_the_models_beside_them_nor_on_the_mesh(small_encoder, stems):
     problem = make_problem("adapter", small_encoder, stems)
     examples = Examples(DenseFeatures(problem.inputs), LABELS)

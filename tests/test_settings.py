@@ -224,7 +224,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_keys():
     ("values", "words"),
     [
         ({"corpus__name": "ravdess"}, "config.corpus.audio_dir is empty; expected a folder"),
-        ({"corpus__name": "manifest"}, "config.corpus.manifest is empty; expected a CSV file"),
+        ({"corpus__name": "manifest"}, "config.corpus.manifest is empty; expected a table"),
         ({"corpus__emotions": ("sad", "bored")}, "config.corpus.emotions is ('sad', 'bored')"),
         ({"corpus__emotions": ("disgust",)}, "config.corpus.emotions is ('disgust',)"),
         ({"folds__num_folds": 2}, "config.folds.num_folds is 2; expected 3 or more"),

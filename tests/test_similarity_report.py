@@ -69,6 +69,7 @@ def test_every_second_opinion_and_every_bias_is_on_the_page(tmp_path):
         assert r.probability(row["p_value"]) in cells
 
 
+@pytest.mark.slow
 def test_charts_of_second_opinions_stay_inside_their_frame_below_zero(tmp_path):
     results = with_second_opinions()
     for row in results["similarity"]:
@@ -115,6 +116,7 @@ def test_the_terminal_says_which_emotion_is_nearest_by_bias():
     assert re.search(r"neutral +0\.733 \[", summary_table(with_second_opinions()))
 
 
+@pytest.mark.slow
 def test_results_of_undefined_bias_are_drawn(tmp_path):
     results = with_second_opinions()
     for row in results["emotion_bias"]:

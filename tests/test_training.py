@@ -102,7 +102,7 @@ def assert_close(found, expected, tolerance=RESHARDING_TOLERANCE):
     "axes",
     [
         pytest.param({"data": 8}, marks=pytest.mark.slow),
-        {"data": 2, "fsdp": 2, "tensor": 2},
+        pytest.param({"data": 2, "fsdp": 2, "tensor": 2}, marks=pytest.mark.slow),
         pytest.param({"data": 2, "fsdp": 4}, marks=pytest.mark.slow),
     ],
 )
@@ -199,6 +199,7 @@ def test_stage_two_goes_on_from_stage_one_and_leaves_it_untouched(small_encoder,
     assert second.history[0].train_loss != first.history[0].train_loss
 
 
+@pytest.mark.slow
 def test_the_frozen_base_is_bit_unchanged_by_training(small_encoder, stem_batch):
     problem = make_problem(small_encoder, stem_batch, "full")
     before = jax.tree.map(np.array, problem.base)
