@@ -118,6 +118,14 @@ def test_a_rate_out_of_all_reason_is_named_by_file_and_value(folder, name, rate)
         load_encoder(folder)
 
 
+@pytest.mark.parametrize("name", ["sampling_rate", "do_normalize"])
+def test_a_value_of_pages_is_shown_by_its_beginning(folder, name):
+    (folder / "preprocessor_config.json").write_text(json.dumps({name: "x" * 5000}))
+    with pytest.raises(ValueError, match=f"{name} 'xxx") as caught:
+        load_encoder(folder)
+    assert len(str(caught.value)) < 500
+
+
 # What does not load --------------------------------------------------------------------------
 
 

@@ -116,7 +116,9 @@ class EncoderConfig:
             except ValueError as error:
                 problems.append(f"{key} = {reprlib.repr(hub[key])}: {error}")
         if problems:
-            raise ValueError(f"config.json of model_type {model_type!r}: {'; '.join(problems)}")
+            raise ValueError(
+                f"config.json of model_type {model_type!r:.200}: {'; '.join(problems)}"
+            )
         values = {**family.defaults, **values}
         if family.front_end is FrontEnd.LOG_MEL:
             values["conv_dim"] = (values["hidden_size"],) * len(values["conv_kernel"])
@@ -232,7 +234,7 @@ def _parse(name: str, default: Any, value: Any) -> Any:
 def _inconsistencies(config: EncoderConfig) -> list[str]:
     """Every reason why the sizes and names cannot make one network."""
     if config.model_type not in FAMILIES:
-        return [f"model_type = {config.model_type!r}, known: {', '.join(FAMILIES)}"]
+        return [f"model_type = {config.model_type!r:.200}, known: {', '.join(FAMILIES)}"]
     return [*_bad_sizes(config), *_bad_stem(config), *_bad_values(config)]
 
 
@@ -286,7 +288,7 @@ def _receptive_field(config: EncoderConfig) -> int:
 def _bad_values(config: EncoderConfig) -> Iterator[str]:
     for name in ("hidden_act", "feat_extract_activation"):
         if getattr(config, name) not in ACTIVATIONS:
-            yield f"{name} = {getattr(config, name)!r}, known: {', '.join(ACTIVATIONS)}"
+            yield f"{name} = {getattr(config, name)!r:.200}, known: {', '.join(ACTIVATIONS)}"
     for name in _SHARES:
         if not 0.0 <= getattr(config, name) <= 1.0:
             yield f"{name} = {getattr(config, name)}, expected 0 to 1"

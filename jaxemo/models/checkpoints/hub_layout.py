@@ -101,13 +101,13 @@ def read_preprocessing(directory: Path, config: EncoderConfig) -> Preprocessing:
     rate = content.get("sampling_rate", config.sample_rate_hz)
     if type(rate) is not int or not _MIN_RATE_HZ <= rate <= _MAX_RATE_HZ:
         raise ValueError(
-            f"{path} has sampling_rate {rate!r}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ} samples "
+            f"{path} has sampling_rate {rate!r:.200}, expected {_MIN_RATE_HZ} to {_MAX_RATE_HZ} samples "
             "per second"
         )
     default = config.family.normalisation is not Normalisation.NONE
     normalise = content.get("do_normalize", default)
     if not isinstance(normalise, bool):
-        raise ValueError(f"{path} has do_normalize {normalise!r}, expected true or false")
+        raise ValueError(f"{path} has do_normalize {normalise!r:.200}, expected true or false")
     kinds = Normalisation.NONE, Normalisation.ZERO_MEAN_UNIT_VARIANCE
     return Preprocessing(rate, kinds[normalise])
 
