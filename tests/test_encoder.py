@@ -303,9 +303,8 @@ def test_every_dropout_rate_acts_in_training_and_only_there(rate):
     assert any(not np.array_equal(first, last(seed, deterministic=False)) for seed in range(1, 5))
 
 
-@pytest.mark.parametrize(
-    "remat", [pytest.param(Remat.LAYERS, marks=pytest.mark.slow), Remat.ALL_BUT_MATMULS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("remat", [Remat.LAYERS, Remat.ALL_BUT_MATMULS])
 @pytest.mark.parametrize(
     "kind", [pytest.param("hubert_base", marks=pytest.mark.slow), "wavlm_base_plus"]
 )

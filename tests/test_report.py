@@ -134,6 +134,7 @@ def test_a_study_run_alone_gives_only_its_section(given, tmp_path):
     assert sections == SECTIONS[given]
 
 
+@pytest.mark.slow
 def test_untrained_encoders_are_called_so_wherever_they_appear(tmp_path):
     results = fabricated_results()
     _, page = drawn(results, tmp_path)

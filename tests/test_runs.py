@@ -121,6 +121,7 @@ def test_runs_in_one_program_equal_each_run_alone(name, small_encoder, stems):
     assert_equal_fits(fit_runs(program, problem.base, examples, runs), alone)
 
 
+@pytest.mark.slow
 def test_runs_two_at_a_time_come_back_in_their_order(small_encoder, stems):
     problem = make_problem("weighted_sum", small_encoder, stems)
     program = program_of(problem)

@@ -127,9 +127,8 @@ def test_a_long_clip_goes_through_one_compiled_shape(encoder, waveform):
     assert encoder._jitted._cache_size() == compiled + 1
 
 
-@pytest.mark.parametrize(
-    "norm", [StemNorm.GROUP, pytest.param(StemNorm.LAYER, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("norm", [StemNorm.GROUP, StemNorm.LAYER])
 def test_convolutions_alone_are_exact_where_the_overlap_covers_their_reach(
     waveform, norm, monkeypatch
 ):
