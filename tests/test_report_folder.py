@@ -10,12 +10,12 @@ from fabricated_results import drawn, fabricated_results
 from test_similarity_report import with_second_opinions
 
 from jaxemo import figures
+from jaxemo.analysis.intervals import holm
 from jaxemo.report import write_report_folder
 from jaxemo.report.boards import figure_board
 from jaxemo.report.charts import spread
 from jaxemo.report.contents import content_of
 from jaxemo.report.joining import join_files
-from jaxemo.report.sections.distance_sentences import holm
 from jaxemo.report.sections.layers import layer_curves
 from jaxemo.report.table import Cell, Table, csv_rows, latex, markdown
 from jaxemo.results.file import write_csv, write_results

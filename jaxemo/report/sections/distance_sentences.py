@@ -1,5 +1,6 @@
 """What study 3 says in sentences: only what an interval or a corrected test carries."""
 
+from jaxemo.analysis.intervals import holm
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
 from jaxemo.report.agreement import Agreement, agreements
@@ -31,21 +32,6 @@ def sentences(content: Content) -> list[Sentence]:
         )
         made.append(Sentence("Small samples", says))
     return made
-
-
-def holm(p_values: list[float]) -> list[float]:
-    """The p-values of one family, corrected so that any false alarm in it is as rare as the level.
-
-    The k-th smallest of m is multiplied by m - k + 1, and none falls below one before it.
-
-    Reference: Holm 1979, Scandinavian Journal of Statistics 6(2):65-70.
-    """
-    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
-    corrected, largest = [0.0] * len(p_values), 0.0
-    for rank, place in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
-        corrected[place] = largest
-    return corrected
 
 
 def _biases(content: Content) -> list[Sentence]:
