@@ -14,15 +14,19 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from jaxemo.models.heads import LayerStatistics
+from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.record import read_model_record
 from jaxemo.training.checkpoint import restore_state
+from jaxemo.training.model import Network
+from jaxemo.training.predict import TrainedModel
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.progress import EpochRecord
-from jaxemo.training.sharding import replicated
+from jaxemo.training.sharding import tree_shardings
 from jaxemo.training.snapshots import SnapshotFolder
 from jaxemo.training.stack import FitResult, RunInputs
 
@@ -91,14 +95,28 @@ def _record_of(folder: Path, identity: str) -> dict[str, Any] | None:
 
 
 def _result(folder: Path, record: dict[str, Any], program: TrainingProgram, base: Any) -> FitResult:
+    model = restore_model(folder, record, program.network, base, mesh=program.mesh)
+    history = tuple(EpochRecord(**epoch) for epoch in record["history"])
+    return FitResult(jax.tree.map(np.array, model.trainable), record["best_epoch"], history)
+
+
+def restore_model(
+    folder: Path | str, record: dict[str, Any], network: Network, base: Params, *, mesh: Mesh
+) -> TrainedModel:
+    """What a run added to the base, from its checkpoint.
+
+    Args:
+      record: The checkpoint's.
+
+    Raises:
+      ValueError: The checkpoint is absent or damaged, or holds another tree.
+    """
     shape = (record["head"]["num_layers"], record["head"]["num_features"])
     statistics = LayerStatistics(*(np.zeros(shape, np.float32) for _ in LayerStatistics._fields))
-    trainable = jax.eval_shape(program.network.init, jax.random.key(0), base, statistics)
+    trainable = jax.eval_shape(network.init, jax.random.key(0), base, statistics)
     like = {"trainable": trainable, "statistics": statistics._asdict()}
-    everywhere = jax.tree.map(lambda _: replicated(program.mesh), like)
-    state = restore_state(folder, like=like, shardings=everywhere)
-    history = tuple(EpochRecord(**epoch) for epoch in record["history"])
-    return FitResult(jax.tree.map(np.array, state["trainable"]), record["best_epoch"], history)
+    state = restore_state(folder, like=like, shardings=tree_shardings(like, mesh))
+    return TrainedModel(state["trainable"], LayerStatistics(**state["statistics"]))
 
 
 UNFINISHED = "unfinished"

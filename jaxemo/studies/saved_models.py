@@ -6,7 +6,6 @@ A checkpoint is scored only on speakers that it was neither trained nor selected
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
@@ -16,7 +15,6 @@ from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
-from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
@@ -25,13 +23,12 @@ from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import metric_values
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
+from jaxemo.studies.resuming import restore_model
 from jaxemo.studies.runs import Bench, Run, base_of, emotion_objective, make_network
 from jaxemo.studies.sources import Source, describe_source, load_source
-from jaxemo.training.checkpoint import restore_state, save_checkpoint
+from jaxemo.training.checkpoint import save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features
-from jaxemo.training.model import Network
 from jaxemo.training.predict import Predictor, TrainedModel
-from jaxemo.training.sharding import tree_shardings
 
 
 class SavedModel(NamedTuple):
@@ -148,7 +145,7 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
     batch_size = record["training"]["batch_size"]
     predictor = Predictor(network, objective, mesh=mesh, batch_size=batch_size)
     base = base_of(source, method)
-    trained = _restore(directory, network, base, record, mesh)
+    trained = restore_model(directory, record, network, base, mesh=mesh)
     return SavedModel(source, method, predictor, base, trained, record)
 
 
@@ -170,17 +167,6 @@ def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> S
             "Pass --encoder with the folder or hub id of the original weights."
         )
     return source
-
-
-def _restore(
-    directory: Path | str, network: Network, base: Params, record: dict, mesh: Mesh
-) -> TrainedModel:
-    shape = (record["head"]["num_layers"], record["head"]["num_features"])
-    statistics = LayerStatistics(*(np.zeros(shape, np.float32) for _ in LayerStatistics._fields))
-    trainable = jax.eval_shape(network.init, jax.random.key(0), base, statistics)
-    like = {"trainable": trainable, "statistics": statistics._asdict()}
-    state = restore_state(directory, like=like, shardings=tree_shardings(like, mesh))
-    return TrainedModel(state["trainable"], LayerStatistics(**state["statistics"]))
 
 
 def class_probabilities(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n C"]:
