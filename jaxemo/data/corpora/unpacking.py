@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 import tarfile
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jaxemo.data.corpora.audio_files import AUDIO_EXTENSIONS
+from jaxemo.data.temporary import temporary_beside
 
 # (where the row stands, its cells, cells beyond the header)
 RawRow = tuple[str, dict[str, str], str]
@@ -204,7 +204,7 @@ def _unpacked(
         )
     folder = unpack_dir / f"unpacked-{_digest(sources)}"
     if not (folder / _ROWS).is_file():
-        begun = unpack_dir / f"unpacked-begun-{uuid.uuid4().hex}"
+        begun = temporary_beside(folder)
         begun.mkdir(parents=True)
         (begun / _ROWS).write_text(json.dumps(write(begun)), encoding="utf-8")
         if folder.exists():  # Another process was faster.
