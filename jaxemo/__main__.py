@@ -5,10 +5,12 @@ import signal
 import sys
 from types import FrameType
 
+from jaxemo.data.stopping import SIGNALS
+
 
 def main() -> int:
     """Runs one command; see `jaxemo.cli.main.main`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in SIGNALS:
         signal.signal(number, _end)
     from jaxemo.cli.main import main as run_command
 
@@ -17,10 +19,9 @@ def main() -> int:
 
 def _end(number: int, frame: FrameType | None) -> None:
     """Until the command knows what there is to save."""
-    words = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
-    print(f"jaxemo: {words[signal.Signals(number)]} while nothing was under way", file=sys.stderr)
-    sys.stderr.flush()
-    os._exit(128 + number)
+    word, code = SIGNALS[signal.Signals(number)]
+    print(f"jaxemo: {word} while nothing was under way", file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 if __name__ == "__main__":

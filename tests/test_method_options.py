@@ -68,9 +68,9 @@ def test_options_that_do_not_fit_an_encoder_are_refused_with_both_names(source):
 
 def test_options_are_not_held_against_what_is_no_encoder(source):
     settings = settings_with("lora", layer_ranks=(8, 8, 8))
-    check_options([source._replace(encoder=None)], settings, ["lora"])
+    assert check_options([source._replace(encoder=None)], settings, ["lora"]) is None
 
 
 def test_default_options_fit(source):
     settings = read_settings(default_config())
-    check_options([source], settings, settings.methods.keys_of())
+    assert check_options([source], settings, settings.methods.keys_of()) is None

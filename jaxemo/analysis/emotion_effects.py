@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
+from jaxemo.analysis.resampling import influence_of
+
 PAIRED, SPEECH, MUSIC = range(3)
 # Fewer speakers give no jackknife of a product of two.
 MIN_SPEAKERS = 3
@@ -210,7 +212,8 @@ def exchange_test(
 def _paired(gram: Float64[np.ndarray, "n n"], pairs: Int[np.ndarray, " n"], size: int) -> Effect:
     mean, left_out = _mean_product(gram)
     influence, interaction = np.full(size, np.nan), np.zeros((size, size))
-    influence[pairs] = _influence(left_out)
+    if len(pairs):
+        influence[pairs] = influence_of(left_out)
     interaction[np.ix_(pairs, pairs)] = _together(gram)
     return Effect(mean, influence, interaction)
 
@@ -231,7 +234,7 @@ def _unpaired(
         within, left_out = _mean_product(gram)
         estimate += within
         without = (len(side) * mean - across.mean(axis=1 - domain)) / (len(side) - 1)
-        influence[side] = _influence(left_out - 2 * without)
+        influence[side] = influence_of(left_out - 2 * without)
         interaction[np.ix_(side, side)] = _together(gram)
     interaction[np.ix_(speech, music)] = -2 * _doubly_centred(across) / across.size
     interaction[np.ix_(music, speech)] = interaction[np.ix_(speech, music)].T
@@ -262,10 +265,6 @@ def _mean_product(gram: Float64[np.ndarray, "n n"]) -> tuple[float, Float64[np.n
     if n < MIN_SPEAKERS:
         return float(total / (n * (n - 1))), np.full(n, np.nan)
     return float(total / (n * (n - 1))), (total - 2 * rows) / ((n - 1) * (n - 2))
-
-
-def _influence(left_out: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    return (len(left_out) - 1) * (left_out.mean() - left_out) if len(left_out) else left_out
 
 
 def _influences(effects: Effects, used: np.ndarray, sample: int) -> Float64[np.ndarray, "E n"]:

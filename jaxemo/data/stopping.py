@@ -25,7 +25,8 @@ class Stopped(BaseException):
         self.word, self.code = word, code
 
 
-_SIGNALS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+# Signal -> what it did to the command, and the exit code that shells expect.
+SIGNALS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
 
 
 class StopRequest:
@@ -78,7 +79,7 @@ def signals_raised(last_words: Callable[[Stopped], object]) -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         nonlocal is_first
-        stopped = Stopped(*_SIGNALS[signal.Signals(number)])
+        stopped = Stopped(*SIGNALS[signal.Signals(number)])
         if not is_first:
             last_words(stopped)
             os._exit(stopped.code)
@@ -87,12 +88,12 @@ def signals_raised(last_words: Callable[[Stopped], object]) -> Iterator[None]:
             raise stopped
         _waiting[-1].take(stopped)
 
-    before = {number: signal.signal(number, stop) for number in _SIGNALS}
+    before = {number: signal.signal(number, stop) for number in SIGNALS}
     try:
         yield
     except BaseException:
         # What is said about the end is said once, whatever else comes.
-        for number in _SIGNALS:
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         raise
     finally:
