@@ -16,7 +16,8 @@ kadtk's kernel distance
   - is ours times 100, with its bandwidth from the second set alone, the lower of two middle pairs as
     the median, float32, and sets that are not centred: a common shift of 1000 deviations costs all
     its digits.
-Needs the `reference` extra; neither package is imported, as both need far more than these functions.
+Needs PyTorch, and fadtk and kadtk installed with --no-deps: both pin old versions of what jaxemo stands on, and
+neither is imported.
 """
 
 import numpy as np
@@ -31,9 +32,12 @@ pytestmark = [
     # What the peers' own code is warned of is no finding about this package.
     pytest.mark.filterwarnings("ignore:To copy construct:UserWarning"),
 ]
-needs_fadtk = pytest.mark.skipif(not is_installed("fadtk"), reason="needs the `reference` extra")
+needs_fadtk = pytest.mark.skipif(
+    not is_installed("fadtk"), reason="needs fadtk, installed with --no-deps"
+)
 needs_kadtk = pytest.mark.skipif(
-    not (is_installed("kadtk") and is_installed("torch")), reason="needs the `reference` extra"
+    not (is_installed("kadtk") and is_installed("torch")),
+    reason="needs kadtk, installed with --no-deps, and PyTorch",
 )
 
 # kadtk prints the kernel distance times this.

@@ -5,11 +5,12 @@
     python tools/benchmark.py distance [--threads=2 --part=all --clips=100 --rows=2000 --repeats=5]
     python tools/benchmark.py embedding [--threads=2 --clips=64 --batch=16 --repeats=5]
     python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
+    python tools/benchmark.py train    [--threads=2 --clips=8 --seconds=4 --repeats=5]
     python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
 
-Needs jax, flax and numpy alone. Where the peers are installed too (PyTorch and transformers; scipy and
-fadtk), both sides run in this process, in turns, on the same data and cores, and `ratio` is the peer's
-time over ours.
+Needs jax, flax and numpy alone (`runs` and `train`: jaxemo installed). Where the peers are installed too
+(PyTorch, transformers and peft; scipy and fadtk), both sides run in this process, in turns, on the same
+data and cores, and `ratio` is the peer's time over ours.
 """
 
 import argparse
@@ -25,6 +26,7 @@ from benchmarks.encoder import add_encoder_command
 from benchmarks.pretrain import add_pretrain_command
 from benchmarks.runs import add_runs_command
 from benchmarks.stem import add_stem_command
+from benchmarks.train import add_train_command
 
 
 def main() -> None:
@@ -37,6 +39,7 @@ def main() -> None:
     add_distance_command(commands)
     add_embedding_command(commands)
     add_runs_command(commands)
+    add_train_command(commands)
     add_pretrain_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))

@@ -165,18 +165,23 @@ def encoder_flops(config: Any, num_samples: int) -> float:
 
     wav2vec2-base: 4.9 + 0.04 + 0.5 + 8.5 GFLOP for a second of audio.
     """
+    steps, width = config.num_frames(num_samples), config.hidden_size
+    depth = max(config.pos_conv_depth, 1)
+    position = 2 * steps * config.pos_conv_taps * width**2 // config.pos_conv_groups * depth
+    weights = 4 * width**2 + 2 * width * config.intermediate_size
+    layers = config.num_hidden_layers * (2 * steps * weights + 4 * steps**2 * width)
+    projection = 2 * steps * config.conv_dim[-1] * width
+    return stem_flops(config, num_samples) + projection + position + layers
+
+
+def stem_flops(config: Any, num_samples: int) -> float:
+    """Those of `encoder_flops` that the convolutional stem does."""
     frames = [
         config.num_frames_after(num_samples, num_layers=index + 1)
         for index in range(len(config.conv_dim))
     ]
     channels = (1, *config.conv_dim)
-    stem = sum(
+    return sum(
         2 * steps * kernel * channels[index] * channels[index + 1]
         for index, (steps, kernel) in enumerate(zip(frames, config.conv_kernel, strict=True))
     )
-    steps, width = frames[-1], config.hidden_size
-    depth = max(config.pos_conv_depth, 1)
-    position = 2 * steps * config.pos_conv_taps * width**2 // config.pos_conv_groups * depth
-    weights = 4 * width**2 + 2 * width * config.intermediate_size
-    layers = config.num_hidden_layers * (2 * steps * weights + 4 * steps**2 * width)
-    return stem + 2 * steps * channels[-1] * width + position + layers

@@ -30,7 +30,7 @@ def load_functions(
     """
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise ValueError(f"{package} is not installed; install jaxemo[reference].")
+        raise ValueError(f"{package} is not installed: pip install --no-deps {package}==1.1.0.")
     path = Path(spec.origin).with_name(f"{module}.py")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name in names]
