@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from jaxemo.models.encoder import AudioEncoder, StemOutput
 from jaxemo.models.heads import LayerStatistics, apply_head, init_head, pool_frames
 from jaxemo.peft.method import Method, Params
+from jaxemo.training.dropout_bits import hashed_key
 
 PooledLayers = Float[Array, "B L D"]
 
@@ -61,6 +62,8 @@ class Network(NamedTuple):
         encoder_key, head_key = (
             (None, None) if dropout_key is None else jax.random.split(dropout_key)
         )
+        if encoder_key is not None:
+            encoder_key = hashed_key(encoder_key)
         pooled = self._pooled_layers(trainable["adaptation"], base, inputs, encoder_key)
         return apply_head(
             trainable["head"],
