@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.families import StemNorm
@@ -195,19 +195,10 @@ class Attention(nn.Module):
         """Attention proper, apart from the projections so that a method may add keys and values."""
         if deterministic or self.config.attention_dropout == 0.0:
             return dot_product_attention(query, key, value, bias=bias, mask=mask)
-        return nn.dot_product_attention(
-            query,
-            key,
-            value,
-            bias=bias,
-            mask=mask,
-            broadcast_dropout=False,
-            dropout_rng=self.make_rng("dropout"),
-            dropout_rate=self.config.attention_dropout,
-            deterministic=False,
-            dtype=self.dtype,
-            force_fp32_for_softmax=True,
+        drop = functools.partial(
+            _dropped_weights, self.make_rng("dropout"), self.config.attention_dropout
         )
+        return _plain_attention(query, key, value, bias, mask, drop=drop)
 
     def position_bias(self, num_frames: int) -> Float[Array, "1 H T T"]:
         """Each head's learnt bias by the distance from query to key; layer 0 has it for all."""
@@ -381,7 +372,7 @@ def _fused_attention(query, key, value, bias, mask):
     )
 
 
-def _plain_attention(query, key, value, bias, mask):
+def _plain_attention(query, key, value, bias, mask, *, drop=lambda weights: weights):
     query, key, value = (heads.transpose(0, 2, 1, 3) for heads in (query, key, value))
     logits = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)  # B H T S
     logits = logits / math.sqrt(query.shape[-1])
@@ -389,8 +380,15 @@ def _plain_attention(query, key, value, bias, mask):
         logits = logits + bias
     # Finite, so that a clip without a valid frame gives no NaN.
     logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
-    weights = jax.nn.softmax(logits).astype(value.dtype)
+    weights = drop(jax.nn.softmax(logits)).astype(value.dtype)
     return jnp.matmul(weights, value).transpose(0, 2, 1, 3)
+
+
+def _dropped_weights(
+    dropout_key: PRNGKeyArray, rate: float, weights: Float[Array, "B H T S"]
+) -> Float[Array, "B H T S"]:
+    keep = jax.random.bernoulli(dropout_key, 1.0 - rate, weights.shape)
+    return jnp.where(keep, weights / (1.0 - rate), 0.0)
 
 
 def _split_heads(hidden: Float[Array, "B T D"], *, num_heads: int) -> Float[Array, "B T H K"]:
