@@ -107,6 +107,22 @@ def test_evaluate_without_a_config_scores_the_corpus_of_training(
     assert found["figures"] == json.loads((trained / "results.json").read_text())["figures"]
 
 
+@pytest.mark.slow
+def test_a_model_trained_in_bfloat16_is_scored_as_it_was_trained(trained, cache, tmp_path):
+    flags = ("--config.training.compute_dtype=bfloat16", "--config.training.remat=layers")
+    assert main(["train", CONFIG, cache, f"--workdir={tmp_path / 'narrow'}", *flags]) == 0
+    narrow = json.loads((tmp_path / "narrow" / "results.json").read_text())
+    found = evaluated(tmp_path / "narrow" / "checkpoint", tmp_path / "scored", CONFIG, cache)
+    assert found["figures"] == narrow["figures"]
+    losses = [training_losses(folder) for folder in (trained, tmp_path / "narrow")]
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2) and losses[0] != losses[1]
+
+
+def training_losses(workdir):
+    lines = (workdir / "logs" / "curves.jsonl").read_text().splitlines()
+    return [json.loads(line)["train_loss"] for line in lines]
+
+
 def test_a_transfer_checkpoint_restores_in_a_new_process(study, cache, tmp_path):
     [checkpoint] = (study / "models").glob("untrained*/lora/speech-two_stage/fold1-seed0")
     command = [sys.executable, "-m", "jaxemo.cli.main", "evaluate", f"--checkpoint={checkpoint}"]

@@ -15,6 +15,7 @@ from spoilt_settings import (
 )
 
 from jaxemo.cli.main import main
+from jaxemo.models.encoder import Remat
 from jaxemo.peft import METHODS as PEFT_METHODS
 from jaxemo.peft.combined import COMBINABLE
 from jaxemo.peft.lora import SCALINGS
@@ -284,6 +285,10 @@ def test_names_of_kernels_and_scalings_are_those_that_the_methods_know():
     assert method_settings.KERNELS.names == tuple(KERNELS)
     assert method_settings.SCALINGS.names == tuple(SCALINGS)
     assert method_settings.PARTS.names == COMBINABLE
+
+
+def test_what_is_computed_again_is_called_as_the_encoder_calls_it():
+    assert config_module.REMAT.names == tuple(choice.value for choice in Remat)
 
 
 def test_settings_cannot_be_changed():

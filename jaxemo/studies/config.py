@@ -46,6 +46,9 @@ Decibels = Annotated[float, Between(1, 150, also=(0,))]
 BatchSize = Annotated[int, Between(1, 65_536)]
 Width = Annotated[int, Between(1, 65_536)]
 NumSeeds = Annotated[int, Between(1, 1000)]
+# The values of `models.encoder.Remat`, whose module takes a second to import.
+REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
+ComputeDtype = Annotated[str, OneOf(("float32", "bfloat16"))]
 
 
 @settings
@@ -55,7 +58,7 @@ class EmbedSettings(Block):
     # 'pooled' (a mean by clip and layer) or 'frames' (and every frame).
     frames: Annotated[str, OneOf(("pooled", "frames"))] = "pooled"
     dtype: Annotated[str, OneOf(("float32", "float16"))] = "float32"  # of the stored arrays
-    compute_dtype: Annotated[str, OneOf(("float32", "bfloat16"))] = "float32"
+    compute_dtype: ComputeDtype = "float32"
     window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
     overlap_seconds: Overlap = 4.0
     batch_size: BatchSize = 8
@@ -121,6 +124,9 @@ class TrainingSettings(Block):
     weight_decay: Annotated[float, Between(0, 1)] = 1e-2
     clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
+    compute_dtype: ComputeDtype = "float32"  # of the encoder; parameters and optimiser stay float32
+    # Of the encoder's layers, what the backward pass computes again instead of keeping it in memory.
+    remat: Annotated[str, REMAT] = "nothing"
     # Runs of one method in memory at a time; 0: as many as half of a device's memory holds, or 2 GiB of a CPU's.
     runs_at_once: Annotated[int, Between(0, 65_536)] = 0
     # Time between two snapshots of what is being trained; 0: after every call of the device.

@@ -11,13 +11,13 @@ from typing import Annotated, Any
 from jaxemo import __version__
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.checks import rows_from
-from jaxemo.studies.config import read_audio, read_corpus
+from jaxemo.studies.config import ComputeDtype, read_audio, read_corpus
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
 from jaxemo.training.checkpoint import read_record
 
-RECORD_FORMAT = 4
+RECORD_FORMAT = 5
 _MOST_CLIPS = 100_000_000
 
 _SIZE = Annotated[int, Between(1, 65_536)]
@@ -40,6 +40,7 @@ KEYS: dict[str, Any] = {
     "emotions": Annotated[tuple[str, ...], Items(Text(), least=2)],
     "corpus.hash": _NAME,
     "training.batch_size": _SIZE,
+    "training.compute_dtype": ComputeDtype,
     "training.regime": _NAME,
     "training.domains": Annotated[tuple[str, ...], Items(OneOf(DOMAINS))],
     "training.seed": Annotated[int, Between(0, 2**31 - 1)],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
@@ -15,6 +16,7 @@ from jaxtyping import Float, Int
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.embedding.stream import Embedding
+from jaxemo.models.encoder import Remat
 from jaxemo.models.heads import LayerStatistics, layer_statistics
 from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
@@ -91,15 +93,28 @@ class Run(NamedTuple):
 
 
 def make_network(
-    source: Source, method: Method, *, head_width: int, head_dropout: float, num_outputs: int
+    source: Source,
+    method: Method,
+    *,
+    head_width: int,
+    head_dropout: float,
+    num_outputs: int,
+    compute_dtype: str,
+    remat: str = Remat.NOTHING.value,
 ) -> Network:
     """The pure functions of this source under this method.
+
+    Args:
+      compute_dtype: Of the encoder's products.
+      remat: A value of `Remat`, for training.
 
     Raises:
       ValueError: When the method trains inside an encoder and the source has none.
     """
     if method.frozen_layers is not None:
-        module = _adapted_encoder(source, method).module
+        module = _adapted_encoder(source, method).module.clone(
+            dtype=jnp.dtype(compute_dtype), remat=Remat(remat)
+        )
     else:
         module = None if source.encoder is None else source.encoder.module
     return Network(module, method, head_width, head_dropout, num_outputs)
@@ -116,14 +131,16 @@ def make_bench(
     """Prepares the method named in the config with its options and recipe."""
     method, options, recipe = choose_method(config, method_name)
     objective = emotion_objective(len(experiment.emotions))
+    settings = training_settings(config.training, recipe)
     network = make_network(
         embedded.source,
         method,
         head_width=config.training.head_width,
         head_dropout=config.training.head_dropout,
         num_outputs=objective.num_outputs,
+        compute_dtype=settings.compute_dtype,
+        remat=settings.remat,
     )
-    settings = training_settings(config.training, recipe)
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
     embedding = embedded.embedding

@@ -141,6 +141,7 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
         head_width=record["head"]["width"],
         head_dropout=record["head"]["dropout"],
         num_outputs=objective.num_outputs,
+        compute_dtype=record["training"]["compute_dtype"],
     )
     batch_size = record["training"]["batch_size"]
     predictor = Predictor(network, objective, mesh=mesh, batch_size=batch_size)

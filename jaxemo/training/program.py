@@ -24,6 +24,8 @@ class TrainingSettings(NamedTuple):
       weight_decay: AdamW's decoupled decay.
       clip_norm: Largest global gradient norm.
       warmup: Share of the steps over which the rates rise.
+      compute_dtype: Of the encoder's products; parameters, norms, softmax, head and optimiser are float32.
+      remat: What of the encoder's layers the backward pass computes again (`models.encoder.Remat`).
     """
 
     epochs: int = 20
@@ -34,6 +36,8 @@ class TrainingSettings(NamedTuple):
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     warmup: float = 0.1
+    compute_dtype: str = "float32"
+    remat: str = "nothing"
 
 
 class TrainingProgram(NamedTuple):
