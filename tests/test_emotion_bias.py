@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 
+from jaxemo.analysis.design import Design
 from jaxemo.analysis.emotion_bias import (
-    Design,
     draw_halvings,
     emotion_bias,
     emotions_differ,
-    kendall_tau,
 )
 from jaxemo.analysis.resampling import jackknife_interval
 
@@ -178,10 +177,3 @@ def test_an_emotion_that_a_half_lacks_is_undefined_and_leaves_the_others_alone()
     assert np.isnan(found.influence[4]).all()
     assert np.isfinite(found.estimate[:4]).all()
     assert np.isfinite(found.influence[:4]).all()
-
-
-@pytest.mark.parametrize(
-    ("other", "tau"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], -1.0), ([1, 2, 4, 3], 2 / 3)]
-)
-def test_kendall_tau_counts_pairs_in_order(other, tau):
-    assert kendall_tau(np.arange(4.0), np.array(other, float)) == pytest.approx(tau)

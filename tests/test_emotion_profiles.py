@@ -1,10 +1,11 @@
 """Profiles of emotions: what they leave out, and when there are none."""
 
 import numpy as np
+import pytest
 from test_emotion_shift import EMOTIONS, corpus, design_of
 
 from jaxemo.analysis.emotion_effects import exchange_test
-from jaxemo.analysis.emotion_profiles import difference_of_profiles
+from jaxemo.analysis.emotion_profiles import difference_of_profiles, kendall_tau
 from jaxemo.analysis.emotion_shift import shift_effects
 from jaxemo.analysis.emotion_whitening import whiten
 
@@ -57,3 +58,10 @@ def test_no_shift_has_no_profile():
     nothing = [effects(seed, 0 * STEPS) for seed in range(10)]
     found = [difference_of_profiles(one, effects(0, STEPS)) for one in nothing]
     assert sum(one is None for one in found) >= 8
+
+
+@pytest.mark.parametrize(
+    ("other", "tau"), [([1, 2, 3, 4], 1.0), ([4, 3, 2, 1], -1.0), ([1, 2, 4, 3], 2 / 3)]
+)
+def test_kendall_tau_counts_pairs_in_order(other, tau):
+    assert kendall_tau(np.arange(4.0), np.array(other, float)) == pytest.approx(tau)

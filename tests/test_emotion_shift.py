@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxemo import emotion_shift
-from jaxemo.analysis.emotion_bias import Design
+from jaxemo.analysis.design import Design
 from jaxemo.analysis.emotion_shift import shift_effects
 from jaxemo.analysis.emotion_whitening import cell_of_clips, contrasts_within, whiten
 

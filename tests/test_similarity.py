@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxemo.analysis.emotion_bias import Design
+from jaxemo.analysis.design import Design
 from jaxemo.distances.frechet import frechet_distance
 from jaxemo.distances.kernel import exchange_test, kernel_distance, kernel_sums
 from jaxemo.embedding.frames import FrameSample

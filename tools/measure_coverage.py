@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxemo.analysis import resampling
-from jaxemo.analysis.emotion_bias import Design
+from jaxemo.analysis.design import Design
 from jaxemo.analysis.emotion_effects import (
     EffectInterval,
     Effects,

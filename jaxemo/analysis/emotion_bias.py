@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from jaxemo.analysis.design import NUM_DOMAINS, Design
 from jaxemo.analysis.resampling import (
     RowSums,
     draw_clips,
@@ -22,22 +23,11 @@ from jaxemo.analysis.resampling import (
     sums_by_unit,
 )
 
-NUM_DOMAINS = 2
 _HALVES = 2
 # Fewer leave no half of two speakers from which one can be left out.
 MIN_SPEAKERS = 4
 # Permutations at a time, which bounds memory.
 _CHUNK = 1000
-
-
-class Design(NamedTuple):
-    """What each clip is: its domain (0 speech, 1 music), emotion and speaker, as numbers."""
-
-    domain: Int[np.ndarray, " n"]
-    emotion: Int[np.ndarray, " n"]
-    speaker: Int[np.ndarray, " n"]
-    num_emotions: int
-    num_speakers: int
 
 
 class Halving(NamedTuple):
@@ -133,20 +123,6 @@ def emotions_differ(
         exchanged = _spread(np.take_along_axis(values[None], order, axis=-1))
         at_least += int((exchanged >= observed * (1 - 1e-12)).sum())
     return LabelTest(float(observed), (1 + at_least) / (1 + num_permutations), num_permutations)
-
-
-def kendall_tau(a: Float[np.ndarray, " E"], b: Float[np.ndarray, " E"]) -> float:
-    """(pairs ordered alike - pairs ordered differently) / pairs, of values without ties.
-
-    Reference: Kendall 1938, Biometrika 30(1-2):81-93.
-    """
-    # Here, because scipy.stats takes a second to import.
-    from scipy import stats
-
-    # Without ties the variants are one number; only this one divides without roots, so to the last bit.
-    result = stats.kendalltau(a, b, variant="c")
-    # scipy has no stubs, and makes the class of its results at run time.
-    return float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _spread(values: Float64[np.ndarray, "P S E"]) -> Float64[np.ndarray, " P"]:

@@ -1,6 +1,7 @@
 """Profiles of emotions: effects over their mean, so that encoders of other scales can be compared."""
 
 import numpy as np
+from jaxtyping import Float
 
 from jaxemo.analysis.emotion_effects import Effects, effect_interval
 
@@ -24,6 +25,20 @@ def difference_of_profiles(one: Effects, other: Effects) -> Effects | None:
         interaction=first.interaction - second.interaction,
         sample=one.sample,
     )
+
+
+def kendall_tau(a: Float[np.ndarray, " E"], b: Float[np.ndarray, " E"]) -> float:
+    """(pairs ordered alike - pairs ordered differently) / pairs, of values without ties.
+
+    Reference: Kendall 1938, Biometrika 30(1-2):81-93.
+    """
+    # Here, because scipy.stats takes a second to import.
+    from scipy import stats
+
+    # Without ties the variants are one number; only this one divides without roots, so to the last bit.
+    result = stats.kendalltau(a, b, variant="c")
+    # scipy has no stubs, and makes the class of its results at run time.
+    return float(result.statistic)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _profile(effects: Effects, defined: np.ndarray) -> Effects | None:

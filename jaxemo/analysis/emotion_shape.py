@@ -8,7 +8,7 @@ product and the length of the noise does not enter.
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from jaxemo.analysis.emotion_bias import NUM_DOMAINS, Design
+from jaxemo.analysis.design import Design
 from jaxemo.analysis.emotion_effects import Effects, effect_of_emotion, sample_of_speakers, stack
 from jaxemo.analysis.emotion_whitening import Whitened
 
@@ -32,7 +32,7 @@ def shape_effects(whitened: Whitened, design: Design) -> Effects | None:
     if whitened.noise.cell is None:
         return None
     rows, cell = whitened.noise.rows, whitened.noise.cell
-    shape = (NUM_DOMAINS, design.num_emotions, design.num_speakers)
+    shape = design.shape
     domain, emotion, speaker = np.unravel_index(cell, shape)
     present = np.bincount(cell, minlength=int(np.prod(shape))).reshape(shape) > 0
     sample = sample_of_speakers(present)

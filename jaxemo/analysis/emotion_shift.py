@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float64, Int
 
-from jaxemo.analysis.emotion_bias import NUM_DOMAINS, Design
+from jaxemo.analysis.design import NUM_DOMAINS, Design, cell_of_clips, present_cells
 from jaxemo.analysis.emotion_effects import (
     MIN_SPEAKERS,
     MUSIC,
@@ -25,7 +25,7 @@ from jaxemo.analysis.emotion_effects import (
     stack,
 )
 from jaxemo.analysis.emotion_shape import shape_effects
-from jaxemo.analysis.emotion_whitening import Whitened, cell_of_clips, whiten
+from jaxemo.analysis.emotion_whitening import Whitened, whiten
 from jaxemo.distances.arrays import AnyArray
 
 _DOMAIN_NAMES = ("speech", "music")
@@ -134,12 +134,6 @@ def shift_effects(whitened: Whitened, design: Design) -> Effects:
     return stack(effects, sample)
 
 
-def present_cells(design: Design) -> Bool[np.ndarray, "2 E S"]:
-    """Whether a speaker has clips of an emotion in a domain."""
-    shape = (NUM_DOMAINS, design.num_emotions, design.num_speakers)
-    return np.bincount(cell_of_clips(design), minlength=int(np.prod(shape))).reshape(shape) > 0
-
-
 def _cell_means(
     clips: Float64[np.ndarray, "n k"], design: Design
 ) -> Float64[np.ndarray, "2 E S k"]:
@@ -147,10 +141,9 @@ def _cell_means(
     cell = cell_of_clips(design)
     order = np.argsort(cell, kind="stable")
     cells, first, counts = np.unique(cell[order], return_index=True, return_counts=True)
-    shape = (NUM_DOMAINS, design.num_emotions, design.num_speakers)
-    means = np.zeros((int(np.prod(shape)), clips.shape[1]))
+    means = np.zeros((int(np.prod(design.shape)), clips.shape[1]))
     means[cells] = np.add.reduceat(clips[order], first, axis=0) / counts[:, None]
-    return means.reshape(*shape, -1)
+    return means.reshape(*design.shape, -1)
 
 
 def _summary(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from jaxemo.analysis.emotion_bias import Design
+from jaxemo.analysis.design import Design, cell_of_clips
 
 # Contrasts within cells below which speaker-by-emotion residuals stand in for them.
 _FEWEST_CONTRASTS = 10
@@ -44,12 +44,6 @@ class Whitened(NamedTuple):
     clips: Float64[np.ndarray, "n k"]
     noise: Noise
     shrinkage: float
-
-
-def cell_of_clips(design: Design) -> Int[np.ndarray, " n"]:
-    """The number of each clip's cell, (domain, emotion, speaker) in C order."""
-    shape = (2, design.num_emotions, design.num_speakers)
-    return np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
 
 
 def whiten(embeddings: Float64[np.ndarray, "n d"], design: Design) -> Whitened:

@@ -13,8 +13,8 @@ from jaxemo.analysis.emotion_bias import (
     Halving,
     draw_halvings,
     emotions_differ,
-    kendall_tau,
 )
+from jaxemo.analysis.emotion_profiles import kendall_tau
 from jaxemo.analysis.resampling import jackknife_interval
 from jaxemo.results.schema import EmotionBiasRow, EmotionBiasTestRow
 from jaxemo.studies.config import Settings

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Int
 
-from jaxemo.analysis.emotion_bias import Design
+from jaxemo.analysis.design import Design
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.schema import Distance
 from jaxemo.studies.experiment import HALVES, Experiment, speaker_halves
