@@ -18,7 +18,6 @@ def get_config():
     config.audio.trim_silence_db = config.similarity.trim_silence_db
     config.layers.num_seeds = 2
     config.transfer.num_folds = 3
-    config.similarity.halvings = 8
     # Small networks and few steps ask for large rates.
     config.training.epochs = 5
     config.training.head_rate = 3e-3

@@ -14,19 +14,21 @@ import altair as alt
 from jaxemo.report.boards import figure_board
 from jaxemo.report.contents import Content, Source, content_of
 from jaxemo.report.figures import Figure
-from jaxemo.report.sections import bias, layers, similarity, transfer
 from jaxemo.report.sections import confusions as confusion_charts
+from jaxemo.report.sections import layers, shift, similarity, transfer
 
 __all__ = [
     "confusions",
     "cross_emotion",
     "distance_curves",
     "distance_fields",
-    "emotion_bias",
+    "emotion_shape",
+    "emotion_shift",
     "layer_curves",
     "layer_weights",
     "recalls",
     "second_opinions",
+    "shift_curves",
     "transfer_gains",
     "transfer_scores",
 ]
@@ -96,9 +98,19 @@ def distance_fields(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     return _board(similarity.distance_fields, results, columns, "jaxemo fad")
 
 
-def emotion_bias(results: Source, *, columns: int = 3) -> alt.ConcatChart:
-    """What crossing the domains costs each emotion, one panel per encoder; else as `distance_curves`."""
-    return _board(bias.emotion_bias, results, columns, "jaxemo fad")
+def emotion_shift(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """How far music of each emotion lies from speech of it, one panel per encoder; else as `distance_curves`."""
+    return _board(shift.emotion_shift, results, columns, "jaxemo fad")
+
+
+def shift_curves(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """The same by layer, one panel per encoder; else as `distance_curves`."""
+    return _board(shift.shift_curves, results, columns, "jaxemo fad")
+
+
+def emotion_shape(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """How differently clips of each emotion spread in both domains; else as `distance_curves`."""
+    return _board(shift.emotion_shape, results, columns, "jaxemo fad")
 
 
 def cross_emotion(results: Source, *, columns: int = 3) -> alt.ConcatChart:

@@ -92,8 +92,8 @@ def test_a_domain_may_lack_an_emotion_that_the_other_has(results, cache, tmp_pat
         ("null_music", "angry"),
         ("cross_emotion", "angry"),
     }
-    unknown = {r["emotion"] for r in found["emotion_bias"] if r["mean"] is None}
-    assert unknown == {"angry"} and found["emotion_bias_tests"][0]["emotions"] == 5
+    unknown = {r["emotion"] for r in found["emotion_shifts"] if r["mean"] is None}
+    assert unknown == {"angry"} and found["emotion_shift_tests"][0]["emotions"] == 5
 
 
 def test_a_group_of_speakers_without_music_costs_its_fold_and_no_more(results, cache, tmp_path):

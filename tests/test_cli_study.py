@@ -91,17 +91,20 @@ def test_cross_domain_distances_carry_intervals_ranks_and_p_values(results):
             assert row["n_a"] == row["n_b"] == 12 * 8 and row["speakers_b"] == 12
 
 
-def test_emotion_bias_is_given_for_every_layer_and_emotion_and_tested(results):
-    rows, tests = results["emotion_bias"], results["emotion_bias_tests"]
+def test_emotion_shift_is_given_for_every_layer_and_emotion_and_tested(results):
+    rows, tests = results["emotion_shifts"], results["emotion_shift_tests"]
     places = {(row["encoder"], row["layer"], row["emotion"]) for row in rows}
     assert len(places) == len(rows) == (1 + 1 + 4 + 1) * 6
     for row in rows:
-        assert row["low"] < row["mean"] < row["high"] and row["speakers"] == 12
-    ranks = sorted(row["rank"] for row in rows if row["layer"] is None)
-    assert ranks == sorted(2 * [1, 2, 3, 4, 5, 6])
+        # One clip per cell: there is no shape.
+        assert row["measure"] == "shift" and row["paired"] and row["speakers"] == 12
+        assert row["low"] < row["mean"] < row["high"]
+        assert (row["d"] is None) == (row["layer"] is None)
+    assert len(results["emotion_contrasts"]) == (1 + 1 + 4 + 1) * 15
+    assert all(row["p_holm"] >= row["p_value"] for row in results["emotion_contrasts"])
     kinds = [row["test"] for row in tests]
-    assert (kinds.count("emotions_differ"), kinds.count("encoders_disagree")) == (7, 1)
-    assert all(0 < row["p_value"] <= 1 for row in tests)
+    assert (kinds.count("emotions_differ"), kinds.count("encoders_differ")) == (7, 1)
+    assert all(0 < row["p_value"] <= 1 for row in tests if row["p_value"] is not None)
     assert -1 <= tests[-1]["tau"] <= 1
 
 
@@ -149,7 +152,7 @@ def test_a_probe_in_the_workdir_of_a_study_drops_nothing(study, results, cache, 
     config = Path(__file__).with_name("tiny_config.py")
     assert main(["probe", f"--config={config}", cache, f"--workdir={workdir}"]) == 0
     joined = json.loads((workdir / "results.json").read_text())
-    for section in ("layers", "transfer", "similarity", "emotion_bias", "layer_weights"):
+    for section in ("layers", "transfer", "similarity", "emotion_shifts", "layer_weights"):
         assert joined[section] == results[section]
     assert len(joined["confusions"]) == len(results["confusions"])
     runs = joined["provenance"]["runs"]

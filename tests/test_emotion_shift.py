@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from jaxemo import emotion_shift
-from jaxemo.analysis.design import Design
+from jaxemo.analysis.design import Design, cell_of_clips
 from jaxemo.analysis.emotion_shift import shift_effects
-from jaxemo.analysis.emotion_whitening import cell_of_clips, contrasts_within, whiten
+from jaxemo.analysis.emotion_whitening import contrasts_within, whiten
 
 EMOTIONS = 6
 SHIFT = 1.6

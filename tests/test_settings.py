@@ -150,7 +150,6 @@ def test_a_list_by_layer_takes_a_value_twice(key):
         "training.epochs",
         "methods.weighted_sum.epochs",
         "similarity.permutations",
-        "similarity.halvings",
         "similarity.frames_per_clip",
         "corpus.clips_per_cell",
         "training.batch_size",

@@ -10,7 +10,6 @@ from jaxemo.distances.kernel import exchange_test, kernel_distance, kernel_sums
 from jaxemo.embedding.frames import FrameSample
 from jaxemo.studies.config import Settings, SimilaritySettings
 from jaxemo.studies.similarity import samples as similarity_samples
-from jaxemo.studies.similarity.bias import bias_rows, bias_tests, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import Cells
 from jaxemo.studies.similarity.samples import interval_of, sample_layer
 
@@ -20,7 +19,7 @@ HALVES = np.array([0, 0, 1, 1, 0, 0])
 
 
 def config(**changed):
-    settings = {"resampling_dimensions": 8, "permutations": 99, "halvings": 2}
+    settings = {"resampling_dimensions": 8, "permutations": 99}
     return Settings(similarity=SimilaritySettings(**settings | changed))
 
 
@@ -56,10 +55,7 @@ def rows_of(frames, clips, layer=0):
 @pytest.fixture(scope="module")
 def found(cells, frames):
     settings = config()
-    halvings = halvings_of(cells, settings)
-    return [
-        sample_layer(frames, layer, cells, halvings=halvings, config=settings) for layer in range(2)
-    ]
+    return [sample_layer(frames, layer, cells, config=settings) for layer in range(2)]
 
 
 def one(found, **wanted):
@@ -138,20 +134,3 @@ def test_too_many_rows_for_kernels_are_thinned_by_clip(cells, frames, monkeypatc
     kept = similarity_samples._kernel_clips(sides, frames.mask, cells, 0)
     assert 30 < frames.mask[kept].sum() <= 66 and set(kept) < set(everything)
     assert set(cells.design.speaker[kept]) == set(range(SPEAKERS))
-
-
-def test_bias_rows_and_tests_leave_out_the_emotion_that_music_lacks(found, cells):
-    bias = join_layers("one", "untrained", EMOTIONS, [layer.bias for layer in found])
-    rows = bias_rows(bias)
-    assert len(rows) == (2 + 1) * 3
-    assert {row.emotion for row in rows if row.mean is None} == {"sad"}
-    assert sorted(row.rank for row in rows if row.layer is None and row.rank) == [1, 2]
-    tests = bias_tests(bias, [bias._replace(encoder="two")], config())
-    assert [row.layer for row in tests] == [0, 1, None, None]
-    assert tests[-1].tau == 1.0 and tests[-1].p_value == 1.0
-    assert all(row.emotions == 2 for row in tests)
-
-
-def test_too_few_speakers_give_no_halvings(cells):
-    few = cells._replace(design=cells.design._replace(num_speakers=3))
-    assert halvings_of(few, config()) == []

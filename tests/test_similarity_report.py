@@ -1,5 +1,6 @@
-"""What the page says of second opinions and emotion bias, on fabricated rows."""
+"""What the page says of emotion shift and of second opinions, on fabricated rows."""
 
+import itertools
 import random
 import re
 
@@ -11,6 +12,8 @@ from jaxemo.report import rows as r
 from jaxemo.report import summary_table
 from jaxemo.report.agreement import agreements
 from jaxemo.report.contents import content_of
+from jaxemo.report.sections.distance_sentences import sentences
+from jaxemo.report.sections.shift import emotion_shift
 
 # Its fixtures are dear: one worker makes them.
 pytestmark = pytest.mark.xdist_group("similarity_report")
@@ -19,7 +22,7 @@ METRICS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
 
 
 def with_second_opinions(*, seed=0) -> dict:
-    """Fabricated results whose every FAD row has its second opinions, and emotion bias."""
+    """Fabricated results whose every FAD row has its second opinions, and emotion shift."""
     draw = random.Random(seed)
     results = fabricated_results(seed=seed)
     first = [row for row in results["similarity"] if row["comparison"] != "cross_emotion"]
@@ -29,22 +32,36 @@ def with_second_opinions(*, seed=0) -> dict:
             mean = row["mean"] * draw.uniform(0.9, 1.1)
             known = {"mean": mean, "low": mean - 0.9, "high": mean + 0.9, "p_value": 0.004}
             results["similarity"].append({**row, **extra, **known, "metric": metric})
-    results["emotion_bias"], results["emotion_bias_tests"] = [], []
-    size = {"statistic": 0.1, "emotions": 6, "permutations": 999}
-    for place, encoder in enumerate(ENCODERS):
-        for layer in (*range(5), None):
-            common = {"encoder": encoder, "origin": "untrained", "layer": layer, "speakers": 12}
-            for index, emotion in enumerate(EMOTIONS):
-                mean = 0.2 * index - 0.31
-                row = {"mean": mean, "low": mean - 0.2, "high": mean + 0.2, "rank": index + 1}
-                results["emotion_bias"].append({**common, "emotion": emotion, **row})
-            test = {"test": "emotions_differ", "other_encoder": None, "tau": None, **size}
-            p_value = 0.0004 if place else 0.41
-            results["emotion_bias_tests"].append({**common, **test, "p_value": p_value})
-    pair = dict(zip(("encoder", "other_encoder"), ENCODERS, strict=True))
-    pair |= {"test": "encoders_disagree", "layer": None, "p_value": 0.013, "tau": -0.2, **size}
-    results["emotion_bias_tests"].append({**pair, "origin": "untrained", "speakers": 12})
+    results |= shifts()
     return results
+
+
+def shifts() -> dict:
+    """Rows of shift and shape: of the second encoder's shift alone is a difference found."""
+    found: dict = {"emotion_shifts": [], "emotion_contrasts": [], "emotion_shift_tests": []}
+    size = {"statistic": 0.1, "emotions": 6, "permutations": 999, "speakers": 12}
+    for place, (encoder, measure) in enumerate(itertools.product(ENCODERS, ("shift", "shape"))):
+        for layer in (*range(5), None):
+            common = {"encoder": encoder, "origin": "untrained", "layer": layer}
+            common |= {"measure": measure, "speakers": 12}
+            space = {"d": None if layer is None else 64, "variance_kept": 0.9 if layer else None}
+            for index, emotion in enumerate(EMOTIONS):
+                mean = 0.2 * index - 0.31 + 0.01 * place
+                row = {"mean": mean, "low": mean - 0.2, "high": mean + 0.2, "paired": True}
+                found["emotion_shifts"].append({**common, **space, "emotion": emotion, **row})
+            for a, b in itertools.combinations(range(6), 2):
+                p_value = 0.001 if b - a > 3 else 0.2
+                row = {"mean": 0.2 * (a - b), "low": 0.2 * (a - b) - 0.5, "high": 0.4}
+                row |= {"emotion": EMOTIONS[a], "other_emotion": EMOTIONS[b]}
+                row |= {"p_value": p_value, "p_holm": min(1.0, 15 * p_value)}
+                found["emotion_contrasts"].append({**common, **row})
+            test = {"test": "emotions_differ", "other_encoder": None, "tau": None, **size}
+            p_value = 0.0004 if place == 2 else 0.41
+            found["emotion_shift_tests"].append({**common, **test, "p_value": p_value})
+    pair = dict(zip(("encoder", "other_encoder"), ENCODERS, strict=True)) | {"measure": "shift"}
+    pair |= {"test": "encoders_differ", "layer": None, "p_value": 0.013, "tau": -0.2, **size}
+    found["emotion_shift_tests"].append({**pair, "origin": "untrained"})
+    return found
 
 
 def kernel_and_infinity(results, layer):
@@ -57,16 +74,19 @@ def kernel_and_infinity(results, layer):
     ]
 
 
-def test_every_second_opinion_and_every_bias_is_on_the_page(tmp_path):
+def test_every_second_opinion_and_every_shift_is_on_the_page(tmp_path):
     results = with_second_opinions()
     html, page = drawn(results, tmp_path)
     assert not page.wrong and not page.open
     cells = set(re.findall(r">([^<>]+)<", html))
-    for row in [*results["similarity"], *results["emotion_bias"]]:
+    for row in [*results["similarity"], *results["emotion_shifts"]]:
         text = r.with_interval(row, r.distance)
         assert text in cells or f"{text}†" in cells, row
-    for row in results["emotion_bias_tests"]:
+    for row in results["emotion_shift_tests"]:
         assert r.probability(row["p_value"]) in cells
+    for row in results["emotion_contrasts"]:
+        if row["layer"] is None:
+            assert {r.with_interval(row, r.distance), r.probability(row["p_holm"])} <= cells
 
 
 @pytest.mark.slow
@@ -98,30 +118,62 @@ def test_order_of_emotions_is_compared_pair_by_pair_with_its_error():
     assert "neutral < fearful" in two.clear and "neutral < calm" not in two.clear
 
 
-def test_the_findings_say_where_distances_disagree_and_whether_emotions_differ(tmp_path):
+def said(results) -> str:
+    return " ".join(f"{one.about}: {one.says}" for one in sentences(content_of(results)))
+
+
+def test_the_findings_say_where_distances_disagree_and_whether_emotions_differ():
     results = with_second_opinions()
     for layer in range(5):
         for row in kernel_and_infinity(results, layer):
             sign = -1 if row["metric"] == "KAD" and layer == 3 else 1
             row |= {"mean": float(sign * EMOTIONS.index(row["emotion"])), "standard_error": 0.1}
-    text = " ".join("".join(drawn(results, tmp_path)[1].text).split())
+    text = said(results)
     assert f"lowest Kendall's tau {r.MINUS}1.00, speech-small (untrained), layer 3" in text
     assert "neutral < calm (speech-small (untrained), layer 3)" in text
-    assert "no difference between emotions is shown (p = 0.410)" in text
-    assert "the emotions differ (p = 0.0004)" in text and "neutral 0.73 times" in text
-    assert f"(p = 0.013, tau {r.MINUS}0.20)" in text
+    differing = "emotions differ in how far music of an emotion lies from speech of it (p = 0.0004"
+    assert text.count("emotions differ in") == 1 and f"{differing}, 0.002 after Holm's" in text
+    assert f"neutral least, {r.MINUS}0.290 [{r.MINUS}0.490, {r.MINUS}0.0900], told from 2" in text
+    assert "fearful most, 0.710 [0.510, 0.910], told from 2 of 5 others" in text
+    assert text.count("no difference between emotions is shown") == 3
+    assert "0 of 1 pairs differ in which emotions" in text
 
 
-def test_the_terminal_says_which_emotion_is_nearest_by_bias():
-    assert re.search(r"neutral +0\.733 \[", summary_table(with_second_opinions()))
+def test_encoders_that_differ_are_named_with_what_is_reversed():
+    results = with_second_opinions()
+    results["emotion_shift_tests"][-1]["p_value"] = 0.0002
+    text = said(results)
+    assert "1 of 1 pairs differ in which emotions" in text
+    assert "in spacing: no order of two emotions is reversed beyond its error" in text
+    for row in results["emotion_contrasts"]:
+        if row["encoder"] == "music-small":
+            row["mean"] = -row["mean"]
+    assert "reversed beyond their errors: neutral and angry, neutral and fearful" in said(results)
+
+
+def test_other_speakers_in_the_other_domain_are_said_to_be_so():
+    results = with_second_opinions()
+    words = "cannot be told from each other"
+    assert words not in said(results)
+    assert words not in emotion_shift(content_of(results)).caption
+    for row in results["emotion_shifts"]:
+        row["paired"] = False
+    assert words in said(results)
+    assert words in emotion_shift(content_of(results)).caption
+
+
+def test_the_terminal_says_which_emotion_shifts_least():
+    table = summary_table(with_second_opinions())
+    assert re.search(r"neutral +-0\.290 \[-0\.490, -0\.0900\] +2 of 5", table)
 
 
 @pytest.mark.slow
-def test_results_of_undefined_bias_are_drawn(tmp_path):
+def test_results_of_undefined_shift_are_drawn(tmp_path):
     results = with_second_opinions()
-    for row in results["emotion_bias"]:
-        row |= {"mean": None, "low": None, "high": None, "rank": None}
-    for row in results["emotion_bias_tests"]:
+    results["emotion_contrasts"] = []
+    for row in results["emotion_shifts"]:
+        row |= {"mean": None, "low": None, "high": None}
+    for row in results["emotion_shift_tests"]:
         row |= {"p_value": None, "tau": None}
     html, page = drawn(results, tmp_path)
     assert not page.wrong and not re.search(r"\b(nan|inf|None)\b", html)

@@ -86,6 +86,14 @@ def sample_of_speakers(present: Bool[np.ndarray, "2 E S"]) -> Int[np.ndarray, " 
     return np.where(speech, SPEECH, np.where(music, MUSIC, -1))
 
 
+def has_enough_speakers(present: Bool[np.ndarray, "2 E S"]) -> bool:
+    """Whether enough speakers are in both domains, or else in each."""
+    sample = sample_of_speakers(present)
+    unpaired = (sample > PAIRED).any()
+    kinds = (SPEECH, MUSIC) if unpaired else (PAIRED,)
+    return min(int((sample == kind).sum()) for kind in kinds) >= MIN_SPEAKERS
+
+
 def count_speakers(
     present: Bool[np.ndarray, "2 E S"], sample: Int[np.ndarray, " S"]
 ) -> Int[np.ndarray, " E"]:
@@ -96,6 +104,12 @@ def count_speakers(
             [(present[domain] & (sample == side)).sum(axis=1) for domain, side in sides], 0
         )
     return (present.all(axis=0) & (sample == PAIRED)).sum(axis=1)
+
+
+def mean_of_layers(layers: Sequence[Effects]) -> Effects:
+    """The mean of one corpus's effects over layers."""
+    parts = zip(*(one[:3] for one in layers), strict=True)
+    return Effects(*(np.mean(part, axis=0) for part in parts), sample=layers[0].sample)
 
 
 def effect_of_emotion(

@@ -21,6 +21,7 @@ from jaxemo.analysis.emotion_effects import (
     effect_interval,
     effect_of_emotion,
     exchange_test,
+    has_enough_speakers,
     sample_of_speakers,
     stack,
 )
@@ -207,14 +208,13 @@ def _checked_design(
 
 
 def _check_speakers(present: Bool[np.ndarray, "2 E S"], emotions: tuple[Any, ...]) -> None:
-    sample = sample_of_speakers(present)
-    if (sample > PAIRED).any():
+    if not has_enough_speakers(present):
+        sample = sample_of_speakers(present)
         counts = [int((sample == side).sum()) for side in (SPEECH, MUSIC)]
-        if min(counts) < MIN_SPEAKERS:
-            raise ValueError(
-                f"{counts[0]} speakers in speech and {counts[1]} in music, of whom fewer than "
-                f"{MIN_SPEAKERS} are in both; expected {MIN_SPEAKERS} in both, or in each domain."
-            )
+        raise ValueError(
+            f"{counts[0]} speakers in speech and {counts[1]} in music, of whom fewer than "
+            f"{MIN_SPEAKERS} are in both; expected {MIN_SPEAKERS} in both, or in each domain."
+        )
     shared = np.flatnonzero(present.any(axis=2).all(axis=0))
     if len(shared) < 2:
         names = [emotions[emotion] for emotion in shared]

@@ -11,10 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int
 
-from jaxemo.analysis.design import Design, cell_of_clips
+from jaxemo.analysis.design import NUM_DOMAINS, Design, cell_of_clips
 
 # Contrasts within cells below which speaker-by-emotion residuals stand in for them.
 _FEWEST_CONTRASTS = 10
+_FEWEST_DEGREES = 2
 # The least shrinkage: duplicate dimensions then still have an inverse.
 _LEAST_SHRINKAGE = 1e-10
 # Noise rows per dimension from which nothing is shrunk: a distance's noise is then three times as wide
@@ -86,6 +87,16 @@ def whiten(embeddings: Float64[np.ndarray, "n d"], design: Design) -> Whitened:
     return Whitened(rows / scale, noise, shrinkage)
 
 
+def has_spread(design: Design) -> bool:
+    """Whether clips leave a spread within cells, or beside speakers and emotions, to measure against."""
+    num_contrasts = len(design.domain) - len(np.unique(cell_of_clips(design)))
+    if num_contrasts >= _FEWEST_CONTRASTS:
+        return True
+    means = [_speaker_and_emotion(design, domain) for domain in range(NUM_DOMAINS)]
+    degrees = sum(len(one) - np.linalg.matrix_rank(one) for one in means if len(one))
+    return bool(degrees >= _FEWEST_DEGREES)
+
+
 def contrasts_within(
     rows: Float64[np.ndarray, "n d"], cell: Int[np.ndarray, " n"]
 ) -> tuple[Float64[np.ndarray, "m d"], Int[np.ndarray, " m"]]:
@@ -123,20 +134,26 @@ def _noise(rows: Float64[np.ndarray, "n d"], design: Design) -> Noise:
 def _left_over(rows: Float64[np.ndarray, "n d"], design: Design) -> Float64[np.ndarray, "n d"]:
     """What the sum of a speaker's and an emotion's mean leaves, scaled for what it took."""
     left, degrees = np.empty_like(rows), 0
-    for domain in range(2):
+    for domain in range(NUM_DOMAINS):
         clips = design.domain == domain
-        speakers = np.eye(design.num_speakers)[design.speaker[clips]]
-        emotions = np.eye(design.num_emotions)[design.emotion[clips]]
-        means = np.concatenate([speakers, emotions], axis=1)
+        means = _speaker_and_emotion(design, domain)
         fitted, _, rank, _ = np.linalg.lstsq(means, rows[clips], rcond=None)
         left[clips] = rows[clips] - means @ fitted
         degrees += int(clips.sum() - rank)
-    if degrees < 2:
+    if degrees < _FEWEST_DEGREES:
         raise ValueError(
             f"{len(rows)} clips leave no spread to measure against: cells hold one clip, and "
             "speakers too few emotions. Add clips or speakers."
         )
     return left * np.sqrt(len(rows) / degrees)
+
+
+def _speaker_and_emotion(design: Design, domain: int) -> Float64[np.ndarray, "m k"]:
+    """Which speaker and which emotion each clip of a domain is of, as zeros and ones."""
+    clips = design.domain == domain
+    speakers = np.eye(design.num_speakers)[design.speaker[clips]]
+    emotions = np.eye(design.num_emotions)[design.emotion[clips]]
+    return np.concatenate([speakers, emotions], axis=1)
 
 
 def _check_within(deviation: np.ndarray, rows: np.ndarray, varying: np.ndarray) -> None:

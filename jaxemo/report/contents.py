@@ -25,7 +25,7 @@ _WITH_ENCODERS = (
     "similarity",
     "confusions",
     "layer_weights",
-    "emotion_bias",
+    "emotion_shifts",
     "sweep",
 )
 

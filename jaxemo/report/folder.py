@@ -5,10 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from jaxemo.data.files import make_folder, write_whole, writing
-from jaxemo.report import tables
 from jaxemo.report.boards import figure_board
 from jaxemo.report.contents import Content
-from jaxemo.report.figures import Section, with_rows
+from jaxemo.report.figures import Section
 from jaxemo.report.joining import join_files
 from jaxemo.report.page import corpus_section, make_sections, write_page
 from jaxemo.report.table import Table, csv_rows, latex, markdown
@@ -48,7 +47,6 @@ def write_report_folder(paths: Sequence[Path], workdir: Path) -> list[Path]:
 
 
 def _tables(content: Content, sections: list[Section]) -> Iterator[Table]:
-    yield from with_rows([tables.emotion_order_table(content)])
     for section in sections:
         yield from section.tables
         for figure in (*section.figures, *section.folded):

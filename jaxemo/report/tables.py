@@ -7,16 +7,15 @@ import pandas as pd
 
 from jaxemo.report import rows as r
 from jaxemo.report.contents import Content, Source, content_of, groups, present, records
-from jaxemo.report.sections.bias import bias_order_table
-from jaxemo.report.sections.distance_tables import emotion_order_table
 from jaxemo.report.sections.layers import best_layer_table
+from jaxemo.report.sections.shift_tables import shift_order_table
 from jaxemo.report.sections.sweep import sweep_table
 from jaxemo.report.sections.transfer import transfer_table
 from jaxemo.report.table import Cell, Table, number_cell, plain, without
 from jaxemo.results.checks import plain as plain_values
 from jaxemo.results.contents import Results
 
-_TOO_MUCH = ("folds", "clips", "trained parameters", "layers clear of all")
+_TOO_MUCH = ("folds", "clips", "trained parameters")
 
 
 def summary_table(results: Source) -> str:
@@ -28,12 +27,11 @@ def summary_table(results: Source) -> str:
 
 
 def headlines(content: Content) -> list[Table]:
-    """The best layers, the transfer scores and the order of the emotions, where present."""
+    """The best layers, the transfer scores and the emotions' shifts, where present."""
     made = [
         best_layer_table(content),
         transfer_table(content),
-        emotion_order_table(content),
-        bias_order_table(content),
+        shift_order_table(content),
         sweep_table(content),
     ]
     return [table for table in made if table.rows]

@@ -8,8 +8,9 @@ from jaxemo.results.columns import Column, Encoder, Origin
 from jaxemo.results.schema import (
     ConfusionRow,
     CorpusRow,
-    EmotionBiasRow,
-    EmotionBiasTestRow,
+    EmotionContrastRow,
+    EmotionShiftRow,
+    EmotionShiftTestRow,
     EmptyCellRow,
     EpochRow,
     FigureRow,
@@ -25,7 +26,7 @@ from jaxemo.results.schema import (
 )
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +85,9 @@ class Results:
     transfer: tuple[TransferRow, ...] = ()
     layer_weights: tuple[LayerWeightRow, ...] = ()
     similarity: tuple[SimilarityRow, ...] = ()
-    emotion_bias: tuple[EmotionBiasRow, ...] = ()
-    emotion_bias_tests: tuple[EmotionBiasTestRow, ...] = ()
+    emotion_shifts: tuple[EmotionShiftRow, ...] = ()
+    emotion_contrasts: tuple[EmotionContrastRow, ...] = ()
+    emotion_shift_tests: tuple[EmotionShiftTestRow, ...] = ()
     corpus: tuple[CorpusRow, ...] = ()
     folds: tuple[FoldRow, ...] = ()
     left_out: tuple[LeftOutRow, ...] = ()

@@ -188,40 +188,81 @@ class SimilarityRow(Distance, OfEncoder):
     """Study 3: one distance between two sets of frames or clips, `a` and `b`, at one layer."""
 
 
+Measure = Annotated[
+    str,
+    Column(
+        "shift: squared distance of the means of speech and music. shape: how differently clips "
+        "spread about them.",
+        values=("shift", "shape"),
+    ),
+]
+Squared = "squared within-cell standard deviations"
+LayerOrMean = Annotated[int, Column("Layer; None for the mean over layers.", low=0)]
+FamilyP = Annotated[
+    float, Column("After Holm's correction over the pairs of its layer.", low=0, high=1)
+]
+
+
 @dataclass(frozen=True, kw_only=True)
-class EmotionBiasRow:
-    """Study 3: what crossing the domains costs one emotion, as log(cross / same-domain distance)."""
+class EmotionShiftRow:
+    """Study 3: how far music of one emotion lies from speech of it, unbiased at any number of speakers."""
 
     encoder: Encoder
     origin: Origin
-    layer: Annotated[int, Column("Layer; None for the mean over layers.", low=0)] | None
+    layer: LayerOrMean | None
+    measure: Measure
     emotion: Emotion
-    mean: Annotated[float, Column("Log ratio; 0 means as near as its own domain.")] | None
+    mean: Annotated[float, Column("The distance; by chance below 0.", unit=Squared)] | None
     low: Low | None
     high: High | None
-    rank: Annotated[int, Column("Place among the emotions, 1 the nearest.", low=1)] | None
+    speakers: Speakers
+    paired: Annotated[
+        bool, Column("Speakers are compared with themselves; else they and the domain are one.")
+    ]
+    d: Annotated[int, Column("Leading principal directions; None for the mean.", low=1)] | None
+    variance_kept: (
+        Annotated[float, Column("Variance of the layer in them.", "share", low=0, high=1)] | None
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionContrastRow:
+    """Study 3: the shift or shape of one emotion minus that of another."""
+
+    encoder: Encoder
+    origin: Origin
+    layer: LayerOrMean | None
+    measure: Measure
+    emotion: Emotion
+    other_emotion: Annotated[str, Column("The emotion that is taken off.")]
+    mean: Annotated[float, Column("The difference.", unit=Squared)]
+    low: Low | None
+    high: High | None
+    p_value: Annotated[float, Column("Student's, that there is none.", low=0, high=1)] | None
+    p_holm: FamilyP | None
     speakers: Speakers
 
 
 @dataclass(frozen=True, kw_only=True)
-class EmotionBiasTestRow:
+class EmotionShiftTestRow:
     """Study 3: a permutation test over exchanges of emotions within speakers."""
 
     test: Annotated[
         str,
         Column(
-            "Do the emotions of one encoder differ; do two encoders disagree about them.",
-            values=("emotions_differ", "encoders_disagree"),
+            "Do the emotions of one encoder differ; do two encoders' shifts, each over its mean.",
+            values=("emotions_differ", "encoders_differ"),
         ),
     ]
     encoder: Encoder
     origin: Origin
-    other_encoder: Annotated[str, Column("The other encoder of `encoders_disagree`.")] | None
-    layer: Annotated[int, Column("Layer; None for the mean over layers.", low=0)] | None
-    statistic: Annotated[float, Column("Spread of the biases over emotions.", low=0)] | None
+    other_encoder: Annotated[str, Column("The other encoder of `encoders_differ`.")] | None
+    layer: LayerOrMean | None
+    measure: Measure
+    statistic: Annotated[float, Column("Spread over the emotions.", low=0)] | None
     p_value: PValue | None
     tau: Annotated[float, Column("Kendall's tau of the two orders.", low=-1, high=1)] | None
-    emotions: Annotated[int, Column("Emotions that have a bias.", low=0)]
+    emotions: Annotated[int, Column("Emotions that are compared.", low=0)]
     speakers: Speakers
     permutations: Annotated[int, Column("Exchanges that were drawn.", low=1)]
 

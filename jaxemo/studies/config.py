@@ -161,7 +161,6 @@ class SimilaritySettings(Block):
     # Leading principal directions of each layer, for the same.
     resampling_dimensions: Annotated[int, Between(1, 4096)] = 64
     permutations: Annotated[int, Between(1, 1_000_000)] = 9999  # of emotions within speakers
-    halvings: Annotated[int, Between(1, 10_000)] = 16  # of the speakers, for emotion bias
 
 
 @settings

@@ -15,7 +15,7 @@ from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options
-from jaxemo.studies.similarity.bias import EncoderBias, bias_tests
+from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import (
     Embedded,
@@ -82,15 +82,15 @@ def run_studies(
         similarity=SIMILARITY in studies,
     )
     if SIMILARITY in studies:
-        results |= {"emotion_bias": [], "emotion_bias_tests": []}
+        results |= {"emotion_shifts": [], "emotion_contrasts": [], "emotion_shift_tests": []}
     save_partial(results)
-    biases: list[EncoderBias] = []
+    shifts: list[EncoderShift] = []
     started = time.monotonic()
     for embedded in embed_sources(experiment, config, sources=sources, needs=needs):
         started = _stop_watch(seconds, "embedding", started)
         for study in studies:
             if study == SIMILARITY:
-                _run_similarity(experiment, embedded, config, results, biases)
+                _run_similarity(experiment, embedded, config, results, shifts)
             else:
                 _run_one(study, experiment, embedded, config, results, workdir, log_epoch)
             started = _stop_watch(seconds, study, started)
@@ -137,15 +137,17 @@ def _run_similarity(
     embedded: Embedded,
     config: Settings,
     results: Results,
-    biases: list[EncoderBias],
+    shifts: list[EncoderShift],
 ) -> None:
-    """`biases` are those of the encoders before this one, which it is tested against and joins."""
+    """`shifts` are those of the encoders before this one, which it is tested against and joins."""
     found = study_similarity(experiment, embedded, config)
     results["similarity"] += found.rows
-    results["emotion_bias"] += found.bias_rows
-    if found.bias is not None:
-        results["emotion_bias_tests"] += bias_tests(found.bias, biases, config)
-        biases.append(found.bias)
+    if found.shift is not None:
+        rows = shift_rows(found.shift, shifts, config)
+        results["emotion_shifts"] += rows.shifts
+        results["emotion_contrasts"] += rows.contrasts
+        results["emotion_shift_tests"] += rows.tests
+        shifts.append(found.shift)
 
 
 def corpus_provenance(experiment: Experiment) -> dict[str, Any]:

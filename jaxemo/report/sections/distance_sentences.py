@@ -1,26 +1,30 @@
 """What study 3 says in sentences: only what an interval or a corrected test carries."""
 
-from jaxemo.analysis.intervals import holm
-from jaxemo.report import figures as f
+from typing import Any
+
 from jaxemo.report import rows as r
 from jaxemo.report.agreement import Agreement, agreements
-from jaxemo.report.contents import Content, present, records
+from jaxemo.report.contents import Content, records
 from jaxemo.report.figures import Sentence
-from jaxemo.report.sections.bias import p_of_emotions, ratio
-from jaxemo.report.sections.distance_tables import SMALL, Placement, placements, small_cells
+from jaxemo.report.sections import shift
+from jaxemo.report.sections.distance_tables import SMALL, small_cells
+from jaxemo.report.sections.shift_tables import LEVEL, End, corrected_tests, ends_of_order
 
-_LEVEL = 0.05
 _MOST_PAIRS = 6
+_MEASURES = {
+    "shift": "how far music of an emotion lies from speech of it",
+    "shape": "how differently clips of an emotion spread in speech and music",
+}
 
 
 def sentences(content: Content) -> list[Sentence]:
-    """Emotion bias, encoders that differ, order by FAD, and distances that disagree, in this order."""
-    made = [*_biases(content), *_encoders(content)]
-    for encoder in present(content.rows("similarity"), "encoder"):
-        placed = placements(content, encoder)
-        if placed:
-            about = f"FAD by emotion, {content.labels[encoder]}"
-            made.append(Sentence(about, _order(placed[0], placed[-1], len(placed))))
+    """Shifts, encoders that differ, shapes, and distances that disagree, in this order."""
+    tests = corrected_tests(content)
+    made = [*_emotions(content, tests, "shift"), *_encoders(content, tests)]
+    made += _emotions(content, tests, "shape")
+    rows = content.rows("emotion_shifts")
+    if len(rows) and not rows["paired"].all():
+        made.append(Sentence("Other speakers", shift.UNPAIRED))
     found = agreements(content.rows("similarity"))
     if found:
         made.append(Sentence("Extrapolated FAD against KAD", _orders(found, content.labels)))
@@ -34,70 +38,69 @@ def sentences(content: Content) -> list[Sentence]:
     return made
 
 
-def _biases(content: Content) -> list[Sentence]:
-    encoders = [encoder for encoder, _ in f.by_encoder(content.rows("emotion_bias", layer=None))]
-    tested = [(e, p) for e in encoders if (p := p_of_emotions(content, e)) is not None]
-    corrected = holm([p for _, p in tested])
-    return [
-        Sentence(f"Emotion bias, {content.labels[encoder]}", _bias(content, encoder, p, holm_p))
-        for (encoder, p), holm_p in zip(tested, corrected, strict=True)
+def _emotions(content: Content, tests: list[dict[str, Any]], measure: str) -> list[Sentence]:
+    """Whether each encoder's emotions differ, and the ends of their order as far as they are told."""
+    made = []
+    for row in tests:
+        if (row["test"], row["measure"]) != ("emotions_differ", measure):
+            continue
+        about = f"Emotion {measure}, {content.labels[row['encoder']]}"
+        found = ends_of_order(content, row["encoder"], measure)
+        made.append(Sentence(about, _difference(row, found, _MEASURES[measure])))
+    return made
+
+
+def _difference(row: dict[str, Any], ends: tuple[End, End] | None, what: str) -> str:
+    if row["p_holm"] > LEVEL or ends is None:
+        return f"no difference between emotions is shown in {what} ({_p_words(row)})."
+    said = [
+        f"{end.row['emotion']} {name}, {r.with_interval(end.row, r.distance)}, told from "
+        f"{end.told} of {end.others} others"
+        for name, end in zip(("least", "most"), ends, strict=True)
+        if end.told
     ]
+    which = "; ".join(said) or "no pair of them can be told apart after Holm's correction"
+    return f"emotions differ in {what} ({_p_words(row)}): {which}."
 
 
-def _bias(content: Content, encoder: str, p_value: float, corrected: float) -> str:
-    words = f"p = {r.probability(p_value)}"
-    more = f"; {r.probability(corrected)} after Holm's correction" if corrected > p_value else ""
-    if corrected > _LEVEL:
-        return f"no difference between emotions is shown ({words}){more}."
-    rows = content.rows("emotion_bias", encoder=encoder, layer=None)
-    ordered = records(rows[rows["mean"].notna()].sort_values("mean"))
-    ends = " to ".join(
-        f"{row['emotion']} {ratio(row).mean:.2f} times" for row in (ordered[0], ordered[-1])
-    )
-    return (
-        f"the emotions differ ({words}){more}: crossing the domains costs from {ends} the "
-        "same-domain distance. It may be their shift or their spread, and both factors grow with the "
-        "number of speakers."
-    )
+def _p_words(row: dict[str, Any]) -> str:
+    words = f"p = {r.probability(row['p_value'])}"
+    if row["p_holm"] <= row["p_value"]:
+        return words
+    return f"{words}, {r.probability(row['p_holm'])} after Holm's correction"
 
 
-def _encoders(content: Content) -> list[Sentence]:
-    rows = content.rows("emotion_bias_tests", test="encoders_disagree")
-    pairs = records(rows[rows["p_value"].notna()])
+def _encoders(content: Content, tests: list[dict[str, Any]]) -> list[Sentence]:
+    pairs = [row for row in tests if row["test"] == "encoders_differ"]
     if not pairs:
         return []
-    corrected = holm([row["p_value"] for row in pairs])
-    clear = [row for row, p in zip(pairs, corrected, strict=True) if p <= _LEVEL]
+    clear = [row for row in pairs if row["p_holm"] <= LEVEL]
     named = [
         f"{content.labels[row['encoder']]} and {content.labels[row['other_encoder']]} "
-        f"(p = {r.probability(row['p_value'])}, tau {r.signed(row['tau'])})"
+        f"({_p_words(row)}, {_reversals(content, row)})"
         for row in clear[:_MOST_PAIRS]
     ]
-    says = f"{len(clear)} of {len(pairs)} pairs differ in their biases after Holm's correction"
+    says = (
+        f"{len(clear)} of {len(pairs)} pairs differ in which emotions shift more than their mean "
+        "after Holm's correction"
+    )
     says += f": {'; '.join(named)}" if named else ""
     more = " and more" if len(clear) > _MOST_PAIRS else ""
-    return [
-        Sentence("Encoders", f"{says}{more}. A difference may be one of spacing, not of order.")
-    ]
+    return [Sentence("Encoders", f"{says}{more}.")]
 
 
-def _order(near: Placement, far: Placement, count: int) -> str:
-    """The ends of the order where their intervals are clear of all others, and else that none is."""
-    others = count - 1
-    said = []
-    if near.clear_below:
-        said.append(
-            f"{near.emotion} lies nearest across the domains at {near.clear_below} of "
-            f"{_many(near.layers, 'layer')}, its interval below those of all {others} others"
-        )
-    if far.clear_above:
-        said.append(
-            f"{far.emotion} farthest at {far.clear_above} of {_many(far.layers, 'layer')}, its "
-            f"interval above those of all {others} others"
-        )
-    if not said:
-        return "no emotion is nearest or farthest beyond its interval at any layer."
-    return "; ".join(said) + " (not corrected for layers)."
+def _reversals(content: Content, row: dict[str, Any]) -> str:
+    """Pairs of emotions that both encoders tell apart, the other way round."""
+    wanted = {"measure": "shift", "layer": None}
+    orders = []
+    for encoder in (row["encoder"], row["other_encoder"]):
+        found = content.rows("emotion_contrasts", encoder=encoder, **wanted)
+        told = records(found[found["p_holm"] <= LEVEL])
+        orders.append({(one["emotion"], one["other_emotion"]): one["mean"] > 0 for one in told})
+    both = [pair for pair in orders[0] if orders[0][pair] != orders[1].get(pair, orders[0][pair])]
+    if not both:
+        return "in spacing: no order of two emotions is reversed beyond its error"
+    return "reversed beyond their errors: " + ", ".join(" and ".join(pair) for pair in both)
 
 
 def _orders(found: list[Agreement], labels: dict[str, str]) -> str:
@@ -118,7 +121,3 @@ def _orders(found: list[Agreement], labels: dict[str, str]) -> str:
     ]
     more = f" and {len(clear) - _MOST_PAIRS} more" if len(clear) > _MOST_PAIRS else ""
     return f"{says}; beyond their error by FAD but reversed by KAD: {'; '.join(named)}{more}."
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

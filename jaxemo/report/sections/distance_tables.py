@@ -1,89 +1,18 @@
 """Tables of study 3: every distance with its interval, its sample sizes and its second opinions."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
 from jaxemo.report import rows as r
 from jaxemo.report.agreement import agreements
-from jaxemo.report.contents import Content, groups, present, records, select
+from jaxemo.report.contents import Content, groups, records, select
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 SMALL = "\N{DAGGER}"
 _KINDS = ("cross_domain", "null_speech", "null_music")
 _OPINIONS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
 _SIZES = ("n_a", "n_b", "clips_a", "clips_b", "d")
-
-
-class Placement(NamedTuple):
-    """Where one emotion's cross-domain FAD stands among the emotions of the same encoder.
-
-    Attributes:
-      emotion: Its name.
-      relative: Mean over layers of FAD / mean over emotions at the layer.
-      clear_below: Layers where its interval lies wholly below those of all others.
-      clear_above: Layers where it lies wholly above them.
-      layers: Layers where every emotion has a figure.
-    """
-
-    emotion: str
-    relative: float
-    clear_below: int
-    clear_above: int
-    layers: int
-
-
-def placements(content: Content, encoder: str) -> list[Placement]:
-    """The emotions of one encoder, the lowest relative FAD first; all stand on the same layers."""
-    wanted = {"comparison": "cross_domain", "metric": "FAD", "encoder": encoder}
-    cross = content.rows("similarity", **wanted)
-    ends = {
-        column: cross.pivot_table(index="layer", columns="emotion", values=column, observed=True)
-        for column in ("mean", "low", "high")
-    }
-    means = ends["mean"].reindex(columns=present(cross, "emotion")).dropna()
-    means = means[means.mean(axis=1) > 0]
-    if means.empty or means.shape[1] < 2:
-        return []
-    relative = means.div(means.mean(axis=1), axis=0).mean()
-    low, high = (ends[side].reindex_like(means) for side in ("low", "high"))
-    made = []
-    for emotion in means.columns:
-        others = [name for name in means.columns if name != emotion]
-        below = (high[emotion] < low[others].min(axis=1, skipna=False)).sum()
-        above = (low[emotion] > high[others].max(axis=1, skipna=False)).sum()
-        place = Placement(emotion, relative[emotion], int(below), int(above), len(means))
-        made.append(place)
-    return sorted(made, key=lambda one: one.relative)
-
-
-def emotion_order_table(content: Content) -> Table:
-    """Lowest and highest emotion of each encoder by cross-domain FAD, and where they are clear."""
-    body: list[list[str | Cell]] = []
-    for encoder in present(content.rows("similarity"), "encoder"):
-        placed = placements(content, encoder)
-        if placed:
-            near, far = placed[0], placed[-1]
-            body.append([content.labels[encoder]])
-            body[-1] += [near.emotion, f"{near.relative:.2f}"]
-            body[-1] += [far.emotion, f"{far.relative:.2f}"]
-            body[-1] += [f"{near.clear_below}, {far.clear_above} of {near.layers}"]
-    columns = [
-        "encoder",
-        "lowest",
-        "relative FAD",
-        "highest",
-        "relative FAD",
-        "layers clear of all",
-    ]
-    return Table(
-        "emotion_order",
-        "Similarity: FAD of speech against music, relative to the mean over emotions at each layer",
-        columns,
-        body,
-        keys=1,
-        figures=0,
-    )
 
 
 def distance_table(content: Content, encoder: str) -> Table:

@@ -12,8 +12,9 @@ from jaxemo.report.contents import Content, drawable, groups, present, records, 
 from jaxemo.report.figures import Figure, Key, Section
 from jaxemo.report.heat_charts import Cell, heat_panel, limits_of
 from jaxemo.report.sections import distance_tables as tables
-from jaxemo.report.sections.bias import bias_order_table, disagreement_table, emotion_bias
+from jaxemo.report.sections import shift
 from jaxemo.report.sections.distance_sentences import sentences
+from jaxemo.report.sections.shift_tables import profile_table, shift_order_table
 
 EMOTION_MARKERS = tuple(theme.MARKERS)
 LOG_SCALE_FROM = 30  # ratio of the largest to the smallest distance that a linear axis still shows
@@ -21,14 +22,23 @@ _NULLS = ("null_speech", "null_music")
 
 
 def similarity_section(content: Content) -> Section:
-    """Lines of distances by layer and emotion, emotion bias, and the other views on demand."""
+    """Emotion shift, distances by layer and emotion, and the other views on demand."""
     return Section(
         "similarity",
         "Similarity",
         "How far apart are speech and music of the same emotion, layer by layer?",
-        f.with_rows([bias_order_table(content), disagreement_table(content)]),
-        f.with_panels([distance_curves(content), emotion_bias(content), cross_emotion(content)]),
-        f.with_panels([second_opinions(content), distance_fields(content)]),
+        f.with_rows([shift_order_table(content), profile_table(content)]),
+        f.with_panels(
+            [
+                shift.emotion_shift(content),
+                shift.shift_curves(content),
+                distance_curves(content),
+                cross_emotion(content),
+            ]
+        ),
+        f.with_panels(
+            [shift.emotion_shape(content), second_opinions(content), distance_fields(content)]
+        ),
         sentences(content),
     )
 
@@ -50,7 +60,7 @@ def distance_curves(content: Content) -> Figure:
         "distance-lines",
         "Distance between speech and music of each emotion",
         panels,
-        [*_emotion_keys(cross), *nulls],
+        [*shift.emotion_keys(cross), *nulls],
         f"Fréchet Audio Distance (FAD) between speech and music of the same emotion. {intervals}"
         "The grey region spans the same-domain nulls, the distances between two halves of the "
         "speakers within speech or within music: other people, so that it is context and no test. "
@@ -75,7 +85,7 @@ def second_opinions(content: Content) -> Figure:
         "second-opinions",
         "Two second opinions: FAD extrapolated over clips, and a kernel distance",
         panels,
-        _emotion_keys(rows),
+        shift.emotion_keys(rows),
         "FAD of few frames is too high, the more so the fewer. Extrapolated: the line through FAD of "
         "fewer and fewer clips, where it meets 1 / n = 0, in the leading principal directions of a "
         "layer; the speakers stay the same, so that their number still weighs on it. KAD is the "
@@ -171,20 +181,6 @@ def _scale(ends: list[float], cross: pd.DataFrame, metric: str) -> Scale:
         return Scale(f"{name} (log scale)", low, high, f.NUMBER_TICK, log=True)
     low = -f.round_up(-min(ends)) if min(ends) < 0 else 0.0
     return Scale(name, low, f.round_up(max(ends)) or 1.0, f.NUMBER_TICK)
-
-
-def _emotion_keys(rows: pd.DataFrame) -> list[Key]:
-    emotions = present(rows, "emotion")
-    places = theme.emotion_places(emotions)
-    return [
-        Key(
-            emotion,
-            "line",
-            theme.EMOTION_COLOURS[places[emotion]],
-            EMOTION_MARKERS[places[emotion]],
-        )
-        for emotion in emotions
-    ]
 
 
 def _field_row(rows: pd.DataFrame) -> list[Cell]:

@@ -1,7 +1,7 @@
 """Study 3 on the frame sample: what needs clips drawn down and speakers left out or exchanged.
 
 One layer at a time: intervals over speakers for the Frechet distance of all frames, the distance at
-equal n and at infinite n, the kernel distance with its permutation test, and emotion bias. Everything
+equal n and at infinite n, and the kernel distance with its permutation test. Everything
 Frechet is resampled in the leading principal directions of the layer; the kernel distance is computed
 in all directions under one bandwidth for the layer.
 """
@@ -13,7 +13,6 @@ import jax
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from jaxemo.analysis.emotion_bias import EmotionBias, Halving, emotion_bias
 from jaxemo.analysis.resampling import (
     ClipRows,
     Jackknife,
@@ -60,13 +59,11 @@ class LayerSample(NamedTuple):
       rows: Rows at equal n, at infinite n, and of the kernel distance.
       jackknives: Of each emotion's cross-domain distance over speakers; None where undefined.
       variance_kept: Share of the layer's variance that it was resampled in.
-      bias: None where there are too few speakers.
     """
 
     rows: list[Distance]
     jackknives: list[Jackknife | None]
     variance_kept: float
-    bias: EmotionBias | None
 
 
 class _Layer(NamedTuple):
@@ -78,10 +75,8 @@ class _Layer(NamedTuple):
     variance_kept: float
 
 
-def sample_layer(
-    frames: FrameSample, layer: int, cells: Cells, *, halvings: list[Halving], config: Settings
-) -> LayerSample:
-    """Everything of one layer; `halvings` is empty where emotion bias cannot be computed."""
+def sample_layer(frames: FrameSample, layer: int, cells: Cells, *, config: Settings) -> LayerSample:
+    """Everything of one layer."""
     settings = config.similarity
     valid = frames.layer(layer)[frames.mask]
     found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
@@ -89,10 +84,7 @@ def sample_layer(
     jackknives = _jackknives(at, frames.mask, cells)
     rows = [*_drawn_rows(at, frames.mask, cells, jackknives, config.seed)]
     rows += _kernel_rows(at, frames.mask, cells, config.seed)
-    bias = None
-    if halvings:
-        bias = emotion_bias(at.clips, frames.mask, cells.design, halvings)
-    return LayerSample(rows, jackknives, found.variance_kept, bias)
+    return LayerSample(rows, jackknives, found.variance_kept)
 
 
 def interval_of(estimate: float | None, jackknife: Jackknife | None) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
 from jaxemo.distances.frechet import DistanceGrid, distance_grid, distance_matrix, frechet_distance
 from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, merge, unpack
-from jaxemo.results.schema import Distance, EmotionBiasRow, SimilarityRow
+from jaxemo.results.schema import Distance, SimilarityRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import HALVES, Experiment
-from jaxemo.studies.similarity.bias import EncoderBias, bias_rows, halvings_of, join_layers
 from jaxemo.studies.similarity.cells import (
     CROSS_DOMAIN,
     NULLS,
@@ -29,29 +28,22 @@ from jaxemo.studies.similarity.cells import (
     make_cells,
     result_row,
 )
-from jaxemo.studies.similarity.samples import (
-    LayerSample,
-    interval_of,
-    sample_layer,
-)
+from jaxemo.studies.similarity.samples import LayerSample, interval_of, sample_layer
+from jaxemo.studies.similarity.shift import EncoderShift, can_shift, encoder_shift
 from jaxemo.studies.sources import Embedded
 
 
 class SimilarityResults(NamedTuple):
-    """Rows of `results["similarity"]` and `results["emotion_bias"]`.
-
-    `bias` is what those of the latter were made of, for tests; None where there are too few speakers.
-    """
+    """Rows of `results["similarity"]`, and shifts; None where there are too few speakers or clips."""
 
     rows: list[SimilarityRow]
-    bias_rows: list[EmotionBiasRow]
-    bias: EncoderBias | None
+    shift: EncoderShift | None
 
 
 def study_similarity(
     experiment: Experiment, embedded: Embedded, config: Settings
 ) -> SimilarityResults:
-    """Distances by layer and emotion, and each emotion's bias.
+    """Distances by layer and emotion, and how far each emotion shifts between the domains.
 
     Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
     against the other (`null_speech`, `null_music`): what distance there is without a change of domain.
@@ -59,9 +51,8 @@ def study_similarity(
     """
     source, compared = embedded.source, embedded.compared
     cells = make_cells(experiment)
-    halvings = halvings_of(cells, config)
     layers = [
-        sample_layer(compared.frames, layer, cells, halvings=halvings, config=config)
+        sample_layer(compared.frames, layer, cells, config=config)
         for layer in experiment.progress.track(
             range(compared.frames.num_layers),
             f"similarity: {source.name}",
@@ -70,15 +61,16 @@ def study_similarity(
     ]
     rows = _frame_rows(compared.statistics, cells, layers, config)
     pooled = compared.pooled
-    rows += _clip_rows(_standardised(pooled) if source.origin == "hand-made" else pooled, cells)
+    pooled = _standardised(pooled) if source.origin == "hand-made" else pooled
+    rows += _clip_rows(pooled, cells)
     rows += [row for layer in layers for row in layer.rows]
     identity = {"encoder": source.name, "origin": source.origin}
     rows = [SimilarityRow(**identity, **vars(row)) for row in rows]
-    if not halvings:
-        return SimilarityResults(rows, [], None)
-    found = [layer.bias for layer in layers if layer.bias is not None]
-    bias = join_layers(source.name, source.origin, experiment.emotions, found)
-    return SimilarityResults(rows, bias_rows(bias), bias)
+    if not can_shift(cells.design):
+        return SimilarityResults(rows, None)
+    width = config.similarity.resampling_dimensions
+    shift = encoder_shift(identity, cells.emotions, cells.design, pooled, num_dimensions=width)
+    return SimilarityResults(rows, shift)
 
 
 def _frame_rows(

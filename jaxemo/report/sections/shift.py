@@ -1,0 +1,138 @@
+"""Emotion shift and shape: how far music of an emotion lies from speech of it, by encoder and layer."""
+
+from typing import Any
+
+import pandas as pd
+
+from jaxemo.report import figures as f
+from jaxemo.report import rows as r
+from jaxemo.report import theme
+from jaxemo.report.charts import Line, Looks, Panel, Scale, line_panel
+from jaxemo.report.contents import Content, drawable, groups, present, records
+from jaxemo.report.figures import Figure, Key
+from jaxemo.report.row_charts import Axis, Bar, Group, dot_panel
+from jaxemo.report.sections import shift_tables as tables
+
+_UNITS = (
+    "squared deviations of clips of one speaker, emotion and domain about their mean (within-cell "
+    "standard deviations)"
+)
+UNPAIRED = (
+    "Here the speakers of the two domains are not the same: what tells speakers of one domain from "
+    "those of the other and what tells the domains apart cannot be told from each other."
+)
+
+
+def emotion_shift(content: Content) -> Figure:
+    """Shift of each emotion with its interval, mean over layers, one panel per encoder."""
+    rows = drawable(content.rows("emotion_shifts", measure="shift", layer=None))
+    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
+    axis = Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
+    panels = [_dots(content, of, encoder, axis) for encoder, of in f.by_encoder(rows)]
+    return Figure(
+        "emotion-shift",
+        "Emotion shift: how far music of each emotion lies from speech of it",
+        panels,
+        [Key("no shift", "line", dash=tuple(theme.REFERENCE_DASH))],
+        f"Squared distance between music and speech of one emotion, {_paired_words(rows)}, mean over "
+        f"layers, in {_UNITS}. It does not grow with the number of speakers or clips, and may fall "
+        "below 0 by chance. Whiskers: 95 % intervals, jackknife over speakers. p: the share of "
+        "exchanges of emotions within speakers that spread the emotions as much, uncorrected; "
+        f"without a small p the order may be chance.{_caveat(rows)}",
+        [
+            *(tables.contrast_table(content, encoder) for encoder in present(rows, "encoder")),
+            *(tables.measure_table(content, e, "shift") for e in present(rows, "encoder")),
+        ],
+    )
+
+
+def shift_curves(content: Content) -> Figure:
+    """Shift of each emotion by layer, one panel per encoder."""
+    rows = drawable(content.rows("emotion_shifts", measure="shift"))
+    rows = rows[rows["layer"].notna()]
+    panels = [_curves(of, content.labels[encoder]) for encoder, of in f.by_encoder(rows)]
+    return Figure(
+        "emotion-shift-layers",
+        "Emotion shift by layer",
+        panels,
+        emotion_keys(rows),
+        f"The shift of each emotion at each layer, in {_UNITS}. Bands: 95 % intervals, jackknife over "
+        "speakers. To read: where all lines are high, the layer keeps speech and music apart whatever "
+        "the emotion; where they part, some emotions meet across the domains more than others. "
+        f"Scales differ between panels.{_caveat(rows)}",
+        [],
+    )
+
+
+def emotion_shape(content: Content) -> Figure:
+    """Shape of each emotion with its interval, mean over layers, one panel per encoder."""
+    rows = drawable(content.rows("emotion_shifts", measure="shape", layer=None))
+    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
+    axis = Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
+    panels = [_dots(content, of, encoder, axis) for encoder, of in f.by_encoder(rows)]
+    return Figure(
+        "emotion-shape",
+        "Emotion shape: how differently clips of each emotion spread in speech and in music",
+        panels,
+        [Key("no difference", "line", dash=tuple(theme.REFERENCE_DASH))],
+        "A quarter of the squared Frobenius norm of the difference of the two covariances, in the "
+        "units of the shift and as free of the number of speakers: what covariances add to a FAD, "
+        "apart from what means do. Whiskers and p as for the shift.",
+        [tables.measure_table(content, e, "shape") for e in present(rows, "encoder")],
+    )
+
+
+def emotion_keys(rows: pd.DataFrame) -> list[Key]:
+    """The legend of emotions."""
+    emotions = present(rows, "emotion")
+    places = theme.emotion_places(emotions)
+    return [
+        Key(emotion, "line", theme.EMOTION_COLOURS[places[emotion]], _marker(places[emotion]))
+        for emotion in emotions
+    ]
+
+
+def _paired_words(rows: pd.DataFrame) -> str:
+    paired = rows["paired"].all()
+    return "each speaker paired with himself or herself" if paired else "between other speakers"
+
+
+def _caveat(rows: pd.DataFrame) -> str:
+    return "" if rows["paired"].all() else f" {UNPAIRED}"
+
+
+def _marker(place: int) -> str:
+    return tuple(theme.MARKERS)[place]
+
+
+def _dots(content: Content, rows: pd.DataFrame, encoder: str, axis: Axis) -> Panel:
+    measure = present(rows, "measure")[0]
+    places = theme.emotion_places(present(rows, "emotion"))
+    bars = [_bar(row, places[row["emotion"]]) for row in records(rows.sort_values("emotion"))]
+    heading = content.labels[encoder]
+    p_value = r.probability(tables.p_of_emotions(content, encoder, measure))
+    words = f"Emotion {measure} by emotion, mean over layers, {heading}."
+    group = Group(f"all emotions alike: p = {p_value}", bars)
+    return dot_panel([group], heading, words, axis=axis)
+
+
+def _bar(row: dict[str, Any], place: int) -> Bar:
+    note = f"{row['emotion']}: {r.with_interval(row, r.distance)}"
+    colour = theme.EMOTION_COLOURS[place]
+    return Bar(row["emotion"], row, r.distance(row["mean"]), note, colour, _marker(place))
+
+
+def _curves(rows: pd.DataFrame, heading: str) -> Panel:
+    places = theme.emotion_places(present(rows, "emotion"))
+    lines = []
+    for (emotion,), of in groups(rows, "emotion"):
+        notes = [
+            f"{emotion}, layer {row['layer']}: {r.with_interval(row, r.distance)}"
+            for row in records(of)
+        ]
+        looks = theme.EMOTION_COLOURS[places[emotion]], _marker(places[emotion])
+        lines.append(Line(emotion, of.assign(note=notes), *looks))
+    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
+    scale = Scale("shift", -f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK)
+    words = f"Emotion shift by layer, {heading}: one line for each of {', '.join(places)}."
+    return line_panel(lines, heading, words, scale=scale, looks=Looks(band=0.06))
