@@ -131,7 +131,7 @@ def test_forward_pass_and_one_step_equal_the_reference(case, tmp_path):
 
     def total(trainable):
         run = lambda params: encoder.module.apply(  # noqa: E731
-            {"params": params}, waveform, jnp.array([1600, 1600])
+            {"params": params}, jnp.asarray(waveform), jnp.array([1600, 1600])
         )
         states = method.apply(run, encoder.params, trainable).hidden_states[-1]
         return jnp.sum(states * weights), states
