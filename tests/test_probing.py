@@ -236,3 +236,38 @@ def test_parts_of_another_length_are_refused(as_installed):
     case["train_weight"] = case["train_weight"][:, 1:]
     with pytest.raises(ValueError, match="features hold 60 rows"):
         probing.fit_probes(**case)
+
+
+def test_the_final_fit_on_train_and_dev_solves_the_problem_of_both_at_the_chosen_strength():
+    case, strengths = make_case(), (1e-3, 1e-1, 1.0, 1e2)
+    chosen = probing.fit_probes(**case, l2_strengths=strengths)
+    result = probing.fit_probes(
+        **case, l2_strengths=strengths, final_fit=probing.FinalFit.TRAIN_AND_DEV
+    )
+    np.testing.assert_array_equal(result.chosen_l2, chosen.chosen_l2)
+    np.testing.assert_array_equal(result.dev_score, chosen.dev_score)
+    assert np.asarray(result.converged).all()
+    assert len(np.unique(result.chosen_l2)) > 1
+    for layer, run in np.ndindex(result.chosen_l2.shape):
+        weight = case["train_weight"][run] + case["dev_weight"][run]
+        l2 = float(result.chosen_l2[layer, run])
+        expected = reference_logits(case["features"][layer], case["labels"], weight, l2=l2)
+        found = np.asarray(result.logits[layer, run], np.float64)
+        np.testing.assert_allclose(centred(found), centred(expected), atol=LOGIT_TOLERANCE)
+
+
+@pytest.mark.parametrize("final_fit", probing.FinalFit)
+def test_coefficients_are_those_of_features_standardised_over_the_rows_of_the_final_fit(final_fit):
+    case = make_case()
+    constant = np.full_like(case["features"][..., :1], 3.0)
+    case["features"] = np.concatenate([case["features"], constant], axis=-1)
+    result = probing.fit_probes(**case, final_fit=final_fit)
+    for layer, run in np.ndindex(result.chosen_l2.shape):
+        rows = case["train_weight"][run] > 0
+        if final_fit is probing.FinalFit.TRAIN_AND_DEV:
+            rows |= case["dev_weight"][run] > 0
+        x = case["features"][layer].astype(np.float64)
+        std = x[rows].std(axis=0)
+        z = (x - x[rows].mean(axis=0)) / np.where(std > 0, std, 1.0)
+        logits = z @ np.asarray(result.coefficients[layer, run]) + result.intercept[layer, run]
+        np.testing.assert_allclose(logits, result.logits[layer, run], atol=2e-3)

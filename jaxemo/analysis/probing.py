@@ -6,6 +6,7 @@ strengths are one compiled program on fixed shapes: membership of a part is a ro
 row subset. The test rows are left to the caller to score (`analysis.scores`).
 """
 
+import enum
 import functools
 from typing import NamedTuple
 
@@ -16,8 +17,10 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from jaxemo.analysis.regression_path import (
+    Fit,
     Problem,
     Stop,
+    fit_at,
     gradient_target,
     regularisation_path,
 )
@@ -31,14 +34,27 @@ SCORE_TIE = 1e-5
 CONSTANT_FEATURE = 1e-6
 
 
+class FinalFit(enum.Enum):
+    """What a probe is fitted on once its strength is chosen."""
+
+    TRAIN = "train"
+    TRAIN_AND_DEV = "train_and_dev"
+
+
 class ProbeResult(NamedTuple):
     """Probes at the strength chosen for each layer and run, applied to every row.
 
-    `gradient_norm` is the largest entry of the loss gradient where the optimiser stopped;
-    `converged` says whether it reached the tolerance at every strength that was compared.
+    Attributes:
+      logits: z @ coefficients + intercept, with z as in `fit_probes`.
+      coefficients: 0 for a feature that is constant over the rows of the final fit.
+      dev_score: UA on the dev rows of the probe that was fitted on the training rows alone.
+      gradient_norm: Largest entry of the loss gradient where the optimiser stopped.
+      converged: Whether it reached the tolerance at every strength compared, and in the final fit.
     """
 
     logits: Float32[Array, "L F N C"]
+    coefficients: Float32[Array, "L F D C"]
+    intercept: Float32[Array, "L F C"]
     predictions: Int32[Array, "L F N"]
     chosen_l2: Float32[Array, "L F"]
     dev_score: Float32[Array, "L F"]
@@ -54,6 +70,7 @@ def fit_probes(
     dev_weight: Float[AnyArray, "F N"],
     num_classes: int,
     l2_strengths: tuple[float, ...] = L2_STRENGTHS,
+    final_fit: FinalFit = FinalFit.TRAIN,
     tolerance: float = 3e-4,
     max_iterations: int = 500,
 ) -> ProbeResult:
@@ -65,9 +82,9 @@ def fit_probes(
 
     The bias is not penalised; a feature that is constant over the training rows is ignored. The
     strength with the best dev UA (mean recall over the classes among the dev rows) wins, the
-    strongest among ties. The probe stays the one fitted on the training rows: there is no refit
-    with the dev rows. The loss is strictly convex and nothing is random, so a result depends, to
-    the tolerance, on its own layer and run alone.
+    strongest among ties. The final fit at that strength is the one on the training rows, or one on
+    training and dev rows together, standardised and balanced over them. The loss is strictly convex
+    and nothing is random, so a result depends, to the tolerance, on its own layer and run alone.
 
     Args:
       features: One pooled embedding per layer and clip, in float32 or cast to it.
@@ -75,6 +92,7 @@ def fit_probes(
       train_weight: Weight >= 0 of each row in each run's training part, 0 for rows outside it.
       dev_weight: Likewise for the part that chooses the strength.
       l2_strengths: Candidates, > 0. scikit-learn's C is 1 / (l2 * n).
+      final_fit: Whether dev rows join the training rows once they have chosen the strength.
       tolerance: The optimiser stops when no entry of the gradient exceeds tolerance * l2 (the
         penalty's own gradient is l2 * W), or what float32 can resolve.
       max_iterations: Steps at each strength; a run that uses them up has `converged` False.
@@ -93,36 +111,62 @@ def fit_probes(
         dev_weight=jnp.asarray(dev_weight, jnp.float32),
         l2=jnp.asarray(sorted(l2_strengths, reverse=True), jnp.float32),
         num_classes=num_classes,
+        final_fit=final_fit,
         stop=Stop(jnp.float32(tolerance), jnp.int32(max_iterations)),
     )
 
 
-@functools.partial(jax.jit, static_argnames="num_classes")
+@functools.partial(jax.jit, static_argnames=("num_classes", "final_fit"))
 @jax.default_matmul_precision("highest")
-def _fit_layers(features, labels, *, train_weight, dev_weight, l2, num_classes, stop):
+def _fit_layers(features, labels, *, train_weight, dev_weight, l2, num_classes, final_fit, stop):
     targets = jax.nn.one_hot(labels, num_classes, dtype=jnp.float32)
-    row_weight = _balanced(train_weight, targets)
+    both = train_weight + dev_weight
+    weights = [train_weight] if final_fit is FinalFit.TRAIN else [train_weight, both]
 
     # One layer at a time: its runs share every matrix product, which is enough to fill a device.
     def fit_layer(x):
-        design, variance = _design(x.astype(jnp.float32), train_weight)
-        problem = Problem(design, targets[..., None], row_weight.T[:, None], variance.T[:, None])
-        logits, gradient_norm = regularisation_path(problem, l2, stop)
-        logits, gradient_norm = jnp.einsum("sncf->fsnc", logits), gradient_norm.T
-        predictions = jnp.argmax(logits, axis=-1).astype(jnp.int32)
+        design, variances = _design(x.astype(jnp.float32), jnp.stack(weights))
+        problems = [
+            Problem(design, targets[..., None], _balanced(w, targets).T[:, None], v.T[:, None])
+            for w, v in zip(weights, variances, strict=True)
+        ]
+        path = regularisation_path(problems[0], l2, stop)
+        predictions = jnp.argmax(path.logits, axis=2).transpose(2, 0, 1)  # F S N
         scores = _unweighted_accuracy(predictions, targets, dev_weight)
         best = _strongest_of_the_best(scores)
         runs = jnp.arange(len(best))
+        converged = jnp.all(path.gradient_norm.T <= gradient_target(l2, stop), axis=-1)
+        final = Fit(*(jnp.moveaxis(leaf[best, ..., runs], 0, -1) for leaf in path))
+        if final_fit is FinalFit.TRAIN_AND_DEV:
+            final = fit_at(problems[1], l2, best, start=path.weight, stop=stop)
+            converged &= final.gradient_norm <= gradient_target(l2[best], stop)
+        coefficients, intercept = _standardised(final.weight, design, weights[-1], variances[-1])
+        logits = final.logits.transpose(2, 0, 1)
         return ProbeResult(
-            logits=logits[runs, best],
-            predictions=predictions[runs, best],
+            logits=logits,
+            coefficients=coefficients,
+            intercept=intercept,
+            predictions=jnp.argmax(logits, axis=-1).astype(jnp.int32),
             chosen_l2=l2[best],
             dev_score=scores[runs, best],
-            gradient_norm=gradient_norm[runs, best],
-            converged=jnp.all(gradient_norm <= gradient_target(l2, stop), axis=-1),
+            gradient_norm=final.gradient_norm,
+            converged=converged,
         )
 
     return lax.map(fit_layer, features)
+
+
+def _standardised(
+    weight: Float32[Array, "K C F"],
+    design: Float32[Array, "N K"],
+    row_weight: Float32[Array, "F N"],
+    variance: Float32[Array, "F K"],
+) -> tuple[Float32[Array, "F D C"], Float32[Array, "F C"]]:
+    """The same probes as coefficients of features standardised over each run's rows."""
+    share = row_weight / jnp.sum(row_weight, axis=-1, keepdims=True)
+    intercept = jnp.einsum("fn,nk,kcf->fc", share, design, weight)
+    coefficients = jnp.einsum("kcf,fk->fkc", weight, jnp.sqrt(variance))
+    return coefficients[:, :-1], intercept
 
 
 def _balanced(
@@ -134,26 +178,27 @@ def _balanced(
 
 
 def _design(
-    x: Float32[Array, "N D"], train_weight: Float32[Array, "F N"]
-) -> tuple[Float32[Array, "N K"], Float32[Array, "F K"]]:
+    x: Float32[Array, "N D"], weights: Float32[Array, "P F N"]
+) -> tuple[Float32[Array, "N K"], Float32[Array, "P F K"]]:
     """One matrix for all runs, and each run's variances, which turn it into standardised features.
 
     With a free bias a run's mean is immaterial, and dividing a feature by its std is the same as
     penalising its weight by the variance. So runs differ in row weights and penalties alone; the
     matrix's own centre and scale only condition the arithmetic. The last column is the constant 1.
     """
-    share = train_weight / jnp.sum(train_weight, axis=-1, keepdims=True)
-    pooled = jnp.mean(share, axis=0)
+    share = weights / jnp.sum(weights, axis=-1, keepdims=True)
+    pooled = jnp.mean(share, axis=(0, 1))
     size = pooled @ jnp.abs(x)
     x = x - pooled @ x
     x = x - pooled @ x  # Again: the first mean of features far from zero is itself rounded.
     variance = jnp.maximum(share @ x**2 - (share @ x) ** 2, 0.0)
     varies = jnp.sqrt(variance) > CONSTANT_FEATURE * size
-    scale = jnp.sqrt(jnp.max(variance, axis=0))
+    scale = jnp.sqrt(jnp.max(variance, axis=(0, 1)))
     scale = jnp.where(scale > 0, scale, 1.0)
-    x = jnp.where(varies.any(axis=0), x / scale, 0.0)
+    x = jnp.where(varies.any(axis=(0, 1)), x / scale, 0.0)
     variance = jnp.where(varies, variance / scale**2, 1.0)
-    return jnp.pad(x, ((0, 0), (0, 1)), constant_values=1.0), jnp.pad(variance, ((0, 0), (0, 1)))
+    ones = ((0, 0), (0, 1))
+    return jnp.pad(x, ones, constant_values=1.0), jnp.pad(variance, ((0, 0), *ones))
 
 
 def _unweighted_accuracy(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float32, Int32
+from jaxtyping import Array, Bool, Float32, Int32
 
 # Keeps the float32 Cholesky factor of a thousand-dimensional, rank-deficient Hessian defined.
 PRECONDITIONER_RIDGE = 1e-5
@@ -52,31 +52,85 @@ class _Search(NamedTuple):
     iteration: Int32[Array, ""]
 
 
-def regularisation_path(
-    problem: Problem, l2: Float32[Array, " S"], stop: Stop
-) -> tuple[Float32[Array, "S N C F"], Float32[Array, "S F"]]:
-    """Logits and gradient norms from the strongest penalty to the weakest, each begun at the last."""
+class Path(NamedTuple):
+    """The optimum at each strength: weights of the design's columns, logits, largest gradient entry."""
+
+    weight: Float32[Array, "S K C F"]
+    logits: Float32[Array, "S N C F"]
+    gradient_norm: Float32[Array, "S F"]
+
+
+class Fit(NamedTuple):
+    """One optimum per run."""
+
+    weight: Float32[Array, "K C F"]
+    logits: Float32[Array, "N C F"]
+    gradient_norm: Float32[Array, " F"]
+
+
+def regularisation_path(problem: Problem, l2: Float32[Array, " S"], stop: Stop) -> Path:
+    """From the strongest penalty to the weakest, each begun at the last."""
+    num_columns, _, num_runs = problem.variance.shape
+    every_run = jnp.ones(num_runs, bool)
 
     def solve(weight, strength):
-        search = _minimise(problem, strength, weight, stop=stop)
-        return search.weight, (search.logits, _largest(search.gradient))
+        search = _minimise(problem, strength, weight, asked=every_run, stop=stop)
+        return search.weight, Path(search.weight, search.logits, _largest(search.gradient))
 
-    num_columns, _, num_runs = problem.variance.shape
     start = jnp.zeros((num_columns, problem.targets.shape[1], num_runs), jnp.float32)
     return lax.scan(solve, start, l2)[1]
 
 
-def _minimise(problem: Problem, l2, weight, *, stop: Stop) -> _Search:
+def fit_at(
+    problem: Problem,
+    l2: Float32[Array, " S"],
+    chosen: Int32[Array, " F"],
+    *,
+    start: Float32[Array, "S K C F"],
+    stop: Stop,
+) -> Fit:
+    """Each run's optimum at its own strength, begun at `start`: the path on nearly the same rows.
+
+    All runs go along at each strength, which shares the products; only those that chose it decide
+    when it is done.
+    """
+
+    def solve(found, at_strength):
+        number, strength, weight = at_strength
+        asked = chosen == number
+        search = _minimise(problem, strength, weight, asked=asked, stop=stop)
+        fit = Fit(search.weight, search.logits, _largest(search.gradient))
+        return jax.tree.map(lambda new, old: jnp.where(asked, new, old), fit, found), None
+
+    num_rows, num_classes, num_runs = problem.targets.shape[0], *start.shape[2:]
+    unset = Fit(
+        jnp.zeros(start.shape[1:], jnp.float32),
+        jnp.zeros((num_rows, num_classes, num_runs), jnp.float32),
+        jnp.zeros(num_runs, jnp.float32),
+    )
+    strengths = (jnp.arange(len(l2)), l2, start)
+    return lax.scan(solve, unset, strengths)[0]
+
+
+def _minimise(
+    problem: Problem,
+    l2: Float32[Array, ""],
+    weight: Float32[Array, "K C F"],
+    *,
+    asked: Bool[Array, " F"],
+    stop: Stop,
+) -> _Search:
     """Preconditioned conjugate gradients (Polak-Ribiere+) with a line search, all runs in step.
 
-    Every PRECONDITIONER_STEPS the preconditioner is made anew where the search stands.
+    Every PRECONDITIONER_STEPS the preconditioner is made anew where the search stands. It ends when
+    the runs that are asked for are there.
 
     Reference: Nocedal & Wright 2006, Numerical Optimization, 2nd ed., section 5.2.
     """
     target = gradient_target(l2, stop)
 
     def unfinished(search):
-        largest = jnp.max(_largest(search.gradient))
+        largest = jnp.max(jnp.where(asked, _largest(search.gradient), 0.0))
         return (search.iteration < stop.max_iterations) & (largest > target)
 
     def sweep(search):
