@@ -199,7 +199,7 @@ class RaggedStems:
         self.stems = stems
         self.widths = set()
 
-    def take(self, rows, *, draw):
+    def take(self, rows, *, draw, beside=None):
         width = int(self.stems.frame_mask[rows.ravel()].sum(axis=1).max())
         features = self.stems.features[rows][..., :width, :]
         mask = self.stems.frame_mask[rows][..., :width]

@@ -42,6 +42,7 @@ from jaxemo.studies.study import (
     run_studies,
 )
 from jaxemo.training.logs import CurveLog
+from jaxemo.training.processes import is_first
 from jaxemo.training.sharding import make_mesh
 
 logger = logging.getLogger("jaxemo")
@@ -92,6 +93,10 @@ def _run_studies(
         def finish(results: dict[str, Any]) -> dict[str, Any]:
             return earlier.joined({**results, "provenance": {**context, **results["provenance"]}})
 
+        def save_partial(results: dict[str, Any]) -> None:
+            if is_first():
+                write_results(finish(results), partial)
+
         with (
             continued_run(workdir, context) as run_id,
             CurveLog(workdir / "logs", run_id=run_id) as log,
@@ -105,11 +110,14 @@ def _run_studies(
                     cache_dir=cache_dir,
                     progress=console(),
                     log_epoch=log.epoch,
-                    save_partial=lambda results: write_results(finish(results), partial),
+                    save_partial=save_partial,
                 )
             )
-            earlier.make_way()
-            write_results(results, workdir / "results.json")
+            if is_first():
+                earlier.make_way()
+                write_results(results, workdir / "results.json")
+        if not is_first():
+            return
         partial.unlink(missing_ok=True)
         report = write_report(results, workdir / "report.html")
         print(summary_table(results))
@@ -130,7 +138,7 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace:
             f"{shared} files of the candidate are in the reference too: FAD-inf is withheld, since "
             "draws from sets that share files are not independent"
         )
-    if workdir is not None and earlier is not None:
+    if workdir is not None and earlier is not None and is_first():
         provenance = environment(None) | results["provenance"]
         earlier.make_way()
         write_results({**results, "provenance": provenance}, workdir / "results.json")

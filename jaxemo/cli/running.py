@@ -1,18 +1,23 @@
 """Runs a handler; whatever it ends with becomes an exit code and one line on stderr."""
 
+import contextlib
 import importlib
 import logging
 import os
 import sys
 import tempfile
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 from jaxemo.cli.command import ArgumentFault, Command, parse
+from jaxemo.cli.launch import Launch, join, launch_of
 from jaxemo.data.stopping import Stopped, signals_raised
 
 # Handlers that ask jax for its devices.
 _WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.training:", "jaxemo.cli.housekeeping:info")
+# Commands that several processes may run together.
+_TOGETHER = ("study", "probe", "transfer", "fad", "train", "sweep", "embed")
 INPUT_REFUSED, FAULT = 2, 1
 
 
@@ -36,9 +41,13 @@ def run(name: str, command: Command, tokens: list[str]) -> int:
             values = parse(command, tokens)
             module, _, function = command.handler.partition(":")
             called = getattr(importlib.import_module(module), function)
-            if command.handler.startswith(_WITH_DEVICES):
+            if not command.handler.startswith(_WITH_DEVICES):
+                called(**values)
+            elif (launch := launch_of(os.environ)) is None:
                 _check_devices()
-            called(**values)
+                called(**values)
+            else:
+                _call_together(name, launch, lambda: called(**values))
         return 0
     except Stopped as stop:
         return _end(name, f"{stop.word}; {_KEPT}", stop.code)
@@ -53,7 +62,35 @@ def run(name: str, command: Command, tokens: list[str]) -> int:
     except Exception as error:
         if os.environ.get("JAXEMO_TRACEBACK"):
             raise
+        if _is_of_another_process(error):
+            words = " ".join(str(error).split())[:200]
+            return _end(
+                name,
+                f"another of its processes is gone ({words}); {_KEPT}, once it is started in all again",
+                FAULT,
+            )
         return _end(name, _fault_line(error), FAULT)
+
+
+def _call_together(name: str, launch: Launch, call: Callable[[], None]) -> None:
+    """Calls a handler as one of several processes, of which the first alone prints."""
+    if name not in _TOGETHER:
+        raise ValueError(
+            f"{launch.by} says that several processes run this command; `jaxemo {name}` is for one. "
+            f"Start it once; {', '.join(_TOGETHER)} run in several."
+        )
+    join(launch)
+    _check_devices()
+    from jax.experimental import multihost_utils
+
+    from jaxemo.training.processes import is_first
+
+    with open(os.devnull, "w") as nowhere:
+        stdout = contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(nowhere)
+        with stdout:
+            call()
+    # Whoever ends early is not missed before the first has written everything.
+    multihost_utils.sync_global_devices("ended")
 
 
 def _ensure_home() -> None:
@@ -87,6 +124,13 @@ def _check_devices() -> None:
 def _end(name: str, message: str, code: int) -> int:
     print(f"jaxemo {name}: {message}", file=sys.stderr)
     return code
+
+
+def _is_of_another_process(error: Exception) -> bool:
+    """Whether a step of several processes could not be done for want of one of them."""
+    import jax
+
+    return isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1
 
 
 def _fault_line(error: Exception) -> str:

@@ -17,6 +17,7 @@ from jaxemo.data.files import make_folder
 from jaxemo.data.temporary import remove_leftovers
 from jaxemo.results.merging import Earlier
 from jaxemo.studies.config import Settings, read_settings
+from jaxemo.training.processes import is_first
 
 logger = logging.getLogger("jaxemo")
 
@@ -28,7 +29,8 @@ def session(config: ConfigDict, workdir: Path) -> Iterator[tuple[Settings, Path]
     with locked(workdir):
         cache_dir = open_cache(cache_dir_of(settings))
         yield settings, cache_dir
-        _close_cache(cache_dir, settings)
+        if is_first():
+            _close_cache(cache_dir, settings)
 
 
 def held(workdir: Path | None) -> contextlib.AbstractContextManager[None]:

@@ -20,6 +20,7 @@ from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.sweep import Point, check_names, grid_points, run_points, share_of
 from jaxemo.studies.train import Replicate, train_models
 from jaxemo.training.logs import CurveLog
+from jaxemo.training.processes import is_first
 
 
 def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
@@ -52,6 +53,8 @@ def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
             "provenance": provenance,
         }
         results = earlier.joined(results)
+        if not is_first():
+            return
         earlier.make_way()
         write_results(results, workdir / "results.json")
         print_figures(rows_from("figures", record["figures"]))
@@ -94,8 +97,10 @@ def sweep(
                     "sweep": [row],
                     "provenance": provenance,
                 }
-                write_results(results, workdir / "points" / point.folder / "results.json")
-        _join_points(points, workdir, context)
+                if is_first():
+                    write_results(results, workdir / "points" / point.folder / "results.json")
+        if is_first():
+            _join_points(points, workdir, context)
 
 
 def _join_points(points: list[Point], workdir: Path, context: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from jaxemo.cli.provenance import new_run_id
 from jaxemo.data.files import make_folder, write_whole, writing
 from jaxemo.studies.resuming import UNFINISHED
+from jaxemo.training.processes import is_first
 
 _LOCK = ".jaxemo-lock"
 
@@ -25,15 +26,13 @@ def locked(workdir: Path) -> Iterator[None]:
     """Holds a workdir, which is made if need be; what killed commands left half written goes.
 
     The lock is the operating system's: it ends with the process, however that ends. Of several
-    hosts the first holds it.
+    processes of a command the first holds it.
 
     Raises:
       ValueError: Another command holds it; the message says which.
     """
-    import jax
-
     make_folder(workdir)
-    if jax.process_index() > 0:
+    if not is_first():
         yield
         return
     path = workdir / _LOCK
@@ -53,11 +52,15 @@ def locked(workdir: Path) -> Iterator[None]:
 def continued_run(workdir: Path, context: dict[str, Any]) -> Iterator[str]:
     """The id of a command's run: that of the one before, where it was killed and this is the same again.
 
-    What it saved midway is removed once the block ends well.
+    What it saved midway is removed once the block ends well. Of several processes of a command the first
+    keeps the id; the others write nothing that carries it.
 
     Args:
       context: From `provenance.environment`.
     """
+    if not is_first():
+        yield new_run_id()
+        return
     folder = workdir / UNFINISHED
     path = folder / "command.json"
     command = {"words": context["command"].split()[:2], "config": context["config"]}

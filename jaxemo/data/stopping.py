@@ -25,8 +25,11 @@ class Stopped(BaseException):
         self.word, self.code = word, code
 
 
-# Signal -> what it did to the command, and the exit code that shells expect.
-SIGNALS = {signal.SIGINT: ("interrupted", 130), signal.SIGTERM: ("terminated", 143)}
+INTERRUPTED, TERMINATED = 130, 143  # The exit codes that shells expect.
+SIGNALS = {
+    signal.SIGINT: ("interrupted", INTERRUPTED),
+    signal.SIGTERM: ("terminated", TERMINATED),
+}
 
 
 class StopRequest:

@@ -71,16 +71,24 @@ class StemFrames:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def take(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> StemOutput:
+    def take(
+        self,
+        rows: Int[np.ndarray, "..."],
+        *,
+        draw: tuple[int, ...] | None,
+        beside: Int[np.ndarray, "..."] | None = None,
+    ) -> StemOutput:
         """Features and frame mask of some clips, with the shape of `rows` in front.
 
         Args:
           rows: Clip numbers.
           draw: Seed of the stretches that training looks at; None gives whole clips.
+          beside: Clips whose longest decides the width; those of `rows` where None.
         """
         flat = np.asarray(rows).ravel()
         first, lengths = self._stretches(flat, draw)
-        width = self._width(int(lengths.max()))
+        all_lengths = lengths if beside is None else self._kept(np.asarray(beside).ravel(), draw)
+        width = self._width(int(all_lengths.max()))
         features = np.zeros((flat.size, width, self._rows[0].shape[1]), np.float32)
         for place, clip in enumerate(flat):
             start, length = first[place], lengths[place]
@@ -103,15 +111,23 @@ class StemFrames:
 
         Drawn clip by clip, so that a stretch does not depend on what else is asked for.
         """
-        lengths = self._lengths[clips]
+        kept = self._kept(clips, draw)
         if draw is None or self.crop_frames is None:
-            return np.zeros_like(lengths), lengths
-        kept = np.minimum(lengths, self.crop_frames)
+            return np.zeros_like(kept), kept
         first = [
             np.random.default_rng((*draw, int(clip))).integers(spare + 1)
-            for clip, spare in zip(clips, lengths - kept, strict=True)
+            for clip, spare in zip(clips, self._lengths[clips] - kept, strict=True)
         ]
         return np.array(first, np.int64), kept
+
+    def _kept(
+        self, clips: Int[np.ndarray, " m"], draw: tuple[int, ...] | None
+    ) -> Int[np.ndarray, " m"]:
+        """Frames that are looked at of each clip."""
+        lengths = self._lengths[clips]
+        if draw is None or self.crop_frames is None:
+            return lengths
+        return np.minimum(lengths, self.crop_frames)
 
     def _width(self, longest: int) -> int:
         if self.crop_frames is not None and longest <= self.crop_frames:

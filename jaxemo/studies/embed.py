@@ -45,6 +45,7 @@ from jaxemo.studies.config import EmbedSettings, Settings
 from jaxemo.studies.corpora import open_corpora
 from jaxemo.studies.experiment import usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough
+from jaxemo.training.processes import first_goes_first
 
 logger = logging.getLogger("jaxemo")
 
@@ -94,6 +95,8 @@ def embed(
 ) -> list[Outcome]:
     """Embeds the config's corpus with each of its encoders, into WORKDIR/<encoder's name>/.
 
+    Of several processes each embeds with some of them, and returns what became of those.
+
     Args:
       provenance: Goes into about.json as it is.
 
@@ -108,17 +111,20 @@ def embed(
         raise ValueError("config.encoders names no encoder; expected at least one to embed with")
     encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]
     folders = _folders(workdir, encoders)
-    corpus = open_corpora(config, cache_dir)
-    stores = usable_stores(
-        corpus.utterances,
-        [encoder.sample_rate_hz for encoder in encoders],
-        unusable=config.corpus.unusable,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
+    with first_goes_first("the corpus is decoded"):
+        corpus = open_corpora(config, cache_dir)
+        stores = usable_stores(
+            corpus.utterances,
+            [encoder.sample_rate_hz for encoder in encoders],
+            unusable=config.corpus.unusable,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+    # A folder is written pass by pass, so that several processes share the encoders.
+    own = slice(jax.process_index(), None, jax.process_count())
     jobs = [
         prepare_job(encoder, stores[encoder.sample_rate_hz], folder=folder, settings=settings)
-        for encoder, folder in zip(encoders, folders, strict=True)
+        for encoder, folder in zip(encoders[own], folders[own], strict=True)
     ]
     return [
         run_job(

@@ -30,6 +30,7 @@ from jaxemo.data.protocols import Protocol, plan
 from jaxemo.embedding.folder import EmbeddingFolder
 from jaxemo.studies.config import CorpusSettings, Settings
 from jaxemo.studies.corpora import open_corpora
+from jaxemo.training.processes import first_goes_first
 
 logger = logging.getLogger("jaxemo")
 
@@ -132,7 +133,8 @@ def prepare_experiment(
     Raises:
       ValueError: For anything wrong with the corpus (LeakageError and UnusableFiles are such).
     """
-    read = _read_corpus(config, sample_rates_hz, cache_dir=cache_dir, progress=progress)
+    with first_goes_first("the corpus is decoded"):
+        read = _read_corpus(config, sample_rates_hz, cache_dir=cache_dir, progress=progress)
     planned = plan(read.corpus.utterances, Protocol(config.folds.protocol))
     utterances, digests = planned.utterances, read.digests
     folds = tuple(

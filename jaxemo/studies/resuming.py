@@ -24,6 +24,7 @@ from jaxemo.studies.record import read_model_record
 from jaxemo.training.checkpoint import restore_state
 from jaxemo.training.model import Network
 from jaxemo.training.predict import TrainedModel
+from jaxemo.training.processes import on_host, word_of_first
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.progress import EpochRecord
 from jaxemo.training.sharding import tree_shardings
@@ -72,8 +73,13 @@ def trained_before(
 ) -> list[FitResult] | None:
     """The results of runs whose models are in their folders; None unless all of them are."""
     records = [_record_of(folder, run) for folder, run in zip(folders, identities, strict=True)]
-    if None in records:
+    if not word_of_first(None not in records):
         return None
+    if None in records:
+        raise ValueError(
+            "The first process finds the models of runs that were trained before, and this one does "
+            "not; expected a --workdir on storage that all processes share."
+        )
     logger.info("%d runs were trained before and are taken from their models", len(folders))
     return [
         _result(folder, record, program, base)
@@ -97,7 +103,7 @@ def _record_of(folder: Path, identity: str) -> dict[str, Any] | None:
 def _result(folder: Path, record: dict[str, Any], program: TrainingProgram, base: Any) -> FitResult:
     model = restore_model(folder, record, program.network, base, mesh=program.mesh)
     history = tuple(EpochRecord(**epoch) for epoch in record["history"])
-    return FitResult(jax.tree.map(np.array, model.trainable), record["best_epoch"], history)
+    return FitResult(on_host(model.trainable), record["best_epoch"], history)
 
 
 def restore_model(

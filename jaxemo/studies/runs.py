@@ -33,6 +33,7 @@ from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
 from jaxemo.training.predict import TrainedModel
+from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
 from jaxemo.training.progress import EpochRecord
 from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs
@@ -145,8 +146,8 @@ def make_bench(
     base = base_of(embedded.source, method)
     embedding = embedded.embedding
     examples = Examples(inputs_of(embedding, method), experiment.labels)
-    runs_at_once = config.training.runs_at_once or runs_that_fit(
-        program, base, examples, layer_statistics(embedding.pooled)
+    runs_at_once = config.training.runs_at_once or word_of_first(
+        runs_that_fit(program, base, examples, layer_statistics(embedding.pooled))
     )
     return Bench(
         source=embedded.source,

@@ -29,6 +29,7 @@ from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.training.checkpoint import save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features
 from jaxemo.training.predict import Predictor, TrainedModel
+from jaxemo.training.processes import is_first
 
 
 class SavedModel(NamedTuple):
@@ -56,7 +57,7 @@ def save_run(
     confusions: dict[str, Int[np.ndarray, "C C"]],
     config: Settings,
 ) -> dict[str, Any]:
-    """Writes a run's checkpoint; returns its record, which holds the figures of `confusions`."""
+    """Writes a run's checkpoint, by the first process; returns its record, which holds the figures of `confusions`."""
     record = _make_record(experiment, bench, run, config)
     record["figures"] = [
         plain(row)
@@ -64,7 +65,8 @@ def save_run(
         for row in figure_rows(confusion, experiment.emotions, domain)
     ]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
-    save_checkpoint(directory, state=state, record=record)
+    if is_first():
+        save_checkpoint(directory, state=state, record=record)
     return record
 
 

@@ -33,7 +33,7 @@ def save_checkpoint(
 ) -> Path:
     """Writes `state` (a tree of arrays) and `record` (JSON values) into a new or existing directory.
 
-    The old content is replaced only once the new one is complete; the newest `keep` stay.
+    By this process alone, whatever others there are. The old content is replaced only once the new one is complete; the newest `keep` stay.
 
     Raises:
       ValueError: The state holds NaN or infinity.
@@ -49,7 +49,7 @@ def save_checkpoint(
     num_bytes = sum(np.asarray(leaf).nbytes for leaf in jax.tree.leaves(state))
     with (
         writing(directory, num_bytes=num_bytes),
-        ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer,
+        _checkpointer() as checkpointer,
     ):
         checkpointer.save(
             unfinished,
@@ -137,7 +137,7 @@ def state_in(folder: Path, *, like: Any, shardings: Any) -> Any:
         shardings,
     )
     try:
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        with _checkpointer() as checkpointer:
             restored = checkpointer.restore(
                 folder, args=ocp.args.Composite(state=ocp.args.StandardRestore(target))
             )
@@ -148,6 +148,20 @@ def state_in(folder: Path, *, like: Any, shardings: Any) -> Any:
         ) from error
     _check_finite(restored["state"], f"Checkpoint {str(folder)!r}")
     return restored["state"]
+
+
+def _checkpointer() -> Any:
+    """One that waits for no other process: each reads what its own devices hold, and one writes."""
+    import orbax.checkpoint as ocp
+
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=own, active_processes={own}, barrier_sync_key_prefix=f"process-{own}"
+    )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=alone)
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _checked(directory: Path | str) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, Shaped
 
-from jaxemo.training.sharding import replicated
+from jaxemo.training.sharding import grid_shardings, placed, replicated, rows_sharding
 
 # Beyond this the device's memory belongs to the parameters.
 TABLE_BYTES = 512 * 2**20
@@ -21,7 +21,13 @@ TABLE_BYTES = 512 * 2**20
 class Features(Protocol):
     """Inputs of all clips of a corpus, by row number."""
 
-    def take(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
+    def take(
+        self,
+        rows: Int[np.ndarray, "..."],
+        *,
+        draw: tuple[int, ...] | None,
+        beside: Int[np.ndarray, "..."] | None = None,
+    ) -> Any:
         """Arrays with the shape of `rows` as leading axes.
 
         Axes behind those may differ from call to call (padding to one of a few widths); each new width
@@ -32,6 +38,8 @@ class Features(Protocol):
           draw: Seeds random crops in training; None gives whole clips. A clip's crop depends on `draw`
             and its row number alone, not on its place in `rows`: a run then sees the same crops whether
             it is trained alone or among others.
+          beside: All rows of the call, where other processes take the rest: padding is to the width that
+            they have in common.
         """
         ...
 
@@ -45,9 +53,15 @@ class DenseFeatures:
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
         self._fits = size <= table_bytes
 
-    def take(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
-        """See `Features`; there is nothing to draw."""
-        del draw
+    def take(
+        self,
+        rows: Int[np.ndarray, "..."],
+        *,
+        draw: tuple[int, ...] | None,
+        beside: Int[np.ndarray, "..."] | None = None,
+    ) -> Any:
+        """See `Features`; there is nothing to draw or to pad."""
+        del draw, beside
         return jax.tree.map(lambda leaf: np.asarray(leaf[rows]), self._tree)
 
     def table(self) -> Any:
@@ -78,17 +92,55 @@ class Feed(NamedTuple):
     features: Features
     table: Any
 
-    def inputs(self, rows: Int[np.ndarray, "..."], *, draw: tuple[int, ...] | None) -> Any:
-        """What to hand to a step with `table`: row numbers, or the arrays themselves."""
-        if self.table is None:
-            return self.features.take(rows, draw=draw)
-        return rows.astype(np.int32)
+    def inputs(
+        self, rows: Int[np.ndarray, "S R M B"], mesh: Mesh, *, draw: tuple[int, ...] | None
+    ) -> Any:
+        """What to hand to a step with `table`, on the mesh: row numbers, or the arrays themselves.
+
+        Of several processes each takes the rows of its own devices alone.
+        """
+        if self.table is not None:
+            numbers = rows.astype(np.int32)
+            return placed(numbers, grid_shardings(numbers, mesh))
+        if jax.process_count() == 1:
+            taken = self.features.take(rows, draw=draw)
+            return placed(taken, grid_shardings(taken, mesh))
+        return _taken_by_devices(self.features, rows, mesh, draw=draw)
 
 
 def make_feed(features: Features, mesh: Mesh) -> Feed:
     """Places the table of small dense features on every device of the mesh."""
     table = features.table() if isinstance(features, DenseFeatures) else None
-    return Feed(features, None if table is None else jax.device_put(table, replicated(mesh)))
+    if table is not None:
+        table = placed(table, jax.tree.map(lambda _: replicated(mesh), table))
+    return Feed(features, table)
+
+
+def _taken_by_devices(
+    features: Features, rows: Int[np.ndarray, "S R M B"], mesh: Mesh, *, draw: tuple[int, ...] | None
+) -> Any:
+    """The arrays of all rows, of which this process takes those that its devices hold."""
+    sharding = rows_sharding(mesh)
+
+    def bounds(index: tuple[slice, ...]) -> tuple[tuple[int, int, int], ...]:
+        return tuple(part.indices(n) for part, n in zip(index, rows.shape, strict=False))
+
+    own = sharding.addressable_devices_indices_map(rows.shape).values()
+    taken = {
+        bounds(index): features.take(rows[index], draw=draw, beside=rows)
+        for index in {bounds(index): index for index in own}.values()
+    }
+    leaves = {place: jax.tree.leaves(tree) for place, tree in taken.items()}
+    example = next(iter(taken.values()))
+    whole = [
+        jax.make_array_from_callback(
+            (*rows.shape, *leaf.shape[rows.ndim :]),
+            sharding,
+            lambda index, number=number: leaves[bounds(index)][number],
+        )
+        for number, leaf in enumerate(jax.tree.leaves(example))
+    ]
+    return jax.tree.unflatten(jax.tree.structure(example), whole)
 
 
 def look_up(table: Any, inputs: Any) -> Any:

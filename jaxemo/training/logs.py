@@ -4,19 +4,24 @@ import json
 from pathlib import Path
 
 from jaxemo.data.files import make_folder, writing
+from jaxemo.training.processes import is_first
 from jaxemo.training.progress import EpochRecord
 
 
 class CurveLog:
     """Appends one record per epoch and training run; a context manager, so that files are closed.
 
-    A command that goes on where it was killed goes on in its log: an epoch is written once.
+    A command that goes on where it was killed goes on in its log: an epoch is written once, and of
+    several processes by the first.
     """
 
     def __init__(self, directory: Path, *, run_id: str):
         """`run_id` is of the command: several write into one file, and each has a TensorBoard run."""
         from tensorboardX import SummaryWriter
 
+        self._writes = is_first()
+        if not self._writes:
+            return
         self._run_id = run_id
         make_folder(directory)
         self._path = directory / "curves.jsonl"
@@ -28,12 +33,13 @@ class CurveLog:
         return self
 
     def __exit__(self, *exception) -> None:
-        self._lines.close()
-        self._events.close()
+        if self._writes:
+            self._lines.close()
+            self._events.close()
 
     def epoch(self, run: str, record: EpochRecord) -> None:
         """Writes the epoch's figures under the run's name, unless they are there."""
-        if (run, record.epoch) in self._written:
+        if not self._writes or (run, record.epoch) in self._written:
             return
         figures = record._asdict()
         with writing(self._path):

@@ -74,7 +74,9 @@ def _num_bytes(tree: Any) -> int:
 
 
 def _memory_of(devices: Any) -> int:
-    """Memory of all devices; those of a CPU are given a part of the host's."""
-    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in devices]
+    """Memory of all devices, from this process's; those of a CPU are given a part of the host's."""
+    devices = list(devices)
+    own = [device for device in devices if device.process_index == jax.process_index()]
+    limits = [(device.memory_stats() or {}).get("bytes_limit", 0) for device in own]
     host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return sum(limits) or min(host, _CPU_BYTES)
+    return (sum(limits) or min(host, _CPU_BYTES)) * len(devices) // len(own)

@@ -19,8 +19,8 @@ from jaxemo.training.grids import RowGrid, make_row_grid
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
 from jaxemo.training.sharding import (
-    grid_shardings,
     pad_to_multiple,
+    placed,
     replicated,
     stacked_shardings,
     tree_shardings,
@@ -67,8 +67,10 @@ class Predictor:
         predictions = []
         for start in range(0, len(models), size):
             stacked = stack_trees(models[start : start + size], self.mesh)
-            placed = place_stacked(stacked, self.mesh)
-            predictions += self.predict_stacked(placed, shared, feed, rows[start : start + size])
+            models_on_mesh = place_stacked(stacked, self.mesh)
+            predictions += self.predict_stacked(
+                models_on_mesh, shared, feed, rows[start : start + size]
+            )
         return predictions
 
     def predict_stacked(
@@ -82,21 +84,20 @@ class Predictor:
         grid = make_row_grid(rows, self.mesh, batch_size=self.batch_size)
         parts = []
         for step in range(len(grid.rows)):
-            inputs = feed.inputs(grid.rows[step : step + 1], draw=None)
-            placed = jax.device_put(inputs, grid_shardings(inputs, self.mesh))
-            parts.append(self._step(models, shared, placed))
+            inputs = feed.inputs(grid.rows[step : step + 1], self.mesh, draw=None)
+            parts.append(self._step(models, shared, inputs))
         return _rows_of_runs(np.stack(jax.device_get(parts)), grid, num_runs=len(rows))
 
 
 def place(tree: Any, mesh: Mesh) -> Any:
     """A tree of one model on the mesh, sharded by the parameter rules."""
-    return jax.device_put(tree, tree_shardings(tree, mesh))
+    return placed(tree, tree_shardings(tree, mesh))
 
 
 def place_stacked(tree: Any, mesh: Mesh) -> Any:
     """A stacked tree on the mesh, its runs over the run axis."""
     num_runs = jax.tree.leaves(tree)[0].shape[0]
-    return jax.device_put(tree, stacked_shardings(tree, mesh, num_runs=num_runs))
+    return placed(tree, stacked_shardings(tree, mesh, num_runs=num_runs))
 
 
 def stack_trees(trees: Sequence[Any], mesh: Mesh) -> Any:

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
+from jaxemo.data.stopping import TERMINATED, Stopped, StopRequest
 from jaxemo.training.predict import place_stacked
+from jaxemo.training.processes import Votes
 from jaxemo.training.snapshots import Snapshot, SnapshotFolder
 from jaxemo.training.step import RunState, StepMetrics
 
@@ -50,14 +52,24 @@ def joined(metrics: Sequence[StepMetrics]) -> StepMetrics:
 
 
 class Saver:
-    """Saves a stack's progress, where that was asked for."""
+    """Saves a stack's progress where that was asked for, and ends training once a signal came.
 
-    def __init__(self, snapshots: SnapshotFolder | None) -> None:
+    Attributes:
+      stopping: Whether training is to end. Of several processes all see it at the same step, whichever
+        of them the signal was for.
+    """
+
+    def __init__(self, snapshots: SnapshotFolder | None, stop: StopRequest, mesh: Mesh) -> None:
         self._snapshots = snapshots
+        self._stop = stop
+        self._votes = Votes(mesh, num_flags=2)
+        self.stopping = False
 
-    @property
     def is_due(self) -> bool:
-        return self._snapshots is not None and self._snapshots.is_due
+        """Whether to save now; asked once after every call of the device, by all processes."""
+        if self._snapshots is None:
+            return False
+        return self._take(self._votes.cast(self._stop.came, self._snapshots.is_due))
 
     def save(self, progress: Progress) -> None:
         assert self._snapshots is not None
@@ -72,9 +84,16 @@ class Saver:
     def finish(self, progress: Progress) -> None:
         """Once training has ended: what took long enough to be saved is not trained again."""
         if self._snapshots is not None:
-            if self.is_due:
+            if self._take(self._votes.settle(self._stop.came, self._snapshots.is_due)):
                 self.save(progress)
             self._snapshots.wait()
+
+    def _take(self, flags: Bool[np.ndarray, " 2"]) -> bool:
+        stopping, due = flags.tolist()
+        if stopping and not self._stop.came:
+            self._stop.take(Stopped("terminated with another of its processes", TERMINATED))
+        self.stopping = self.stopping or stopping
+        return stopping or due
 
 
 def _as_state(progress: Progress) -> dict[str, Any]:

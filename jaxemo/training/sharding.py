@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXES = ("run", "data", "fsdp", "tensor")
@@ -71,6 +72,27 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
+def placed(tree: Any, shardings: Any) -> Any:
+    """A tree on the devices of its shardings; each process gives its own devices their part.
+
+    Args:
+      tree: Arrays, the same in every process; keys may be among them.
+      shardings: A tree of shardings of the same structure.
+    """
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+    return jax.tree.map(_placed, tree, shardings)
+
+
+def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
+        return jax.device_put(leaf, sharding)
+    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return jax.random.wrap_key_data(_placed(jax.random.key_data(leaf), sharding))
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
+
+
 def tree_shardings(tree: Any, mesh: Mesh, *, rules: Sequence[Rule] = PARAMETER_RULES) -> Any:
     """A tree of NamedSharding, one per leaf, by the first rule whose pattern matches the leaf's path.
 
@@ -121,10 +143,16 @@ def grid_shardings(tree: Any, mesh: Mesh) -> Any:
     """
 
     def sharding(leaf: Any) -> NamedSharding:
-        spec = (None, "run") if leaf.ndim == 2 else (None, "run", None, _BATCH_AXES)
-        return NamedSharding(mesh, PartitionSpec(*spec))
+        if leaf.ndim == 2:
+            return NamedSharding(mesh, PartitionSpec(None, "run"))
+        return rows_sharding(mesh)
 
     return jax.tree.map(sharding, tree)
+
+
+def rows_sharding(mesh: Mesh) -> NamedSharding:
+    """Of row numbers [S, R, M, B], and of all that leads with these axes."""
+    return NamedSharding(mesh, PartitionSpec(None, "run", None, _BATCH_AXES))
 
 
 def _name(key_path: tuple) -> str:

@@ -4,7 +4,7 @@
 
 A snapshot is of a stack of runs at the end of some step. It is written in the background from a copy on
 the host, so that training goes on meanwhile, and found again by the stack's identity: a hash of all that
-decides its result.
+decides its result. Of several processes the first writes it, and all go on from the one that it finds.
 """
 
 import shutil
@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 
 from jaxemo.training.checkpoint import newest_undamaged, record_in, save_checkpoint, state_in
+from jaxemo.training.processes import is_first, on_host, word_of_first
 from jaxemo.training.sharding import replicated
 
 _KEPT = 2
@@ -55,11 +55,19 @@ class SnapshotFolder:
           mesh: Gets a copy of the arrays on every device.
 
         Raises:
-          ValueError: It is whole and holds another tree.
+          ValueError: It is whole and holds another tree; or the first process has one, and this one
+            sees none.
         """
-        found = newest_undamaged(self.folder)
-        if found is None:
+        whole = newest_undamaged(self.folder) if is_first() else None
+        number = word_of_first(-1 if whole is None else int(whole.name))
+        if number < 0:
             return None
+        found = self.folder / str(number)
+        if not found.is_dir():
+            raise ValueError(
+                f"{found}, from which the first process goes on, is not here; expected a --workdir on "
+                "storage that all processes share."
+            )
         record = record_in(found)
         shapes = like(record)
         everywhere = jax.tree.map(lambda _: replicated(mesh), shapes)
@@ -71,17 +79,17 @@ class SnapshotFolder:
         return time.monotonic() - self._last >= self._seconds
 
     def save(self, snapshot: Snapshot) -> None:
-        """Copies the arrays and writes them in the background.
+        """Copies the arrays and writes them in the background; all processes come here together.
 
         Raises:
           WriteError: The snapshot before this one could not be written.
         """
         self.wait()
-        # Copied: the next step reuses the buffers that numpy would otherwise look into.
-        state = jax.tree.map(lambda leaf: np.array(leaf, copy=True), snapshot.state)
-        self._writing = self._writer.submit(
-            save_checkpoint, self.folder, state=state, record=snapshot.record, keep=_KEPT
-        )
+        state = on_host(snapshot.state)
+        if is_first():
+            self._writing = self._writer.submit(
+                save_checkpoint, self.folder, state=state, record=snapshot.record, keep=_KEPT
+            )
         self._last = time.monotonic()
 
     def wait(self) -> None:
@@ -93,4 +101,5 @@ class SnapshotFolder:
     def remove(self) -> None:
         """Once what the runs gave is kept elsewhere."""
         self.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if is_first():
+            shutil.rmtree(self.folder, ignore_errors=True)

@@ -19,9 +19,10 @@ from jaxemo.training.features import Examples, Feed
 from jaxemo.training.grids import RowGrid, make_grid
 from jaxemo.training.objectives import Objective
 from jaxemo.training.predict import TrainedModel, place_stacked, stack_trees
+from jaxemo.training.processes import on_host
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.progress import EpochRecord, Progress, Saver, joined, resumed
-from jaxemo.training.sharding import grid_shardings
+from jaxemo.training.sharding import grid_shardings, placed
 from jaxemo.training.snapshots import SnapshotFolder
 from jaxemo.training.step import Batch, RunState, Shared, StepMetrics
 
@@ -104,18 +105,18 @@ class RunStack:
         for epoch in range(progress.epoch):
             for run, records in enumerate(progress.history):
                 on_epoch(run, records[epoch])
-        saver = Saver(snapshots)
         postponed = (
             contextlib.nullcontext(StopRequest()) if snapshots is None else signals_postponed()
         )
         with postponed as stop:
-            while progress.epoch < self._program.settings.epochs and not stop.came:
-                progress = self._train_epoch(progress, saver, stop)
+            saver = Saver(snapshots, stop, self._program.mesh)
+            while progress.epoch < self._program.settings.epochs and not saver.stopping:
+                progress = self._train_epoch(progress, saver)
                 if progress.step == 0:
                     for run, records in enumerate(progress.history):
                         on_epoch(run, records[-1])
             saver.finish(progress)
-        return _results(jax.device_get(progress.best), progress.history)
+        return _results(on_host(progress.best), progress.history)
 
     def _start(self, snapshots: SnapshotFolder | None) -> Progress:
         states = self._init_states()
@@ -149,7 +150,7 @@ class RunStack:
             *place_stacked((keys, self._statistics), mesh), self._shared.base, num_steps, initial
         )
 
-    def _train_epoch(self, progress: Progress, saver: Saver, stop: StopRequest) -> Progress:
+    def _train_epoch(self, progress: Progress, saver: Saver) -> Progress:
         """To the end of the epoch, or to the step at which a signal came."""
         grid = self._epoch_grid(progress.epoch)
         num_steps = len(grid.rows)
@@ -167,10 +168,10 @@ class RunStack:
             )
             metrics = (*progress.metrics, figures)
             progress = progress._replace(step=start + capacity, states=states, metrics=metrics)
-            if stop.came or saver.is_due:
+            if saver.is_due():
                 _check_finite(progress, grid, len(self._runs))
                 saver.save(progress)
-            if stop.came:
+            if saver.stopping:
                 return progress
         _check_finite(progress, grid, len(self._runs))
         return self._end_epoch(progress, grid)
@@ -216,9 +217,10 @@ class RunStack:
         run = np.minimum(np.arange(rows.shape[1]), len(self._runs) - 1)[None, :, None, None]
         weight = np.where(grid.valid[steps], np.stack(self._weights)[run, rows], 0)
         active = None if grid.active.all() else grid.active[steps]
-        read = (self._feed.inputs(rows, draw=draw), self._targets[rows], weight, active)
-        *parts, active = jax.device_put(read, grid_shardings(read, self._program.mesh))
-        return Batch(*parts), active
+        mesh = self._program.mesh
+        read = (self._targets[rows], weight, active)
+        targets, weight, active = placed(read, grid_shardings(read, mesh))
+        return Batch(self._feed.inputs(rows, mesh, draw=draw), targets, weight), active
 
     def _dev_scores(self, trainable: dict[str, Any]) -> list[float]:
         predictions = self._program.predictor.predict_stacked(

@@ -19,7 +19,7 @@ from jaxemo.peft.method import Params
 from jaxemo.training.features import look_up
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
-from jaxemo.training.sharding import stacked_shardings
+from jaxemo.training.sharding import replicated, stacked_shardings
 
 
 class RunState(NamedTuple):
@@ -132,6 +132,8 @@ def make_train_steps(
             batch, is_active = jax.tree.map(lambda leaf: leaf[index], (batches, active))
             states, figures = every_run(states, statistics, shared, batch, is_active)
             metrics = jax.tree.map(lambda all_, one: all_.at[index].set(one), metrics, figures)
+            # Whole everywhere: every process reads the figures of all runs.
+            metrics = jax.lax.with_sharding_constraint(metrics, replicated(mesh))
             return _constrain(states, mesh), metrics
 
         capacity, num_runs = batches.weight.shape[:2]
