@@ -1,14 +1,19 @@
-"""Several processes embed one corpus together: each its own clips, and all have everything."""
+"""Several processes run one command together: they share the clips, and train one model."""
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from jaxemo.cli.main import main
+from jaxemo.embedding.folder import EmbeddingFolder
 from jaxemo.embedding.hosts import own_clips
 
 LENGTHS = np.array([5, 1, 1, 1, 9, 2, 2, 3])
@@ -92,3 +97,190 @@ def test_two_processes_give_what_one_gives_and_read_each_clip_once(tmp_path):
 
 def squared(factor):
     return factor.swapaxes(-1, -2) @ factor
+
+
+# Commands in two processes ---------------------------------------------------------------------
+
+DEVICES = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=4"}
+SMALL_BATCHES = (
+    "--config.training.batch_size=8",
+    "--config.training.epochs=3",
+    "--config.training.save_seconds=0",
+)
+OVER_BOTH = ("--config.mesh.fsdp=2", "--config.mesh.tensor=2")
+
+
+def start(words, *, port=None, process=0):
+    """`jaxemo WORDS` as one of two processes with four devices each, or as one with eight."""
+    environment = os.environ | DEVICES
+    if port is None:
+        environment["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+    else:
+        environment |= {
+            "JAXEMO_COORDINATOR": f"localhost:{port}",
+            "JAXEMO_NUM_PROCESSES": "2",
+            "JAXEMO_PROCESS_ID": str(process),
+        }
+    return subprocess.Popen(
+        [sys.executable, "-m", "jaxemo.cli.main", *words],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def start_two(words):
+    port = free_port()
+    return [start(words, port=port, process=process) for process in range(2)]
+
+
+def ended(processes):
+    """Exit codes, stdouts and stderrs."""
+    said = [process.communicate(timeout=600) for process in processes]
+    codes = [process.returncode for process in processes]
+    return codes, [out for out, _ in said], [err for _, err in said]
+
+
+def words_of(command, workdir, cache, tiny_config, *more):
+    return (command, tiny_config, f"--config.cache_dir={cache}", f"--workdir={workdir}", *more)
+
+
+def weights(workdir):
+    """What a checkpoint holds, by path."""
+    import jax
+    import orbax.checkpoint as ocp
+
+    [folder] = (workdir / "checkpoint").iterdir()
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as checkpointer:
+        state = checkpointer.restore(
+            folder, args=ocp.args.Composite(state=ocp.args.StandardRestore())
+        )["state"]
+    leaves = jax.tree_util.tree_leaves_with_path(state)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def snapshots_in(workdir):
+    return [path for path in workdir.glob("unfinished/*/[0-9]*") if path.name.isdecimal()]
+
+
+def wait_until(holds, processes, *, seconds=400.0):
+    begun = time.monotonic()
+    while not holds():
+        assert all(process.poll() is None for process in processes), ended(processes)
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, tiny_config):
+    """(cache, workdir of a model that two processes trained)."""
+    cache, workdir = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("two")
+    words = words_of("train", workdir, cache, tiny_config, *SMALL_BATCHES, *OVER_BOTH)
+    codes, outs, errs = ended(start_two(words))
+    assert codes == [0, 0], errs
+    assert str(workdir / "checkpoint") in outs[0]
+    assert "UA" not in outs[1] and "checkpoint" not in outs[1]  # Gloo's lines are there.
+    return cache, workdir
+
+
+@pytest.mark.slow
+def test_two_processes_train_what_one_trains(undisturbed, tmp_path, tiny_config):
+    cache, workdir = undisturbed
+    codes, _, errs = ended([start(words_of("train", tmp_path, cache, tiny_config, *SMALL_BATCHES))])
+    assert codes == [0], errs
+    alone, together = weights(tmp_path), weights(workdir)
+    assert alone.keys() == together.keys()
+    for path, leaf in alone.items():
+        np.testing.assert_allclose(together[path], leaf, atol=1e-5, err_msg=path)
+    lines = (workdir / "logs" / "curves.jsonl").read_text().splitlines()
+    assert [json.loads(line)["epoch"] for line in lines] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_after_one_process_was_killed_both_go_on_to_the_same_bits(
+    undisturbed, tmp_path, tiny_config
+):
+    cache, workdir = undisturbed
+    words = words_of("train", tmp_path, cache, tiny_config, *SMALL_BATCHES, *OVER_BOTH)
+    running = start_two(words)
+    wait_until(lambda: len(snapshots_in(tmp_path)) == 2, running)
+    running[1].kill()
+    codes, _, errs = ended(running)
+    assert codes[0] != 0 and codes[1] == -signal.SIGKILL, errs
+    assert snapshots_in(tmp_path), "it was killed too late for this test to say anything"
+    codes, _, errs = ended(start_two(words))
+    assert codes == [0, 0], errs
+    for path, leaf in weights(workdir).items():
+        np.testing.assert_array_equal(weights(tmp_path)[path], leaf, err_msg=path)
+
+
+@pytest.mark.slow
+def test_sigterm_for_one_process_saves_and_ends_both(undisturbed, tmp_path, tiny_config):
+    cache, workdir = undisturbed
+    words = words_of("train", tmp_path, cache, tiny_config, *SMALL_BATCHES, *OVER_BOTH)
+    running = start_two(words)
+    wait_until(lambda: snapshots_in(tmp_path), running)
+    running[1].terminate()
+    codes, _, errs = ended(running)
+    assert codes == [143, 143], errs
+    assert "terminated with another of its processes" in errs[0]
+    assert snapshots_in(tmp_path)
+    codes, _, errs = ended(start_two(words))
+    assert codes == [0, 0], errs
+    for path, leaf in weights(workdir).items():
+        np.testing.assert_array_equal(weights(tmp_path)[path], leaf, err_msg=path)
+
+
+def numbers_in(rows):
+    return [value for row in rows for value in row.values() if isinstance(value, float)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("command", "section"), [("probe", "layers"), ("fad", "similarity"), ("transfer", "transfer")]
+)
+def test_a_study_in_two_processes_gives_one_processs_figures(
+    command, section, tmp_path, tiny_config
+):
+    more = ("--config.transfer.methods=('weighted_sum',)",)
+    running = [
+        *start_two(words_of(command, tmp_path / "two", tmp_path / "2", tiny_config, *more)),
+        start(words_of(command, tmp_path / "one", tmp_path / "1", tiny_config, *more)),
+    ]
+    codes, _, errs = ended(running)
+    assert codes == [0, 0, 0], errs
+    together, alone = (
+        json.loads((tmp_path / name / "results.json").read_text())[section]
+        for name in ("two", "one")
+    )
+    assert [row | dict.fromkeys(row) for row in together] == [
+        row | dict.fromkeys(row) for row in alone
+    ]
+    np.testing.assert_allclose(numbers_in(together), numbers_in(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_encoders_of_embed(tmp_path, tiny_config):
+    both = ("--config.encoders=('untrained/speech','untrained/music')",)
+    running = [
+        *start_two(words_of("embed", tmp_path / "two", tmp_path / "2", tiny_config, *both)),
+        start(words_of("embed", tmp_path / "one", tmp_path / "1", tiny_config, *both)),
+    ]
+    codes, _, errs = ended(running)
+    assert codes == [0, 0, 0], errs
+    folders = sorted(path.parent.name for path in (tmp_path / "one").glob("*/about.json"))
+    assert len(folders) == 2
+    for folder in folders:
+        together, alone = (EmbeddingFolder(tmp_path / name / folder) for name in ("two", "one"))
+        assert together.digests == alone.digests
+        for row in range(len(alone.digests)):
+            np.testing.assert_allclose(together.pooled(row), alone.pooled(row), atol=1e-5)
+
+
+def test_a_command_for_one_process_is_refused_in_several(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("JAXEMO_COORDINATOR", "localhost:8476")
+    monkeypatch.setenv("JAXEMO_NUM_PROCESSES", "2")
+    monkeypatch.setenv("JAXEMO_PROCESS_ID", "0")
+    assert main(["predict", f"--checkpoint={tmp_path}", "a.wav"]) == 2
+    assert "`jaxemo predict` is for one" in capsys.readouterr().err

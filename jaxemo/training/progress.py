@@ -10,8 +10,8 @@ from jax.sharding import Mesh
 from jaxtyping import Bool, Float
 
 from jaxemo.data.stopping import TERMINATED, Stopped, StopRequest
-from jaxemo.training.predict import place_stacked
 from jaxemo.training.processes import Votes
+from jaxemo.training.sharding import replicated, stacked_shardings
 from jaxemo.training.snapshots import Snapshot, SnapshotFolder
 from jaxemo.training.step import RunState, StepMetrics
 
@@ -110,12 +110,20 @@ def _as_state(progress: Progress) -> dict[str, Any]:
 def resumed(snapshots: SnapshotFolder, fresh: Progress, mesh: Mesh) -> Progress:
     """The progress of the newest snapshot; `fresh` where there is none."""
 
+    num_runs = len(fresh.best_score)
+
     def like(record: dict[str, Any]) -> Any:
-        shape = (record["num_metrics"], len(fresh.best_score))
+        shape = (record["num_metrics"], num_runs)
         part = StepMetrics(*(jnp.zeros(shape) for _ in StepMetrics._fields))
         return _as_state(fresh._replace(metrics=(part,) if shape[0] else ()))
 
-    found = snapshots.newest(like=like, mesh=mesh)
+    def shardings(state: dict[str, Any]) -> Any:
+        of_runs = {name: state[name] for name in ("states", "best")}
+        return stacked_shardings(of_runs, mesh, num_runs=num_runs) | {
+            "metrics": jax.tree.map(lambda _: replicated(mesh), state["metrics"])
+        }
+
+    found = snapshots.newest(like=like, shardings=shardings)
     if found is None:
         return fresh
     state, record = found
@@ -128,9 +136,9 @@ def resumed(snapshots: SnapshotFolder, fresh: Progress, mesh: Mesh) -> Progress:
     return Progress(
         epoch=record["epoch"],
         step=record["step"],
-        states=place_stacked(states, mesh),
-        best=place_stacked(state["best"], mesh),
-        best_score=_best_scores(history, len(fresh.best_score)),
+        states=states,
+        best=state["best"],
+        best_score=_best_scores(history, num_runs),
         history=history,
         metrics=() if metrics is None else (metrics,),
     )

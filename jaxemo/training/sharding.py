@@ -76,7 +76,7 @@ def placed(tree: Any, shardings: Any) -> Any:
     """A tree on the devices of its shardings; each process gives its own devices their part.
 
     Args:
-      tree: Arrays, the same in every process; keys may be among them.
+      tree: Arrays on this host, the same in every process; keys may be among them.
       shardings: A tree of shardings of the same structure.
     """
     if jax.process_count() == 1:
@@ -85,8 +85,6 @@ def placed(tree: Any, shardings: Any) -> Any:
 
 
 def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    if isinstance(leaf, jax.Array) and not leaf.is_fully_addressable:
-        return jax.device_put(leaf, sharding)
     if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_placed(jax.random.key_data(leaf), sharding))
     whole = np.asarray(leaf)
@@ -102,8 +100,8 @@ def tree_shardings(tree: Any, mesh: Mesh, *, rules: Sequence[Rule] = PARAMETER_R
     """
 
     def sharding(key_path: tuple, leaf: Any) -> NamedSharding:
-        path = _name(key_path)
-        spec = _matching_spec(path, rules)
+        path = path_name(key_path)
+        _, spec = rule_of(path, rules)
         _check_fits(path, leaf.shape, spec, mesh)
         return NamedSharding(mesh, spec)
 
@@ -122,13 +120,13 @@ def stacked_shardings(
     """
 
     def sharding(key_path: tuple, leaf: Any) -> NamedSharding:
-        path = _name(key_path)
+        path = path_name(key_path)
         if leaf.ndim == 0 or leaf.shape[0] != num_runs:
             raise ValueError(
                 f"Stacked parameter {path!r} has shape {leaf.shape}; expected {num_runs} runs on its "
                 "first axis. Stack it, or place it as an unstacked tree."
             )
-        spec = _matching_spec(path, rules)
+        _, spec = rule_of(path, rules)
         _check_fits(path, leaf.shape[1:], spec, mesh)
         _check_divides(path, leaf.shape[0], "run", mesh)
         return NamedSharding(mesh, PartitionSpec("run", *spec))
@@ -155,14 +153,20 @@ def rows_sharding(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(None, "run", None, _BATCH_AXES))
 
 
-def _name(key_path: tuple) -> str:
+def path_name(key_path: tuple) -> str:
+    """A leaf's place in its tree, as rules match it: `encoder/layers/0/attention/q_proj/kernel`."""
     return jax.tree_util.keystr(key_path, simple=True, separator="/")
 
 
-def _matching_spec(path: str, rules: Sequence[Rule]) -> PartitionSpec:
-    for pattern, spec in rules:
-        if re.match(pattern, path):
-            return spec
+def rule_of(path: str, rules: Sequence[Rule] = PARAMETER_RULES) -> Rule:
+    """The first rule whose pattern matches a leaf's path.
+
+    Raises:
+      ValueError: There is none.
+    """
+    for rule in rules:
+        if re.match(rule[0], path):
+            return rule
     raise ValueError(f"No sharding rule matches parameter {path!r}.")
 
 

@@ -14,12 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-from jax.sharding import Mesh
-
 from jaxemo.training.checkpoint import newest_undamaged, record_in, save_checkpoint, state_in
 from jaxemo.training.processes import is_first, on_host, word_of_first
-from jaxemo.training.sharding import replicated
 
 _KEPT = 2
 
@@ -47,12 +43,14 @@ class SnapshotFolder:
         self._writer = ThreadPoolExecutor(1)
         self._writing: Future[Path] | None = None
 
-    def newest(self, *, like: Callable[[dict[str, Any]], Any], mesh: Mesh) -> Snapshot | None:
+    def newest(
+        self, *, like: Callable[[dict[str, Any]], Any], shardings: Callable[[Any], Any]
+    ) -> Snapshot | None:
         """The newest snapshot that is whole; None where there is none.
 
         Args:
           like: Record -> a tree of the shapes that were saved with it.
-          mesh: Gets a copy of the arrays on every device.
+          shardings: Such a tree -> where its arrays go.
 
         Raises:
           ValueError: It is whole and holds another tree; or the first process has one, and this one
@@ -70,8 +68,7 @@ class SnapshotFolder:
             )
         record = record_in(found)
         shapes = like(record)
-        everywhere = jax.tree.map(lambda _: replicated(mesh), shapes)
-        return Snapshot(state_in(found, like=shapes, shardings=everywhere), record)
+        return Snapshot(state_in(found, like=shapes, shardings=shardings(shapes)), record)
 
     @property
     def is_due(self) -> bool:
