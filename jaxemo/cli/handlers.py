@@ -199,7 +199,8 @@ def evaluate(
 
 def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
     cache_dir = open_cache(cache_dir_of(settings))
-    model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
+    mesh = make_mesh() if settings is None else make_mesh(**settings.mesh)
+    model = load_model(checkpoint, mesh=mesh, encoder=encoder)
     if settings is None:
         record = model.record["corpus"]
         corpus, corpora = read_corpus(record), read_corpora(record)

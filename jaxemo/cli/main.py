@@ -158,7 +158,18 @@ COMMANDS: dict[str, Command] = {
         needs="a labelled corpus by at least three groups of speakers",
         example="jaxemo train --config=demo --config.train.method=lora --workdir=runs/lora",
         handler="jaxemo.cli.training:train",
-        flags=(_CONFIG, _WORKDIR, _REPLACE),
+        flags=(
+            _CONFIG,
+            _WORKDIR,
+            _REPLACE,
+            Flag(
+                "explain",
+                "",
+                "trains nothing: prints where every parameter lies and by which rule, and the memory and\n"
+                "messages of a compiled step",
+                default=False,
+            ),
+        ),
     ),
     "sweep": Command(
         summary="trains one model (config.train) at each point of a grid of settings",

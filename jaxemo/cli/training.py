@@ -18,14 +18,20 @@ from jaxemo.results.file import read_results, write_results
 from jaxemo.studies.config import read_settings
 from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.sweep import Point, check_names, grid_points, run_points, share_of
-from jaxemo.studies.train import Replicate, train_models
+from jaxemo.studies.train import Replicate, explain_model, train_models
+from jaxemo.training.explain import Explanation
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.processes import is_first
 
 
-def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
-    """Trains one model and keeps it."""
+def train(*, config: ConfigDict, workdir: Path, replace: bool, explain: bool) -> None:
+    """Trains one model and keeps it; or says what a step of it will be."""
     with session(config, workdir) as (settings, cache_dir):
+        if explain:
+            _print_explanation(
+                explain_model(settings, cache_dir=cache_dir, progress=console())
+            )
+            return
         context = environment(config)
         earlier = earlier_results(
             workdir, ("figures", "history"), config=context["config"], replace=replace
@@ -59,6 +65,30 @@ def train(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
         write_results(results, workdir / "results.json")
         print_figures(rows_from("figures", record["figures"]))
         print(workdir / "checkpoint")
+
+
+def _print_explanation(explanation: Explanation) -> None:
+    """Parameters, memory and messages of a step, one a line."""
+    rows = [("parameter", "shape", "dtype", "split over", "bytes per device", "rule")]
+    for place in explanation.placements:
+        shape = "x".join(map(str, place.shape)) or "-"
+        spec = ",".join("-" if axis is None else str(axis) for axis in place.spec) or "-"
+        rows.append((place.path, shape, place.dtype, spec, str(place.bytes_per_device), place.rule))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    total = sum(place.bytes_per_device for place in explanation.placements)
+    print(f"\n{len(explanation.placements)} parameters, {total} bytes on each device")
+    print("\nmemory of a step on each device, in bytes:")
+    for name, num_bytes in explanation.memory._asdict().items():
+        print(f"  {name:<12} {num_bytes}")
+    print("\nmessages of a step between devices, in bytes of results on each device:")
+    for one in explanation.collectives:
+        print(
+            f"  {one.kind:<18} {one.count:>5} with {one.num_bytes}, the largest {one.largest}"
+        )
+    if not explanation.collectives:
+        print("  none")
 
 
 def sweep(

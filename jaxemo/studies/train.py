@@ -1,10 +1,11 @@
 """Single models: what `jaxemo train` and `jaxemo sweep` do, through the same bench as the transfer study."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxemo.data.progress import Progress
+from jaxemo.models.heads import layer_statistics
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.methods import check_options
@@ -13,6 +14,7 @@ from jaxemo.studies.runs import Bench, Place, held_out_confusions, make_bench, t
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.transfer import LogEpoch, needs_stem
+from jaxemo.training.explain import Explanation, explain_step
 from jaxemo.training.sharding import make_mesh
 
 
@@ -74,8 +76,21 @@ def train_models(
     return records
 
 
+def explain_model(config: Settings, *, cache_dir: Path, progress: Progress) -> Explanation:
+    """What a step of `config.train` will be; clips are embedded for it, as for training.
+
+    Raises:
+      ValueError: As `train_models`.
+    """
+    replicate = Replicate(config.train.seed, config.train.fold)
+    _, bench = _prepare(config, [replicate], cache_dir, progress)
+    return explain_step(
+        bench.program, bench.base, bench.examples, layer_statistics(bench.pooled)
+    )
+
+
 def _prepare(
-    config: Settings, folders: Mapping[Replicate, Path], cache_dir: Path, progress: Progress
+    config: Settings, replicates: Collection[Replicate], cache_dir: Path, progress: Progress
 ) -> tuple[Experiment, Bench]:
     settings = config.train
     mesh = make_mesh(**config.mesh)
@@ -84,11 +99,11 @@ def _prepare(
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),
-        num_seeds=1 + max(replicate.seed for replicate in folders),
+        num_seeds=1 + max(replicate.seed for replicate in replicates),
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_fold(max(replicate.fold for replicate in folders), num_folds=len(experiment.folds[0]))
+    _check_fold(max(replicate.fold for replicate in replicates), num_folds=len(experiment.folds[0]))
     check_training_parts(experiment)
     needs = Needs(stem=needs_stem((settings.method,)))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
