@@ -60,10 +60,10 @@ def explain(wide, name, **axes):
     return explain_step(program, params, examples, statistics)
 
 
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("axes", "split"), [({"data": 8}, 1), ({"data": 1, "fsdp": 8}, 8), ({"data": 1, "tensor": 8}, 8)]
+    ("axes", "split"),
+    [({"data": 8}, 1), ({"data": 1, "fsdp": 8}, 8), ({"data": 1, "tensor": 8}, 8)],
 )
 def test_a_device_is_given_its_part_of_every_kernel_and_no_more(wide, axes, split):
     found = explain(wide, "lora", **axes)

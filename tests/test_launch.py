@@ -63,7 +63,10 @@ def test_one_process_starts_nothing(environment):
         ({"JAXEMO_COORDINATOR": "node1"}, "JAXEMO_COORDINATOR is 'node1'; expected HOST:PORT"),
         ({"JAXEMO_COORDINATOR": ":8476"}, "expected HOST:PORT"),
         ({"JAXEMO_COORDINATOR": "node1:99999"}, "a port from 1 to 65535"),
-        ({"JAXEMO_NUM_PROCESSES": "four"}, "JAXEMO_NUM_PROCESSES is 'four'; expected a whole number"),
+        (
+            {"JAXEMO_NUM_PROCESSES": "four"},
+            "JAXEMO_NUM_PROCESSES is 'four'; expected a whole number",
+        ),
         ({"JAXEMO_NUM_PROCESSES": "0"}, "from 1 to"),
         ({"JAXEMO_PROCESS_ID": "-1"}, "JAXEMO_PROCESS_ID is '-1'"),
         ({"JAXEMO_PROCESS_ID": "4"}, "JAXEMO_PROCESS_ID is 4; expected 0 to 3"),

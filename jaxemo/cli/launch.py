@@ -122,9 +122,7 @@ def join(launch: Launch) -> None:
     # It would take SIGTERM for itself; here the signal saves and ends, in all processes.
     jax.config.update("jax_enable_preemption_service", False)
     try:
-        jax.distributed.initialize(
-            **launch.arguments, shutdown_timeout_seconds=_SHUTDOWN_SECONDS
-        )
+        jax.distributed.initialize(**launch.arguments, shutdown_timeout_seconds=_SHUTDOWN_SECONDS)
     except (RuntimeError, ValueError) as error:
         raise ValueError(
             f"{launch.by} says that several processes run this command, and they do not meet: {error}. "

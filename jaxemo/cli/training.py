@@ -28,9 +28,7 @@ def train(*, config: ConfigDict, workdir: Path, replace: bool, explain: bool) ->
     """Trains one model and keeps it; or says what a step of it will be."""
     with session(config, workdir) as (settings, cache_dir):
         if explain:
-            _print_explanation(
-                explain_model(settings, cache_dir=cache_dir, progress=console())
-            )
+            _print_explanation(explain_model(settings, cache_dir=cache_dir, progress=console()))
             return
         context = environment(config)
         earlier = earlier_results(
@@ -76,7 +74,9 @@ def _print_explanation(explanation: Explanation) -> None:
         rows.append((place.path, shape, place.dtype, spec, str(place.bytes_per_device), place.rule))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        print(
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        )
     total = sum(place.bytes_per_device for place in explanation.placements)
     print(f"\n{len(explanation.placements)} parameters, {total} bytes on each device")
     print("\nmemory of a step on each device, in bytes:")
@@ -84,9 +84,7 @@ def _print_explanation(explanation: Explanation) -> None:
         print(f"  {name:<12} {num_bytes}")
     print("\nmessages of a step between devices, in bytes of results on each device:")
     for one in explanation.collectives:
-        print(
-            f"  {one.kind:<18} {one.count:>5} with {one.num_bytes}, the largest {one.largest}"
-        )
+        print(f"  {one.kind:<18} {one.count:>5} with {one.num_bytes}, the largest {one.largest}")
     if not explanation.collectives:
         print("  none")
 

@@ -84,9 +84,7 @@ def explain_model(config: Settings, *, cache_dir: Path, progress: Progress) -> E
     """
     replicate = Replicate(config.train.seed, config.train.fold)
     _, bench = _prepare(config, [replicate], cache_dir, progress)
-    return explain_step(
-        bench.program, bench.base, bench.examples, layer_statistics(bench.pooled)
-    )
+    return explain_step(bench.program, bench.base, bench.examples, layer_statistics(bench.pooled))
 
 
 def _prepare(

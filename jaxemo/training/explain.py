@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
@@ -158,16 +159,14 @@ def _inputs(
         )
     else:
         inputs = jax.ShapeDtypeStruct(leading, np.dtype(np.int32))
-    targets = jax.eval_shape(lambda: jax.numpy.asarray(examples.targets[:1]))
-    batch = Batch(
-        inputs,
-        jax.ShapeDtypeStruct((*leading, *targets.shape[1:]), targets.dtype),
-        jax.ShapeDtypeStruct(leading, np.dtype(np.float32)),
-    )
+    targets = jax.eval_shape(lambda: jnp.asarray(examples.targets[:1]))
+    weight = jax.ShapeDtypeStruct(leading, np.dtype(np.float32))
+    targets = jax.ShapeDtypeStruct((*leading, *targets.shape[1:]), targets.dtype)
+    batch = (inputs, targets, weight)
     everywhere = jax.tree.map(lambda _: replicated(mesh), table)
     return (
         Shared(_on(base, tree_shardings(base, mesh)), _on(table, everywhere)),
-        _on(batch, grid_shardings(batch, mesh)),
+        Batch(*_on(batch, grid_shardings(batch, mesh))),
     )
 
 
@@ -241,7 +240,8 @@ def _messages(
 
 def _num_bytes(shapes: str, kind: str, line: str) -> int:
     sizes = [
-        math.prod(int(size) for size in match["dims"].split(",") if size) * _itemsize(match["dtype"])
+        math.prod(int(size) for size in match["dims"].split(",") if size)
+        * _itemsize(match["dtype"])
         for match in _ARRAY.finditer(shapes)
     ]
     # One that is started gives its operands before its results.

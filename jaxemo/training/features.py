@@ -117,12 +117,16 @@ def make_feed(features: Features, mesh: Mesh) -> Feed:
 
 
 def _taken_by_devices(
-    features: Features, rows: Int[np.ndarray, "S R M B"], mesh: Mesh, *, draw: tuple[int, ...] | None
+    features: Features,
+    rows: Int[np.ndarray, "S R M B"],
+    mesh: Mesh,
+    *,
+    draw: tuple[int, ...] | None,
 ) -> Any:
     """The arrays of all rows, of which this process takes those that its devices hold."""
     sharding = rows_sharding(mesh)
 
-    def bounds(index: tuple[slice, ...]) -> tuple[tuple[int, int, int], ...]:
+    def bounds(index: Any) -> tuple[tuple[int, int, int], ...]:
         return tuple(part.indices(n) for part, n in zip(index, rows.shape, strict=False))
 
     own = sharding.addressable_devices_indices_map(rows.shape).values()

@@ -14,7 +14,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Bool
 
-from jaxemo.training.sharding import placed, replicated
+from jaxemo.training.sharding import replicated
 
 
 def is_first() -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
@@ -85,7 +86,7 @@ def placed(tree: Any, shardings: Any) -> Any:
 
 
 def _placed(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         return jax.random.wrap_key_data(_placed(jax.random.key_data(leaf), sharding))
     whole = np.asarray(leaf)
     return jax.make_array_from_callback(whole.shape, sharding, whole.__getitem__)
