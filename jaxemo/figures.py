@@ -15,7 +15,7 @@ from jaxemo.report.boards import figure_board
 from jaxemo.report.contents import Content, Source, content_of
 from jaxemo.report.figures import Figure
 from jaxemo.report.sections import confusions as confusion_charts
-from jaxemo.report.sections import layers, shift, similarity, transfer
+from jaxemo.report.sections import layers, sharing, shift, similarity, transfer
 
 __all__ = [
     "confusions",
@@ -28,6 +28,7 @@ __all__ = [
     "layer_weights",
     "recalls",
     "second_opinions",
+    "shared_emotion",
     "shift_curves",
     "transfer_gains",
     "transfer_scores",
@@ -114,8 +115,13 @@ def emotion_shape(results: Source, *, columns: int = 3) -> alt.ConcatChart:
 
 
 def cross_emotion(results: Source, *, columns: int = 3) -> alt.ConcatChart:
-    """Every speech emotion against every music emotion, one matrix per encoder; else as `distance_curves`."""
-    return _board(similarity.cross_emotion, results, columns, "jaxemo fad")
+    """Every speech emotion against every music emotion, a matrix per encoder and layer; else as `distance_curves`."""
+    return _board(sharing.cross_emotion, results, columns, "jaxemo fad")
+
+
+def shared_emotion(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """Which layers share emotion across speech and music, one panel per encoder; else as `distance_curves`."""
+    return _board(sharing.shared_emotion, results, columns, "jaxemo fad")
 
 
 def confusions(results: Source, *, study: str = "layers", columns: int = 3) -> alt.ConcatChart:

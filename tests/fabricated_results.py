@@ -207,22 +207,11 @@ def _similarity(draw, figure, *, encoders, emotions) -> list[dict]:
                         "layer": layer,
                         "comparison": kind,
                         "emotion": e,
-                        "other_emotion": e,
                     }
                     small = (
                         {"n_a": 100, "small_sample": True} if e == "neutral" and layer == 0 else {}
                     )
                     rows.append({**row, **figure(mean, 0.08 * mean), **small})
-        for e in emotions:
-            for other in emotions:
-                mean = 10 * bias[e] * (0.9 if e == other else draw.uniform(0.85, 1.5))
-                row = {
-                    "layer": depth // 2,
-                    "comparison": "cross_emotion",
-                    "emotion": e,
-                    "other_emotion": other,
-                }
-                rows.append({**common, **row, **figure(mean, 0.08 * mean)})
     return rows
 
 

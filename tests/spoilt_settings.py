@@ -92,7 +92,6 @@ REASONS = {
         "pretrain.dropout": ZERO_OR_TINY,
     },
     "the input of the first layer": {
-        "similarity.matrix_depth": ZERO_OR_TINY,
         "pretrain.features_layer": ("zero",),
     },
     "from random weights, by spectra": {

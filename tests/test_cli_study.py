@@ -60,7 +60,7 @@ def test_learnt_layer_weights_sum_to_one(results):
     np.testing.assert_allclose(list(totals.values()), 1, atol=1e-6)
 
 
-def test_similarity_has_nulls_cross_emotion_cells_and_sizes(results):
+def test_similarity_has_nulls_and_sizes(results):
     rows = results["similarity"]
     counts = {}
     for row in rows:
@@ -74,7 +74,6 @@ def test_similarity_has_nulls_cross_emotion_cells_and_sizes(results):
     comparisons = ("cross_domain", "null_speech", "null_music")
     assert counts == {
         **{(metric, kind): per_layer for metric in metrics for kind in comparisons},
-        ("FAD", "cross_emotion"): 2 * 36,
     }
 
 
@@ -94,16 +93,18 @@ def test_cross_domain_distances_carry_intervals_ranks_and_p_values(results):
 def test_emotion_shift_is_given_for_every_layer_and_emotion_and_tested(results):
     rows, tests = results["emotion_shifts"], results["emotion_shift_tests"]
     places = {(row["encoder"], row["layer"], row["emotion"]) for row in rows}
-    assert len(places) == len(rows) == (1 + 1 + 4 + 1) * 6
+    # One clip per cell: there is no shape. The advantage has its mean over emotions too.
+    assert {row["measure"] for row in rows} == {"shift", "advantage"}
+    assert len(rows) == (1 + 1 + 4 + 1) * (6 + 7) and len(places) == (1 + 1 + 4 + 1) * 7
     for row in rows:
-        # One clip per cell: there is no shape.
-        assert row["measure"] == "shift" and row["paired"] and row["speakers"] == 12
+        assert row["paired"] and row["speakers"] == 12
         assert row["low"] < row["mean"] < row["high"]
         assert (row["d"] is None) == (row["layer"] is None)
     assert len(results["emotion_contrasts"]) == (1 + 1 + 4 + 1) * 15
     assert all(row["p_holm"] >= row["p_value"] for row in results["emotion_contrasts"])
     kinds = [row["test"] for row in tests]
     assert (kinds.count("emotions_differ"), kinds.count("encoders_differ")) == (7, 1)
+    assert kinds.count("diagonal_nearer") == 7
     assert all(0 < row["p_value"] <= 1 for row in tests if row["p_value"] is not None)
     assert -1 <= tests[-1]["tau"] <= 1
 
@@ -112,21 +113,18 @@ def test_no_sample_of_frames_is_left_behind(study):
     assert not list(study.glob("frames/*"))
 
 
-def test_the_cross_emotion_diagonal_is_the_cross_domain_row_of_its_layer(results):
-    cells = {
-        (r["encoder"], r["layer"], r["emotion"]): r["mean"]
-        for r in results["similarity"]
-        if r["comparison"] == "cross_domain" and r["metric"] == "FAD"
+def test_the_cross_emotion_diagonal_is_the_shift_of_its_layer(results):
+    shifts = {
+        (r["encoder"], r["layer"], r["emotion"]): (r["mean"], r["low"], r["high"])
+        for r in results["emotion_shifts"]
+        if r["measure"] == "shift"
     }
-    diagonal = [
-        r
-        for r in results["similarity"]
-        if r["comparison"] == "cross_emotion" and r["emotion"] == r["other_emotion"]
-    ]
-    assert len(diagonal) == 12
+    rows = results["cross_emotion"]
+    diagonal = [r for r in rows if r["emotion"] == r["other_emotion"]]
+    assert (len(rows), len(diagonal)) == ((1 + 4) * 36, (1 + 4) * 6)
     for row in diagonal:
-        expected = cells[row["encoder"], row["layer"], row["emotion"]]
-        assert row["mean"] == pytest.approx(expected, rel=1e-9)
+        expected = shifts[row["encoder"], row["layer"], row["emotion"]]
+        assert (row["mean"], row["low"], row["high"]) == pytest.approx(expected, rel=1e-9)
 
 
 def test_provenance_holds_what_is_needed_to_run_it_again(results):

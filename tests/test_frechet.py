@@ -170,14 +170,6 @@ def test_grid_equals_the_distances_of_its_pairs():
     assert np.asarray(grid.defined).all()
 
 
-def test_matrix_pairs_every_cell_with_every_cell():
-    x, y = sample(0, num_rows=30).reshape(3, 10, -1), sample(1, num_rows=14).reshape(2, 7, -1)
-    matrix = frechet.distance_matrix(statistics_of(x), statistics_of(y))
-    expected = [[reference_distance(x[i], y[j]) for j in range(2)] for i in range(3)]
-    np.testing.assert_allclose(matrix.distance, expected, rtol=1e-7)
-    np.testing.assert_array_equal(matrix.num_rows_b, np.full((3, 2), 7))
-
-
 def test_a_cell_with_too_few_rows_is_marked_and_leaves_the_others_alone():
     rows = sample(0, num_rows=30).reshape(3, 10, -1)
     mask = np.ones((3, 10), bool)

@@ -127,17 +127,20 @@ def shift_effects(whitened: Whitened, design: Design) -> Effects:
     """The shift of each emotion and each speaker's influence on it."""
     present = present_cells(design)
     sample = sample_of_speakers(present)
-    means = _cell_means(whitened.clips, design)
-    effects = []
-    for emotion in range(design.num_emotions):
-        products = np.einsum("asd,btd->asbt", means[:, emotion], means[:, emotion], optimize=True)
-        effects.append(effect_of_emotion(products, present[:, emotion], sample))
+    means = cell_means(whitened.clips, design)
+    effects = [
+        effect_of_emotion(inner_products(means[:, emotion]), present[:, emotion], sample)
+        for emotion in range(design.num_emotions)
+    ]
     return stack(effects, sample)
 
 
-def _cell_means(
-    clips: Float64[np.ndarray, "n k"], design: Design
-) -> Float64[np.ndarray, "2 E S k"]:
+def inner_products(means: Float64[np.ndarray, "2 S k"]) -> Float64[np.ndarray, "2 S 2 S"]:
+    """Of what stands for each (domain, speaker), as `effect_of_emotion` takes them."""
+    return np.einsum("asd,btd->asbt", means, means, optimize=True)
+
+
+def cell_means(clips: Float64[np.ndarray, "n k"], design: Design) -> Float64[np.ndarray, "2 E S k"]:
     """Means of cells, zeros for those without clips."""
     cell = cell_of_clips(design)
     order = np.argsort(cell, kind="stable")

@@ -86,8 +86,7 @@ def frechet_distance_from_statistics(
 def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
     """Distances between cells paired by broadcasting leading axes, as one compiled program.
 
-    (layers, emotions) against (layers, emotions) pairs like with like; see `distance_matrix` for
-    all pairs. Pairs run in blocks of `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a
+    (layers, emotions) against (layers, emotions) pairs like with like. Pairs run in blocks of `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a
     block. On a CPU set OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS
     threads beneath XLA's fight for the cores and made the grid up to 10 times slower on a busy machine.
 
@@ -103,13 +102,6 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
     )
     distances = _pair_distances(a, b, cell_a, cell_b)
     return _in_grid(distances, *(jnp.broadcast_to(s.num_rows, cells) for s in (a, b)))
-
-
-def distance_matrix(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
-    """Distances of every cell of `a` (rows) to every one of `b` (columns), each with one axis."""
-    rows = FrechetStatistics(*(leaf[:, None] for leaf in a))
-    columns = FrechetStatistics(*(leaf[None, :] for leaf in b))
-    return distance_grid(rows, columns)
 
 
 def frechet_distance_from_moments(

@@ -23,7 +23,6 @@ COMPARISONS = {
     "cross_domain": "speech against music",
     "null_speech": "null, speech",
     "null_music": "null, music",
-    "cross_emotion": "speech emotion against music emotion",
 }
 METRICS = {"UA": "UA", "WA": "WA", "macro_F1": "macro F1", "recall": "recall", "UA_gain": "UA gain"}
 METHODS = {

@@ -8,9 +8,6 @@ from jaxemo.results.columns import Column, Encoder, Origin
 from jaxemo.results.schema import (
     ConfusionRow,
     CorpusRow,
-    EmotionContrastRow,
-    EmotionShiftRow,
-    EmotionShiftTestRow,
     EmptyCellRow,
     EpochRow,
     FigureRow,
@@ -23,6 +20,12 @@ from jaxemo.results.schema import (
     SimilarityRow,
     SweepRow,
     TransferRow,
+)
+from jaxemo.results.shift_rows import (
+    CrossEmotionRow,
+    EmotionContrastRow,
+    EmotionShiftRow,
+    EmotionShiftTestRow,
 )
 
 # Raised whenever a column or section comes, goes or changes its meaning.
@@ -86,6 +89,7 @@ class Results:
     layer_weights: tuple[LayerWeightRow, ...] = ()
     similarity: tuple[SimilarityRow, ...] = ()
     emotion_shifts: tuple[EmotionShiftRow, ...] = ()
+    cross_emotion: tuple[CrossEmotionRow, ...] = ()
     emotion_contrasts: tuple[EmotionContrastRow, ...] = ()
     emotion_shift_tests: tuple[EmotionShiftTestRow, ...] = ()
     corpus: tuple[CorpusRow, ...] = ()

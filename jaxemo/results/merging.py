@@ -17,7 +17,10 @@ from jaxemo.results.file import read_results
 _SHARED = "confusions"
 _LAYERS = {"layers", _SHARED}
 _TRANSFER = {"transfer", _SHARED, "layer_weights"}
-_SIMILARITY = {"similarity", "emotion_shifts", "emotion_contrasts", "emotion_shift_tests"}
+_SIMILARITY = {
+    *("similarity", "emotion_shifts", "cross_emotion"),
+    *("emotion_contrasts", "emotion_shift_tests"),
+}
 _MODEL = {"figures", "history"}
 # Study -> the sections that it makes.
 SECTIONS_OF = {"layers": _LAYERS, "transfer": _TRANSFER, "similarity": _SIMILARITY}

@@ -154,8 +154,6 @@ class SimilaritySettings(Block):
 
     crop_seconds: Seconds = 3.0
     trim_silence_db: Decibels = 40.0
-    # Layer of the cross-emotion matrix as a share of the depth; 0 is the input of the first layer.
-    matrix_depth: Annotated[float, Between(0, 1)] = 0.5
     # Kept for everything that is resampled; two give each clip a spread.
     frames_per_clip: Annotated[int, Between(2, 1000)] = 8
     # Leading principal directions of each layer, for the same.

@@ -15,6 +15,7 @@ from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options
+from jaxemo.studies.similarity.shift import SECTIONS as SHIFT_SECTIONS
 from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
 from jaxemo.studies.similarity.study import study_similarity
 from jaxemo.studies.sources import (
@@ -82,7 +83,7 @@ def run_studies(
         similarity=SIMILARITY in studies,
     )
     if SIMILARITY in studies:
-        results |= {"emotion_shifts": [], "emotion_contrasts": [], "emotion_shift_tests": []}
+        results |= {section: [] for section in SHIFT_SECTIONS}
     save_partial(results)
     shifts: list[EncoderShift] = []
     started = time.monotonic()
@@ -144,9 +145,8 @@ def _run_similarity(
     results["similarity"] += found.rows
     if found.shift is not None:
         rows = shift_rows(found.shift, shifts, config)
-        results["emotion_shifts"] += rows.shifts
-        results["emotion_contrasts"] += rows.contrasts
-        results["emotion_shift_tests"] += rows.tests
+        for section, of_section in zip(SHIFT_SECTIONS, rows, strict=True):
+            results[section] += of_section
         shifts.append(found.shift)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from jaxemo.report import rows as r
 from jaxemo.report.agreement import Agreement, agreements
-from jaxemo.report.contents import Content, records
+from jaxemo.report.contents import Content, records, single
 from jaxemo.report.figures import Sentence
 from jaxemo.report.sections import shift
 from jaxemo.report.sections.distance_tables import SMALL, small_cells
@@ -18,9 +18,10 @@ _MEASURES = {
 
 
 def sentences(content: Content) -> list[Sentence]:
-    """Shifts, encoders that differ, shapes, and distances that disagree, in this order."""
+    """Shifts, shared emotion, encoders that differ, shapes, and distances that disagree, in this order."""
     tests = corrected_tests(content)
-    made = [*_emotions(content, tests, "shift"), *_encoders(content, tests)]
+    made = [*_emotions(content, tests, "shift"), *_shared(content, tests)]
+    made += _encoders(content, tests)
     made += _emotions(content, tests, "shape")
     rows = content.rows("emotion_shifts")
     if len(rows) and not rows["paired"].all():
@@ -61,6 +62,24 @@ def _difference(row: dict[str, Any], ends: tuple[End, End] | None, what: str) ->
     ]
     which = "; ".join(said) or "no pair of them can be told apart after Holm's correction"
     return f"emotions differ in {what} ({_p_words(row)}): {which}."
+
+
+def _shared(content: Content, tests: list[dict[str, Any]]) -> list[Sentence]:
+    """Whether music of an emotion lies nearer to speech of it than to that of others."""
+    made = []
+    for row in tests:
+        if row["test"] != "diagonal_nearer":
+            continue
+        wanted = {"measure": "advantage", "emotion": "all", "layer": None}
+        found = single(content.rows("emotion_shifts", encoder=row["encoder"], **wanted))
+        if found is None:
+            continue
+        figure = f"{r.with_interval(found, r.distance)} nearer; {_p_words(row)}"
+        says = f"no sign that music of an emotion lies nearer to speech of the same ({figure})."
+        if row["p_holm"] <= LEVEL and r.has_interval(found) and found["low"] > 0:
+            says = f"music of an emotion lies nearer to speech of it than to that of others ({figure})."
+        made.append(Sentence(f"Shared emotion, {content.labels[row['encoder']]}", says))
+    return made
 
 
 def _p_words(row: dict[str, Any]) -> str:

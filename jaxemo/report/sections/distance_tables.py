@@ -36,28 +36,6 @@ def distance_table(content: Content, encoder: str) -> Table:
     )
 
 
-def cross_emotion_table(content: Content, encoder: str) -> Table:
-    """The cross-emotion distances of one encoder as a long table."""
-    rows = content.rows("similarity", encoder=encoder, comparison="cross_emotion")
-    body: list[list[str | Cell]] = [
-        [
-            *(str(row["layer"]), row["emotion"], row["other_emotion"]),
-            *(_distance(row), number_cell(row["n_a"]), number_cell(row["n_b"])),
-        ]
-        for row in records(rows.sort_values(["layer", "emotion", "other_emotion"]))
-    ]
-    names = "layer|speech emotion|music emotion|FAD [95 %]|frames, speech|frames, music"
-    columns: list[str] = [*names.split("|")]
-    return Table(
-        f"cross_emotion_{encoder}",
-        f"{content.labels[encoder]}: FAD of every pair ({SMALL} fewer than 2 d frames)",
-        columns,
-        body,
-        keys=3,
-        figures=3,
-    )
-
-
 def opinion_table(content: Content, encoder: str) -> Table:
     """The other distances of one encoder: at equal n, extrapolated, of clips, and of kernels."""
     rows = content.rows("similarity", encoder=encoder)

@@ -7,6 +7,7 @@ import pandas as pd
 from jaxemo.analysis.intervals import holm
 from jaxemo.report import rows as r
 from jaxemo.report.contents import Content, drawable, groups, present, records
+from jaxemo.report.pivot import pivot
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 LEVEL = 0.05
@@ -87,10 +88,27 @@ def shift_order_table(content: Content) -> Table:
 
 def measure_table(content: Content, encoder: str, measure: str) -> Table:
     """Shift or shape of one encoder by layer, with the test that its emotions differ."""
+    caption = (
+        f"emotion {measure} [95 %], p that all emotions are alike, and p after Holm's correction"
+    )
+    return _by_layer(content, encoder, measure, ("emotions_differ", caption))
+
+
+def advantage_table(content: Content, encoder: str) -> Table:
+    """Advantage of the same emotion by layer, with the test that there is any."""
+    caption = (
+        "advantage of the same emotion [95 %], p that there is none (exchange of music's emotions "
+        "within speakers), and p after Holm's correction"
+    )
+    return _by_layer(content, encoder, "advantage", ("diagonal_nearer", caption))
+
+
+def _by_layer(content: Content, encoder: str, measure: str, tested: tuple[str, str]) -> Table:
+    """One measure by layer; `tested` has the test beside it, and the words for both."""
     rows = content.rows("emotion_shifts", encoder=encoder, measure=measure)
     emotions = present(rows, "emotion")
     tests = content.rows("emotion_shift_tests", encoder=encoder, measure=measure)
-    tests = tests[tests["test"] == "emotions_differ"]
+    tests = tests[tests["test"] == tested[0]]
     p_values = {layer: _p_value(of) for (layer,), of in groups(tests, "layer")}
     known = {layer: p for layer, p in p_values.items() if layer is not None and p is not None}
     corrected = dict(zip(known, holm(list(known.values())), strict=True))
@@ -106,8 +124,7 @@ def measure_table(content: Content, encoder: str, measure: str) -> Table:
         body.append([name, *cells, *(number_cell(p, r.probability) for p in found), *space])
     return Table(
         f"emotion_{measure}_{encoder}",
-        f"{content.labels[encoder]}: emotion {measure} [95 %] over {rows['speakers'].max()} speakers, "
-        "p that all emotions are alike, and p after Holm's correction over the layers",
+        f"{content.labels[encoder]}: {tested[1]} over the layers; {rows['speakers'].max()} speakers",
         ["layer", *emotions, "p", "p, Holm", "d", "variance kept (%)"],
         body,
         keys=1,
@@ -134,6 +151,20 @@ def contrast_table(content: Content, encoder: str) -> Table:
         body,
         keys=3,
         figures=4,
+    )
+
+
+def cross_emotion_table(content: Content, encoder: str) -> Table:
+    """The distances of every speech emotion from every music emotion of one encoder."""
+    rows = content.rows("cross_emotion", encoder=encoder)
+    caption = f"{content.labels[encoder]}: distance of music (columns) from speech (rows) [95 %]"
+    return pivot(
+        f"cross_emotion_{encoder}",
+        caption,
+        rows,
+        down=["layer", "emotion"],
+        across=["other_emotion"],
+        cell=lambda row: interval_cell(row, r.distance),
     )
 
 

@@ -7,12 +7,12 @@ import pandas as pd
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
 from jaxemo.report import theme
-from jaxemo.report.charts import Line, Looks, Panel, Row, Scale, line_panel
+from jaxemo.report.charts import Line, Looks, Panel, Scale, line_panel
 from jaxemo.report.contents import Content, drawable, groups, present, records, select
 from jaxemo.report.figures import Figure, Key, Section
-from jaxemo.report.heat_charts import Cell, heat_panel, limits_of
+from jaxemo.report.heat_charts import Cell, heat_panel
 from jaxemo.report.sections import distance_tables as tables
-from jaxemo.report.sections import shift
+from jaxemo.report.sections import sharing, shift
 from jaxemo.report.sections.distance_sentences import sentences
 from jaxemo.report.sections.shift_tables import profile_table, shift_order_table
 
@@ -31,9 +31,10 @@ def similarity_section(content: Content) -> Section:
         f.with_panels(
             [
                 shift.emotion_shift(content),
+                sharing.shared_emotion(content),
                 shift.shift_curves(content),
+                sharing.cross_emotion(content),
                 distance_curves(content),
-                cross_emotion(content),
             ]
         ),
         f.with_panels(
@@ -122,26 +123,6 @@ def distance_fields(content: Content) -> Figure:
     )
 
 
-def cross_emotion(content: Content) -> Figure:
-    """FAD of every speech emotion against every music emotion, one matrix per encoder and layer."""
-    rows = drawable(content.rows("similarity", comparison="cross_emotion", metric="FAD"))
-    panels = []
-    for (encoder, layer), of in groups(rows, "encoder", "layer"):
-        heading = f"{content.labels[encoder]}, layer {layer}"
-        panels.append(_cross_panel(of.sort_values(["emotion", "other_emotion"]), heading))
-    return Figure(
-        "cross-emotion",
-        "Every speech emotion against every music emotion",
-        panels,
-        [f.scale_key("smallest FAD of the panel", "largest")],
-        "FAD between each emotion in speech (rows) and each in music (columns), at one layer. "
-        "Outlined: the same emotion. A corner marks the smallest figure of a row, whether or not it "
-        "can be told from the next. To read: where corners sit in the outlined cells, the encoder's "
-        f"distances follow emotion across the domains. {tables.SMALL} fewer than 2 d frames.",
-        [tables.cross_emotion_table(content, encoder) for encoder in present(rows, "encoder")],
-    )
-
-
 def _line_panel(rows: pd.DataFrame, metric: str, heading: str) -> Panel:
     """One encoder's lines of one distance, one per emotion, over its same-domain nulls."""
     cross = select(rows, comparison="cross_domain")
@@ -192,27 +173,6 @@ def _field_row(rows: pd.DataFrame) -> list[Cell]:
         relative = row["mean"] / average if average > 0 else 1.0
         cells.append(Cell(str(row["layer"]), row["emotion"], relative, _figure(row), note))
     return cells
-
-
-def _cross_panel(rows: pd.DataFrame, heading: str) -> Panel:
-    nearest = rows.groupby("emotion", observed=True)["mean"].transform("min")
-    cells = [_cross_cell(row) for row in records(rows.assign(nearest=nearest))]
-    words = f"FAD across emotions, {heading}; the figures are in the tables below."
-    limits = limits_of(list(rows["mean"]))
-    return heat_panel(cells, heading, words, axes=("speech", "music"), limits=limits)
-
-
-def _cross_cell(row: Row) -> Cell:
-    words = r.with_interval(row, r.distance)
-    return Cell(
-        row["emotion"],
-        row["other_emotion"],
-        row["mean"],
-        _figure(row),
-        f"speech {row['emotion']}, music {row['other_emotion']}: {words}",
-        outlined=row["emotion"] == row["other_emotion"],
-        marked=row["mean"] == row["nearest"],
-    )
 
 
 def _figure(row: dict[str, Any]) -> str:

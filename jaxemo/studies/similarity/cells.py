@@ -22,7 +22,7 @@ class Side(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two sides of one emotion (or of two, in the cross-emotion matrix)."""
+    """Two sides of one emotion."""
 
     a: Side
     b: Side
@@ -86,7 +86,7 @@ def make_cells(experiment: Experiment) -> Cells:
 
 def result_row(
     comparison: str,
-    emotions: tuple[str, str],
+    emotion: str,
     pair: Pair,
     *,
     metric: str,
@@ -109,8 +109,7 @@ def result_row(
     return Distance(
         layer=layer,
         comparison=comparison,
-        emotion=emotions[0],
-        other_emotion=emotions[1],
+        emotion=emotion,
         metric=metric,
         level=level,
         mean=finite(mean),

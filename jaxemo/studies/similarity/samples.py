@@ -133,7 +133,7 @@ def _drawn_rows(
             common = {"level": "frame", "layer": at.number, "d": at.clips.shape[-1]}
             common |= {"variance_kept": at.variance_kept}
             name = cells.emotions[emotion]
-            place = (comparison, (name, name), pair)
+            place = (comparison, name, pair)
             a, b = (_clip_rows(side, at, mask, cells) for side in pair)
             defined = min(len(side.clips) for side in pair) > 1
             equal = {"metric": "FAD_equal_n", "mean": None, "num_rows": _num_rows(a, b)}
@@ -195,7 +195,7 @@ def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Itera
         for comparison, of_emotion in pairs.items():
             yield result_row(
                 comparison,
-                (name, name),
+                name,
                 of_emotion[emotion],
                 metric="KAD",
                 level="frame",

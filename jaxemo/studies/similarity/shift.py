@@ -22,14 +22,28 @@ from jaxemo.analysis.emotion_effects import (
 )
 from jaxemo.analysis.emotion_profiles import difference_of_profiles, kendall_tau
 from jaxemo.analysis.emotion_shape import shape_effects
+from jaxemo.analysis.emotion_sharing import (
+    Advantage,
+    advantage_of_layers,
+    advantage_test,
+    cross_emotion_effects,
+    diagonal_advantage,
+)
 from jaxemo.analysis.emotion_shift import shift_effects
 from jaxemo.analysis.emotion_whitening import has_spread, whiten
 from jaxemo.analysis.intervals import holm
 from jaxemo.analysis.resampling import principal_rows
-from jaxemo.results.schema import EmotionContrastRow, EmotionShiftRow, EmotionShiftTestRow
+from jaxemo.results.shift_rows import (
+    CrossEmotionRow,
+    EmotionContrastRow,
+    EmotionShiftRow,
+    EmotionShiftTestRow,
+)
 from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.cells import finite
 
+# Of the results, as `ShiftRows` has them.
+SECTIONS = ("emotion_shifts", "cross_emotion", "emotion_contrasts", "emotion_shift_tests")
 _EXCHANGES = 11  # the purpose of a seed; the same draws for every layer and encoder
 # Deviation along a direction, as a share of the largest, that is rounding alone.
 _ROUNDING = 1e-6
@@ -51,6 +65,9 @@ class EncoderShift(NamedTuple):
       effects: Measure (`shift`, `shape`) -> of each layer, and their mean last; `shape` is absent
         where cells hold one clip.
       speakers: That each emotion rests on.
+      cross: Of each layer, the distances of each speech emotion from every music emotion.
+      advantage: Of the diagonal of these over the rest, at each layer, and their mean last; empty
+        where too few speakers have all emotions.
     """
 
     identity: dict[str, str]
@@ -58,6 +75,8 @@ class EncoderShift(NamedTuple):
     spaces: list[Space]
     effects: dict[str, list[Effects]]
     speakers: Int[np.ndarray, " E"]
+    cross: list[list[Effects]]
+    advantage: list[Advantage]
 
     def at_layers(self) -> Iterator[tuple[str, int | None, Effects]]:
         """(measure, layer or None for the mean, effects)."""
@@ -68,9 +87,10 @@ class EncoderShift(NamedTuple):
 
 
 class ShiftRows(NamedTuple):
-    """Rows of `results["emotion_shifts"]`, `["emotion_contrasts"]` and `["emotion_shift_tests"]`."""
+    """Rows of `SECTIONS`, in their order."""
 
     shifts: list[EmotionShiftRow]
+    cross: list[CrossEmotionRow]
     contrasts: list[EmotionContrastRow]
     tests: list[EmotionShiftTestRow]
 
@@ -95,7 +115,7 @@ def encoder_shift(
       pooled: Mean over the frames of each clip and layer.
       num_dimensions: Leading principal directions of each layer, at most.
     """
-    spaces = []
+    spaces, cross, advantage = [], [], []
     effects: dict[str, list[Effects]] = {"shift": [], "shape": []}
     for layer in range(pooled.shape[1]):
         rows, space = _leading(pooled[:, layer], num_dimensions)
@@ -103,12 +123,16 @@ def encoder_shift(
         effects["shift"].append(shift_effects(whitened, design))
         shape = shape_effects(whitened, design)
         effects["shape"] += [] if shape is None else [shape]
+        shared = diagonal_advantage(whitened, design)
+        advantage += [] if shared is None else [shared]
+        cross.append(cross_emotion_effects(whitened, design))
         spaces.append(space)
+    advantage += [advantage_of_layers(advantage)] if advantage else []
     known = {
         measure: [*found, mean_of_layers(found)] for measure, found in effects.items() if found
     }
     speakers = count_speakers(present_cells(design), known["shift"][0].sample)
-    return EncoderShift(identity, emotions, spaces, known, speakers)
+    return EncoderShift(identity, emotions, spaces, known, speakers, cross, advantage)
 
 
 def shift_rows(found: EncoderShift, others: Sequence[EncoderShift], config: Settings) -> ShiftRows:
@@ -117,12 +141,18 @@ def shift_rows(found: EncoderShift, others: Sequence[EncoderShift], config: Sett
     Args:
       others: The encoders whose profile of shifts its own is compared with.
     """
-    rows = ShiftRows([], [], [])
+    rows = ShiftRows([], [], [], [])
     for measure, layer, effects in found.at_layers():
         place = {**found.identity, "layer": layer, "measure": measure}
         rows.shifts.extend(_figures(found, effects, place))
         rows.contrasts.extend(_contrasts(found, effects, place))
         rows.tests.append(_test_row(effects, {**place, "other_encoder": None}, config))
+    for layer, shared in zip((*range(len(found.spaces)), None), found.advantage, strict=False):
+        place = {**found.identity, "layer": layer, "measure": "advantage"}
+        rows.shifts.extend(_figures(found, shared.effects, place))
+        rows.tests.append(_advantage_test(shared, place, config))
+    for layer, effects in enumerate(found.cross):
+        rows.cross.extend(_cross_rows(found, effects, {**found.identity, "layer": layer}))
     rows.tests.extend(_profile_test(found, other, config) for other in others)
     return rows
 
@@ -144,12 +174,29 @@ def _figures(
     if place["layer"] is not None:
         space = found.spaces[place["layer"]]._asdict()
     paired = not (effects.sample > PAIRED).any()
-    for number, emotion in enumerate(found.emotions):
-        interval = effect_interval(effects, np.eye(len(found.emotions))[number])
-        ends = {name: finite(getattr(interval, name)) for name in ("mean", "low", "high")}
-        speakers = int(found.speakers[number])
-        row = {"emotion": emotion, "speakers": speakers, "paired": paired}
-        yield EmotionShiftRow(**place, **row, **ends, **space)
+    weights = {emotion: np.eye(len(found.emotions))[n] for n, emotion in enumerate(found.emotions)}
+    speakers = dict(zip(found.emotions, found.speakers.tolist(), strict=True))
+    if place["measure"] == "advantage":
+        known = np.isfinite(effects.estimate)
+        count = int((effects.sample >= 0).sum())
+        weights["all"], speakers = known / known.sum(), dict.fromkeys((*speakers, "all"), count)
+    for emotion, weight in weights.items():
+        row = {"emotion": emotion, "speakers": speakers[emotion], "paired": paired}
+        yield EmotionShiftRow(**place, **row, **_ends(effects, weight), **space)
+
+
+def _ends(effects: Effects, weights: Float64[np.ndarray, " E"]) -> dict[str, Any]:
+    interval = effect_interval(effects, weights)
+    return {name: finite(getattr(interval, name)) for name in ("mean", "low", "high")}
+
+
+def _cross_rows(
+    found: EncoderShift, effects: list[Effects], place: dict[str, Any]
+) -> Iterator[CrossEmotionRow]:
+    for speech, music in np.ndindex(len(found.emotions), len(found.emotions)):
+        names = {"emotion": found.emotions[speech], "other_emotion": found.emotions[music]}
+        weights = np.eye(len(found.emotions))[music]
+        yield CrossEmotionRow(**place, **names, **_ends(effects[speech], weights))
 
 
 def _contrasts(
@@ -185,6 +232,25 @@ def _profile_test(
     if defined.sum() > 1:
         tau = finite(kendall_tau(ours.estimate[defined], theirs.estimate[defined]))
     return _test_row(difference_of_profiles(ours, theirs), place, config, tau=tau)
+
+
+def _advantage_test(
+    shared: Advantage, place: dict[str, Any], config: Settings
+) -> EmotionShiftTestRow:
+    permutations = config.similarity.permutations
+    random = np.random.default_rng((config.seed, _EXCHANGES))
+    statistic, p_value = advantage_test(random, shared, num_permutations=permutations)
+    return EmotionShiftTestRow(
+        **place,
+        test="diagonal_nearer",
+        other_encoder=None,
+        statistic=statistic,
+        p_value=p_value,
+        tau=None,
+        emotions=shared.products.shape[1],
+        speakers=int((shared.effects.sample >= 0).sum()),
+        permutations=permutations,
+    )
 
 
 def _test_row(

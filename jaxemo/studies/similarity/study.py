@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
-from jaxemo.distances.frechet import DistanceGrid, distance_grid, distance_matrix, frechet_distance
+from jaxemo.distances.frechet import DistanceGrid, distance_grid, frechet_distance
 from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, merge, unpack
 from jaxemo.results.schema import Distance, SimilarityRow
 from jaxemo.studies.config import Settings
@@ -47,7 +47,6 @@ def study_similarity(
 
     Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
     against the other (`null_speech`, `null_music`): what distance there is without a change of domain.
-    At one layer every speech emotion against every music emotion (`cross_emotion`).
     """
     source, compared = embedded.source, embedded.compared
     cells = make_cells(experiment)
@@ -59,7 +58,7 @@ def study_similarity(
             compared.frames.num_layers,
         )
     ]
-    rows = _frame_rows(compared.statistics, cells, layers, config)
+    rows = _frame_rows(compared.statistics, cells, layers)
     pooled = compared.pooled
     pooled = _standardised(pooled) if source.origin == "hand-made" else pooled
     rows += _clip_rows(pooled, cells)
@@ -74,15 +73,13 @@ def study_similarity(
 
 
 def _frame_rows(
-    statistics: PackedStatistics, cells: Cells, layers: list[LayerSample], config: Settings
+    statistics: PackedStatistics, cells: Cells, layers: list[LayerSample]
 ) -> list[Distance]:
-    """Rows of all frames: layer by emotion, and the cross-emotion matrix.
+    """Rows of all frames: layer by emotion.
 
     One layer at a time: all factors of 25 layers of 1024 dimensions are 5 GB.
     """
     rows: dict[str, list[Distance]] = {comparison: [] for comparison in (CROSS_DOMAIN, *NULLS)}
-    matrix: list[Distance] = []
-    matrix_layer = round(config.similarity.matrix_depth * (len(layers) - 1))
     for layer, sample in enumerate(layers):
         of_layer = unpack(PackedStatistics(*(leaf[layer] for leaf in statistics)))
         halves = _by_axes(of_layer, len(cells.emotions))
@@ -95,9 +92,7 @@ def _frame_rows(
         for comparison, of_domain in zip(NULLS, _domains(halves), strict=True):
             first, second = (_pick(of_domain, half, axis=-1) for half in range(HALVES))
             rows[comparison] += _layer_rows(comparison, first, second, cells, layer=layer)
-        if layer == matrix_layer:
-            matrix = list(_matrix_rows(speech, music, layer, cells))
-    return [*itertools.chain.from_iterable(rows.values()), *matrix]
+    return list(itertools.chain.from_iterable(rows.values()))
 
 
 def _by_axes(statistics: FrechetStatistics, num_emotions: int) -> FrechetStatistics:
@@ -125,27 +120,13 @@ def _layer_rows(
     ranks = numerical_rank(a), numerical_rank(b)
     pairs = cells.pairs(comparison)
     for emotion, name in enumerate(cells.emotions):
-        place = (comparison, (name, name), pairs[emotion])
+        place = (comparison, name, pairs[emotion])
         rank = (int(ranks[0][emotion]), int(ranks[1][emotion]))
         yield _frame_row(place, grid, (emotion,), rank, layer=layer, d=a.mean.shape[-1])
 
 
-def _matrix_rows(
-    speech: FrechetStatistics, music: FrechetStatistics, layer: int, cells: Cells
-) -> Iterator[Distance]:
-    """Rows of a (speech emotion, music emotion) grid at one layer."""
-    grid = distance_matrix(speech, music)
-    speech_rank, music_rank = numerical_rank(speech), numerical_rank(music)
-    speech_sides, music_sides = cells.sides
-    for one, other in np.ndindex(*grid.distance.shape):
-        names = (cells.emotions[one], cells.emotions[other])
-        rank = (int(speech_rank[one]), int(music_rank[other]))
-        place = ("cross_emotion", names, Pair(speech_sides[one], music_sides[other]))
-        yield _frame_row(place, grid, (one, other), rank, layer=layer, d=speech.mean.shape[-1])
-
-
 def _frame_row(
-    place: tuple[str, tuple[str, str], Pair],
+    place: tuple[str, str, Pair],
     grid: DistanceGrid,
     cell: tuple[int, ...],
     rank: tuple[int, int],
@@ -179,7 +160,7 @@ def _clip_rows(pooled: Float[np.ndarray, "n L D"], cells: Cells) -> list[Distanc
                 rows.append(
                     result_row(
                         comparison,
-                        (name, name),
+                        name,
                         pair,
                         metric="FAD_clip",
                         level="clip",
