@@ -57,7 +57,7 @@ def test_every_feature_is_finite(rate, kind, seconds):
     assert np.isfinite(features.summary).all()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(num_samples=st.integers(1, 8000), rate=st.sampled_from(RATES))
 def test_frame_count_follows_the_documented_formula(num_samples, rate):
     frame, hop = 2 * round(0.0125 * rate), round(0.010 * rate)

@@ -86,7 +86,7 @@ def test_every_refusal_is_in_one_error():
 stems = st.lists(st.tuples(st.integers(1, 12), st.integers(1, 6)), min_size=1, max_size=7)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(stems, st.integers(1, 3000))
 def test_frame_formula_equals_convolution_output_length(stem, num_samples):
     kernels, strides = zip(*stem, strict=True)

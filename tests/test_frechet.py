@@ -13,7 +13,7 @@ from jaxemo.distances import frechet, statistics
 RELATIVE_TOLERANCE = 1e-5
 NUM_DIMENSIONS = 6
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=20, deadline=None)
+quick = settings(max_examples=20)
 
 
 def reference_distance(x, y):

@@ -17,7 +17,7 @@ KADTK_SCALE = 100.0
 TOLERANCE = {"rtol": 1e-9, "atol": 1e-14}
 NUM_DIMENSIONS = 5
 seeds = st.integers(0, 2**32 - 1)
-quick = settings(max_examples=15, deadline=None)
+quick = settings(max_examples=15)
 
 
 def sample(seed, *, num_rows, num_dimensions=NUM_DIMENSIONS, shift=0.0):

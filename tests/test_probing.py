@@ -127,7 +127,7 @@ def test_probes_solve_the_stated_problem_at_full_width(l2):
     check_against_reference(make_case(num_rows=600, num_dimensions=768, num_layers=1), l2=l2)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 def test_predictions_do_not_depend_on_scale_and_offset_of_features(seed):
     case = make_case(seed)

@@ -125,7 +125,6 @@ def test_intervals_cover_the_true_mean_as_often_as_they_say():
     assert covered == pytest.approx(0.9, abs=0.025)
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-10, 10), min_size=2, max_size=8), st.floats(-5, 5))
 def test_pairs_with_one_difference_have_an_interval_of_that_point(values, difference):
     values = np.array(values)

@@ -56,7 +56,6 @@ def joined(pieces):
     overlap_samples=st.integers(80, 800),
     config=st.sampled_from([CONFIG, CentredGrid()]),
 )
-@settings(deadline=None)
 def test_windows_give_every_frame_of_the_clip_once_and_in_order(
     num_samples, window_samples, overlap_samples, config
 ):
