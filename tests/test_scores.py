@@ -3,7 +3,7 @@
 import jaxtyping
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxemo.analysis import scores
@@ -63,7 +63,6 @@ def test_scores_follow_their_definitions(labels_and_predictions):
 
 
 @pytest.mark.reference
-@settings(deadline=None)  # importing scikit-learn takes seconds
 @given(pairs)
 def test_scores_agree_with_scikit_learn(labels_and_predictions):
     from sklearn import metrics
