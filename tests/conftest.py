@@ -10,9 +10,6 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-# A deadline in milliseconds fails on a busy machine and says nothing about the code.
-hypothesis.settings.register_profile("jaxemo", deadline=None)
-hypothesis.settings.load_profile("jaxemo")
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Tests leave nothing in the user's cache and find nothing there; processes of one session share what
 # they compile, which is most of their time.
@@ -29,6 +26,9 @@ os.environ["XLA_FLAGS"] = (
 from jaxtyping import install_import_hook
 
 install_import_hook("jaxemo", "beartype.beartype")
+# A deadline in milliseconds fails on a busy machine and says nothing about the code.
+hypothesis.settings.register_profile("jaxemo", deadline=None)
+hypothesis.settings.load_profile("jaxemo")
 
 
 @pytest.fixture(autouse=True)
