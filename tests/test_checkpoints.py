@@ -8,8 +8,12 @@ import jax
 import numpy as np
 import pytest
 
+from jaxemo.cli.progress import console
 from jaxemo.data.checksums import SUMS_NAME, write_checksums
+from jaxemo.results.checks import plain
 from jaxemo.studies import record as records
+from jaxemo.studies.config import read_corpus
+from jaxemo.studies.evaluation import evaluate
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.saved_models import load_model
 from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
@@ -36,6 +40,32 @@ def test_a_checkpoint_restores_bit_equal_on_another_mesh(written_on, read_on, tm
     np.testing.assert_array_equal(restored["trainable"]["q_proj"]["kernel"], kernel)
     assert len(restored["trainable"]["q_proj"]["kernel"].sharding.device_set) == read_on
     assert read_record(tmp_path / "c") == {"emotions": ["sad"], "rate": 0.1}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "axes"),
+    [(1, {}), (3, {}), (8, {"data": 2, "fsdp": 4}), (8, {"data": 2, "tensor": 4})],
+)
+def test_a_model_trained_on_eight_devices_is_evaluated_anywhere(
+    count, axes, trained, cache, tmp_path
+):
+    folder = shutil.copytree(trained / "checkpoint", tmp_path / "moved")
+    reference = load_model(folder, mesh=make_mesh())
+    model = load_model(folder, mesh=make_mesh(jax.devices()[:count], **axes))
+    for found, expected in zip(
+        jax.tree.leaves(model.trained), jax.tree.leaves(reference.trained), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+        assert len(found.sharding.device_set) == count
+    results = evaluate(
+        model,
+        read_corpus(model.record["corpus"]),
+        cache_dir=Path(cache.partition("=")[2]),
+        progress=console(),
+    )
+    at_training = json.loads((trained / "results.json").read_text())["figures"]
+    assert [plain(row) for row in results["figures"]] == at_training
 
 
 def test_saving_again_replaces_the_checkpoint(tmp_path):

@@ -33,7 +33,8 @@ def save_checkpoint(
 ) -> Path:
     """Writes `state` (a tree of arrays) and `record` (JSON values) into a new or existing directory.
 
-    By this process alone, whatever others there are. The old content is replaced only once the new one is complete; the newest `keep` stay.
+    By this process alone, whatever others there are. The old content is replaced only once the new one
+    is complete; the newest `keep` stay.
 
     Raises:
       ValueError: The state holds NaN or infinity.
