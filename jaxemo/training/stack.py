@@ -4,6 +4,7 @@ A run's result does not depend on the others: its batches follow from its seed, 
 """
 
 import contextlib
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -40,6 +41,8 @@ class RunInputs(NamedTuple):
       dev_rows: Rows that choose the epoch.
       statistics: Of the training clips' layers.
       initial: Trainable tree to go on from (stage 2); a fresh one when None.
+      num_updates: Optimiser steps, whatever the recipe's epochs: the last epoch is cut short. 0: those of
+        the recipe's epochs.
     """
 
     key: PRNGKeyArray
@@ -48,6 +51,7 @@ class RunInputs(NamedTuple):
     dev_rows: Int[np.ndarray, " b"]
     statistics: LayerStatistics
     initial: dict[str, Any] | None = None
+    num_updates: int = 0
 
 
 class FitResult(NamedTuple):
@@ -85,6 +89,14 @@ class RunStack:
     ):
         self._program, self._shared, self._feed, self._runs = program, shared, feed, runs
         self._targets = _narrow(examples.targets)
+        settings = program.settings
+        self._epoch_steps = [
+            num_batches(len(run.train_rows), batch_size=settings.batch_size) for run in runs
+        ]
+        self._num_steps = [
+            run.num_updates or steps * settings.epochs
+            for run, steps in zip(runs, self._epoch_steps, strict=True)
+        ]
         self._weights = [_row_weights(program.objective, self._targets, run) for run in runs]
         statistics = stack_trees([run.statistics for run in runs], program.mesh)
         self._statistics = place_stacked(statistics, program.mesh)
@@ -104,17 +116,19 @@ class RunStack:
         progress = self._start(snapshots)
         for epoch in range(progress.epoch):
             for run, records in enumerate(progress.history):
-                on_epoch(run, records[epoch])
+                if epoch < len(records):
+                    on_epoch(run, records[epoch])
         postponed = (
             contextlib.nullcontext(StopRequest()) if snapshots is None else signals_postponed()
         )
         with postponed as stop:
             saver = Saver(snapshots, stop, self._program.mesh)
-            while progress.epoch < self._program.settings.epochs and not saver.stopping:
+            while any(self._steps_left(progress.epoch)) and not saver.stopping:
                 progress = self._train_epoch(progress, saver)
                 if progress.step == 0:
                     for run, records in enumerate(progress.history):
-                        on_epoch(run, records[-1])
+                        if len(records) == progress.epoch:
+                            on_epoch(run, records[-1])
             saver.finish(progress)
         return _results(on_host(progress.best), progress.history)
 
@@ -134,13 +148,8 @@ class RunStack:
 
     def _init_states(self) -> RunState:
         runs, mesh = self._runs, self._program.mesh
-        settings = self._program.settings
-        lengths = [num_batches(len(run.train_rows), batch_size=settings.batch_size) for run in runs]
         keys, num_steps = stack_trees(
-            [
-                (run.key, np.int32(steps * settings.epochs))
-                for run, steps in zip(runs, lengths, strict=True)
-            ],
+            [(run.key, np.int32(steps)) for run, steps in zip(runs, self._num_steps, strict=True)],
             mesh,
         )
         initial = None
@@ -180,20 +189,22 @@ class RunStack:
         scores = self._dev_scores(progress.states.trainable)
         metrics = joined(progress.metrics)
         records = [
-            _summarise(progress.epoch, metrics, grid.active, run=run, dev_score=score)
+            (_summarise(progress.epoch, metrics, grid.active, run=run, dev_score=score),)
+            if grid.active[:, run].any()
+            else ()  # It has ended.
             for run, score in enumerate(scores)
         ]
         score = np.full(len(progress.best_score), -np.inf)
         score[: len(scores)] = scores
-        better = score >= progress.best_score
+        better = (score >= progress.best_score) & grid.active.any(axis=0)
         return Progress(
             epoch=progress.epoch + 1,
             step=0,
             states=progress.states,
             best=self._program.keep_better(progress.best, progress.states.trainable, better),
-            best_score=np.fmax(progress.best_score, score),
+            best_score=np.where(better, score, progress.best_score),
             history=tuple(
-                (*earlier, record)
+                (*earlier, *record)
                 for earlier, record in zip(progress.history, records, strict=True)
             ),
             metrics=(),
@@ -201,13 +212,26 @@ class RunStack:
 
     def _epoch_grid(self, epoch: int) -> RowGrid:
         settings = self._program.settings
+        steps_left = self._steps_left(epoch)
         batches = [
-            shuffled_batches(
-                run.train_rows, batch_size=settings.batch_size, seed=run.seed, epoch=epoch
+            itertools.islice(
+                shuffled_batches(
+                    run.train_rows, batch_size=settings.batch_size, seed=run.seed, epoch=epoch
+                ),
+                max(left, 1),
             )
-            for run in self._runs
+            for run, left in zip(self._runs, steps_left, strict=True)
         ]
-        return make_grid(batches, self._program.mesh, micro_batches=settings.micro_batches)
+        grid = make_grid(batches, self._program.mesh, micro_batches=settings.micro_batches)
+        grid.active[:, np.flatnonzero(np.array(steps_left) == 0)] = False
+        return grid
+
+    def _steps_left(self, epoch: int) -> list[int]:
+        """Steps of each run from an epoch's start to the run's end."""
+        return [
+            max(steps - epoch * per_epoch, 0)
+            for steps, per_epoch in zip(self._num_steps, self._epoch_steps, strict=True)
+        ]
 
     def _batches(
         self, grid: RowGrid, steps: Int[np.ndarray, " S"], *, draw: tuple[int, ...]

@@ -76,6 +76,15 @@ class Shared(NamedTuple):
 Steps = Callable[..., tuple[RunState, StepMetrics]]
 
 
+def init_key(key: Key[Array, ""]) -> Key[Array, ""]:
+    """The key of a run's initialisation, from the run's own."""
+    return jax.random.split(key)[0]
+
+
+def _dropout_key(key: Key[Array, ""]) -> Key[Array, ""]:
+    return jax.random.split(key)[1]
+
+
 def make_init_runs(
     network: Network, optimiser: optax.GradientTransformation, *, mesh: Mesh
 ) -> Callable[..., RunState]:
@@ -85,12 +94,11 @@ def make_init_runs(
     """
 
     def one_run(key, statistics, base, num_steps, initial) -> RunState:
-        init_key, dropout_key = jax.random.split(key)
-        trainable = network.init(init_key, base, statistics)
+        trainable = network.init(init_key(key), base, statistics)
         if initial is not None:
             trainable = _select(initial[0], initial[1], trainable)
         start = jnp.zeros((), jnp.int32)
-        return RunState(start, num_steps, trainable, optimiser.init(trainable), dropout_key)
+        return RunState(start, num_steps, trainable, optimiser.init(trainable), _dropout_key(key))
 
     def all_runs(keys, statistics, base, num_steps, initial) -> RunState:
         stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
