@@ -9,6 +9,7 @@ EMOTIONS = ["neutral", "calm", "happy", "sad", "angry", "fearful"]
 DOMAINS = ["speech", "music"]
 ENCODERS = {"speech-small": ("untrained", 4), "music-small": ("untrained", 4)}
 BASELINE = "acoustic baseline (librosa)"
+NO_INTERVAL = "3 speakers; an interval needs 4"
 
 
 def fabricated_results(*, seed=0, encoders=ENCODERS, emotions=EMOTIONS, folds=6) -> dict:
@@ -142,7 +143,9 @@ def _transfer(draw, figure, *, encoders, emotions, folds) -> list[dict]:
                 common = {"encoder": name, "origin": origin, "method": method}
                 common |= {"direction": direction, "domain": direction.split(">")[1]}
                 common |= {"n": 288, "folds": folds, "seeds": 1, "chance": 1 / len(emotions)}
-                common |= {"trainable_parameters": size}
+                common |= {"trainable_parameters": size, "share": 1.0, "unit": "speaker"}
+                common |= {"speakers": 4 * folds, "seed_spread": None, "baseline": None}
+                common |= {"p_value": None, "reason": "" if folds > 1 else NO_INTERVAL}
                 base = draw.uniform(0.35, 0.5)
                 gains = {"target_only": 0.0, "two_stage": draw.gauss(0.015, 0.02)}
                 gains |= {"joint": draw.gauss(0.0, 0.02)} if method == "lora" else {}
@@ -151,6 +154,7 @@ def _transfer(draw, figure, *, encoders, emotions, folds) -> list[dict]:
                     if regime != "target_only":
                         scores.append(
                             {"metric": "UA_gain", "emotion": "all", **figure(gain, 0.018)}
+                            | {"baseline": "target_only", "p_value": 0.04 if folds > 1 else None}
                         )
                     rows += [{**common, "regime": regime, **score} for score in scores]
     return rows

@@ -169,7 +169,7 @@ def test_findings_name_the_highest_layer_and_the_largest_gain(tmp_path):
     text = " ".join("".join(drawn(results, tmp_path)[1].text).split())
     assert "speech highest at layer 1 of 4, UA 90.0 [85.0, 95.0] % (chance 16.7 %)" in text
     assert f"+20.0 [{r.MINUS}1.0, +41.0] points of UA" in text
-    assert "its interval includes 0, so this run does not show a gain" in text
+    assert "after Holm's correction, so that it does not show a gain" in text
 
 
 def test_unknown_figures_are_left_out_of_charts_and_shown_as_unknown(tmp_path):

@@ -17,6 +17,7 @@ from jaxemo.report.charts import spread
 from jaxemo.report.contents import content_of
 from jaxemo.report.joining import join_files
 from jaxemo.report.sections.layers import layer_curves
+from jaxemo.report.sections.transfer_claims import transfer_gain_table
 from jaxemo.report.table import Cell, Table, csv_rows, latex, markdown
 from jaxemo.results.file import write_csv, write_results
 
@@ -237,25 +238,93 @@ def text_of(results, tmp_path) -> str:
     return " ".join("".join(drawn(results, tmp_path)[1].text).split())
 
 
-def test_equal_gains_in_all_folds_have_no_interval_and_claim_nothing(tmp_path):
+def gains_of(results):
+    return [row for row in results["transfer"] if row["metric"] == "UA_gain"]
+
+
+def test_equal_gains_have_no_interval_and_claim_nothing(tmp_path):
     results = {"transfer": seeded(0)["transfer"]}
-    for row in results["transfer"]:
-        if row["metric"] == "UA_gain":
-            row |= {"mean": 0.083, "low": 0.083, "high": 0.083 + 1e-17}
+    for row in gains_of(results):
+        row |= {"mean": 0.083, "low": None, "high": None, "p_value": None}
+        row |= {"reason": "no spread between 24 speakers"}
     text = text_of(results, tmp_path)
-    assert "+8.3 (no spread)" in text
+    assert "+8.3 (no spread between 24 speakers)" in text
     assert "[+8.3, +8.3]" not in text
     assert "without an interval it shows nothing by itself" in text
-    assert "equal in all folds: no spread is measured" in text
+    assert "they claim nothing" in text
 
 
 def test_below_six_folds_no_verdict_is_given(tmp_path):
     results = {"transfer": fabricated_results(encoders=SMALL, folds=3)["transfer"]}
-    for row in results["transfer"]:
-        row |= {"mean": 0.2, "low": 0.1, "high": 0.3} if row["metric"] == "UA_gain" else {}
+    for row in gains_of(results):
+        row |= {"mean": 0.2, "low": 0.1, "high": 0.3, "p_value": 1e-9}
     text = text_of(results, tmp_path)
-    assert "no verdict: gains are paired by fold, and 3 folds cannot tell" in text
-    assert "wholly above 0" not in text
+    assert "no verdict: 3 folds cannot tell a gain from chance" in text
+    assert "3 folds allow no verdict" in text
+    assert "above 0 after Holm" not in text
+
+
+def with_controls(over):
+    """Two-stage LoRA from music, its gain over each control; no other gain is of note."""
+    results = {"transfer": seeded(0)["transfer"]}
+    for row in gains_of(results):
+        row |= {"mean": 0.001, "low": -0.01, "high": 0.012, "p_value": 0.9}
+    [chosen] = [
+        row
+        for row in gains_of(results)
+        if (row["direction"], row["method"], row["regime"])
+        == ("music->speech", "lora", "two_stage")
+    ]
+    results["transfer"].remove(chosen)
+    strong = {"mean": 0.1, "low": 0.06, "high": 0.14, "p_value": 1e-5}
+    weak = {"mean": 0.01, "low": -0.03, "high": 0.05, "p_value": 0.6}
+    for baseline in ("target_only", "target_only_longer", "placebo"):
+        row = chosen | {"baseline": baseline} | (strong if baseline in over else weak)
+        results["transfer"].append(row)
+    return results
+
+
+def test_a_gain_over_all_controls_helps(tmp_path):
+    text = text_of(with_controls({"target_only", "target_only_longer", "placebo"}), tmp_path)
+    assert "in 1 of 1 cases (small (untrained), LoRA, music → speech, two-stage)" in text
+    assert "above 0 after Holm's correction: 3; below: 0" in text
+
+
+@pytest.mark.parametrize("lacking", ["target_only", "target_only_longer", "placebo"])
+def test_a_gain_that_one_control_has_as_well_does_not_help(lacking, tmp_path):
+    over = {"target_only", "target_only_longer", "placebo"} - {lacking}
+    assert "not shown in any of 1 cases" in text_of(with_controls(over), tmp_path)
+
+
+def test_without_controls_no_verdict_is_given(tmp_path):
+    text = text_of({"transfer": seeded(0)["transfer"]}, tmp_path)
+    assert "no verdict: it needs two-stage or joint training beside target_only" in text
+
+
+def test_the_power_stands_before_the_gains(tmp_path):
+    text = text_of({"transfer": seeded(0)["transfer"]}, tmp_path)
+    assert "with 24 speakers, a gain of 2.5 points of UA" in text
+    assert text.index("is found at 5 % in 80 %") < text.index("points of UA (")
+
+
+def test_the_table_of_gains_has_p_and_p_corrected_for_the_table():
+    table = transfer_gain_table(content_of({"transfer": seeded(0)["transfer"]}))
+    p_values = [row[table.columns.index("p")].mean for row in table.rows]
+    corrected = [row[table.columns.index("p, Holm")].mean for row in table.rows]
+    assert corrected == pytest.approx(holm(p_values))
+    assert len(table.rows) == len(gains_of(seeded(0)))
+
+
+def test_the_epoch_of_every_run_is_in_the_page(tmp_path):
+    run = {"encoder": "small", "origin": "untrained", "method": "lora", "domain": "speech"}
+    run |= {"regime": "two_stage", "share": 1.0, "seed": 0, "updates": 700, "dev_score": 0.5}
+    epochs = {"epochs": 20}
+    results = {"transfer": seeded(0)["transfer"]}
+    results["transfer_runs"] = [
+        run | epochs | {"fold": 1, "chosen_epoch": 17},
+        run | epochs | {"fold": 0, "chosen_epoch": 3},
+    ]
+    assert "3/20 17/20" in text_of(results, tmp_path)
 
 
 def test_distances_alone_place_no_emotion_nearest(tmp_path):

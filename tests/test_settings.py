@@ -24,7 +24,7 @@ from jaxemo.studies import config as config_module
 from jaxemo.studies import method_settings
 from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
 from jaxemo.studies.ranges import Between, Block, Items, fault_of
-from jaxemo.studies.transfer import REGIMES as TRANSFER_REGIMES
+from jaxemo.studies.regimes import REGIMES as TRANSFER_REGIMES
 
 
 def keys_of(block, prefix=""):

@@ -13,6 +13,7 @@ def get_config(argument="speech"):
     config.folds.num_folds = 3
     config.layers.num_seeds = 2
     config.transfer.methods = ("weighted_sum", "lora")
+    config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 2
     config.training.epochs = 2
     config.methods.weighted_sum.epochs = 2

@@ -23,6 +23,7 @@ _WITH_ENCODERS = (
     "layers",
     "transfer",
     "similarity",
+    "transfer_runs",
     "confusions",
     "layer_weights",
     "emotion_shifts",

@@ -24,7 +24,14 @@ COMPARISONS = {
     "null_speech": "null, speech",
     "null_music": "null, music",
 }
-METRICS = {"UA": "UA", "WA": "WA", "macro_F1": "macro F1", "recall": "recall", "UA_gain": "UA gain"}
+METRICS = {
+    "UA": "UA",
+    "WA": "WA",
+    "macro_F1": "macro F1",
+    "recall": "recall",
+    "UA_gain": "UA gain",
+    "recall_gain": "recall gain",
+}
 METHODS = {
     "weighted_sum": "weighted sum",
     "bitfit": "BitFit",
@@ -39,7 +46,14 @@ METHODS = {
     "top_layers": "top layers",
     "full": "full fine-tuning",
 }
-REGIMES = {"target_only": "target only", "two_stage": "two-stage", "joint": "joint"}
+REGIMES = {
+    "target_only": "target only",
+    "target_only_longer": "target only, longer",
+    "source_only": "source only",
+    "joint": "joint",
+    "placebo": "placebo",
+    "two_stage": "two-stage",
+}
 DIRECTIONS = {"music->speech": "music → speech", "speech->music": "speech → music"}
 # Column -> its values in order; others follow as they come.
 ORDERS: dict[str, tuple[str, ...]] = {
@@ -51,6 +65,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "comparison": tuple(COMPARISONS),
     "method": tuple(METHODS),
     "regime": tuple(REGIMES),
+    "baseline": tuple(REGIMES),
     "direction": tuple(DIRECTIONS),
     "part": ("train", "dev", "test"),
 }
@@ -58,7 +73,8 @@ _NAMES = {
     "metric": METRICS | DISTANCES,
     "comparison": COMPARISONS,
     "method": METHODS,
-    "regime": REGIMES,
+    "regime": REGIMES | {"shuffled_source": "first stage of the placebo"},
+    "baseline": REGIMES,
     "direction": DIRECTIONS,
 }
 MINUS = "\N{MINUS SIGN}"

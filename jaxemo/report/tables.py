@@ -15,7 +15,7 @@ from jaxemo.report.table import Cell, Table, number_cell, plain, without
 from jaxemo.results.checks import plain as plain_values
 from jaxemo.results.contents import Results
 
-_TOO_MUCH = ("folds", "clips", "trained parameters")
+_TOO_MUCH = ("folds", "clips", "share (%)", "speakers", "trained parameters")
 
 
 def summary_table(results: Source) -> str:

@@ -74,14 +74,34 @@ Method = Annotated[
 Direction = Annotated[
     str, Column("Source and target domain.", values=("music->speech", "speech->music"))
 ]
+REGIMES = ("target_only", "target_only_longer", "source_only", "joint", "placebo", "two_stage")
 Regime = Annotated[
     str,
     Column(
-        "Trained on the target alone, on the source first, or on both at once.",
-        values=("target_only", "two_stage", "joint"),
+        "Trained on the target alone; so, for as many updates as two stages have; on the source alone; on "
+        "both at once; on shuffled labels of the source first; on the source first.",
+        values=REGIMES,
     ),
 ]
+TargetShare = Annotated[
+    float,
+    Column("Of the target's training speakers; source_only has none.", "share", low=0, high=1),
+]
 Speakers = Annotated[int, Column("Speakers behind the figure.", low=0)]
+Unit = Annotated[
+    str,
+    Column(
+        "What the interval is over. speaker: one value per held-out speaker, seeds averaged.",
+        values=("speaker",),
+    ),
+]
+SeedSpread = Annotated[
+    float,
+    Column(
+        "Standard deviation over seeds of the mean over speakers, in the unit of `mean`.", low=0
+    ),
+]
+Reason = Annotated[str, Column("Why there is no interval; empty where there is one.")]
 PValue = Annotated[
     float, Column("Share of exchanges at least as extreme, uncorrected.", low=0, high=1)
 ]

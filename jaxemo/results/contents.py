@@ -20,6 +20,7 @@ from jaxemo.results.schema import (
     SimilarityRow,
     SweepRow,
     TransferRow,
+    TransferRunRow,
 )
 from jaxemo.results.shift_rows import (
     CrossEmotionRow,
@@ -86,6 +87,7 @@ class Results:
     layers: tuple[LayerRow, ...] = ()
     confusions: tuple[ConfusionRow, ...] = ()
     transfer: tuple[TransferRow, ...] = ()
+    transfer_runs: tuple[TransferRunRow, ...] = ()
     layer_weights: tuple[LayerWeightRow, ...] = ()
     similarity: tuple[SimilarityRow, ...] = ()
     emotion_shifts: tuple[EmotionShiftRow, ...] = ()

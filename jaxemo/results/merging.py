@@ -16,7 +16,7 @@ from jaxemo.results.file import read_results
 # Sections of several studies: the rows of the others stay.
 _SHARED = "confusions"
 _LAYERS = {"layers", _SHARED}
-_TRANSFER = {"transfer", _SHARED, "layer_weights"}
+_TRANSFER = {"transfer", "transfer_runs", _SHARED, "layer_weights"}
 _SIMILARITY = {
     *("similarity", "emotion_shifts", "cross_emotion"),
     *("emotion_contrasts", "emotion_shift_tests"),

@@ -93,7 +93,10 @@ class LayerSettings(Block):
     )
 
 
-REGIMES = OneOf(("target_only", "two_stage", "joint"))
+REGIMES = OneOf(
+    ("target_only", "target_only_longer", "source_only", "joint", "placebo", "two_stage")
+)
+_SHARE = Between(0, 1, above=True)
 
 
 @settings
@@ -106,7 +109,16 @@ class TransferSettings(Block):
         "lora",
         "adapter",
     )
-    regimes: Annotated[tuple[str, ...], Items(REGIMES)] = ("target_only", "two_stage")
+    # Whether two-stage training helps shows beside the controls alone: the target for as many updates,
+    # and a placebo, whose first stage learns shuffled labels.
+    regimes: Annotated[tuple[str, ...], Items(REGIMES)] = REGIMES.names
+    # What the second stage takes from the first; the rest begins as in target-only training.
+    inherits: Annotated[tuple[str, ...], Items(OneOf(("adaptation", "head")))] = (
+        "adaptation",
+        "head",
+    )
+    # Of the target's training speakers, for low-resource curves: smaller shares are parts of larger ones.
+    shares: Annotated[tuple[float, ...], Items(_SHARE, most=20)] = (1.0,)
     num_folds: NumFolds = 6
     num_seeds: NumSeeds = 1
 

@@ -54,6 +54,7 @@ def run_identity(experiment: Experiment, shared: dict[str, Any], inputs: RunInpu
         "key": np.asarray(jax.random.key_data(inputs.key)).tolist(),
         "train": clips(inputs.train_rows),
         "dev": clips(inputs.dev_rows),
+        "updates": inputs.num_updates,
         "arrays": _digest_of((inputs.statistics, inputs.initial)),
     }
     return hashlib.sha256(json.dumps([shared, own], sort_keys=True).encode()).hexdigest()

@@ -3,6 +3,7 @@
 Both the transfer study and `jaxemo train` go through here, so that a model is trained in one way only.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
-from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.data.batches import num_batches
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.encoder import Remat
 from jaxemo.models.heads import LayerStatistics, layer_statistics
@@ -37,6 +38,10 @@ from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
 from jaxemo.training.progress import EpochRecord
 from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs
+from jaxemo.training.step import init_key
+
+# What a second stage may take from the first.
+INHERITED = ("adaptation", "head")
 
 
 class Bench(NamedTuple):
@@ -67,6 +72,7 @@ class Place(NamedTuple):
       regime: As result rows call it.
       domains: Whose train speakers' clips it is trained on.
       dev_domain: Whose dev speakers' clips choose the epoch.
+      share: Of the training speakers of `dev_domain`, in (0, 1]; a smaller share is part of a larger one.
     """
 
     seed: int
@@ -74,6 +80,7 @@ class Place(NamedTuple):
     regime: str
     domains: tuple[str, ...]
     dev_domain: str
+    share: float = 1.0
 
 
 class Run(NamedTuple):
@@ -81,10 +88,12 @@ class Run(NamedTuple):
 
     Attributes:
       identity: Hash of all that decided the result.
+      updates: Optimiser steps that it was trained for.
     """
 
     place: Place
     identity: str
+    updates: int
     statistics: LayerStatistics
     fit: FitResult
 
@@ -224,6 +233,8 @@ def train_runs(
     folder_of: Callable[[Place], Path],
     unfinished: Unfinished,
     first_stages: Sequence[Run | None] | None = None,
+    inherits: tuple[str, ...] = INHERITED,
+    updates: Sequence[int] | None = None,
     on_epoch: Callable[[Place, EpochRecord], None] = lambda place, record: None,
 ) -> list[Run]:
     """Trains one model per place, all of them in one program, unless that was done before.
@@ -237,6 +248,8 @@ def train_runs(
       folder_of: Where the model of each place is kept once it is trained.
       unfinished: Where runs are saved meanwhile.
       first_stages: The run that each place goes on from, or None for a fresh start; absent: all fresh.
+      inherits: Which of `INHERITED` it takes from there; the rest starts as in a run without one.
+      updates: Optimiser steps of each run; absent: those of the recipe's epochs.
       on_epoch: Told of every epoch of every run, whether trained now or before.
 
     Raises:
@@ -244,9 +257,15 @@ def train_runs(
       Stopped: A signal came; what was trained is in `unfinished`.
     """
     stages = [None] * len(places) if first_stages is None else first_stages
+    if updates is None:
+        updates = [recipe_updates(experiment, bench, place) for place in places]
     inputs = [
-        _run_inputs(experiment, bench, place, first_stage)
-        for place, first_stage in zip(places, stages, strict=True)
+        _run_inputs(experiment, bench, place, steps)
+        for place, steps in zip(places, updates, strict=True)
+    ]
+    inputs = [
+        one if stage is None else _continued(bench, one, stage, inherits)
+        for one, stage in zip(inputs, stages, strict=True)
     ]
     identities = [run_identity(experiment, bench.identity, one) for one in inputs]
     folders = [folder_of(place) for place in places]
@@ -258,7 +277,7 @@ def train_runs(
             for record in fit.history:
                 on_epoch(place, record)
     return [
-        Run(place, identity, one.statistics, fit)
+        Run(place, identity, one.num_updates, one.statistics, fit)
         for place, identity, one, fit in zip(places, identities, inputs, fits, strict=True)
     ]
 
@@ -294,18 +313,47 @@ def _train(
         raise ValueError(str(error)) from error
 
 
-def _run_inputs(
-    experiment: Experiment, bench: Bench, place: Place, first_stage: Run | None
-) -> RunInputs:
+def _run_inputs(experiment: Experiment, bench: Bench, place: Place, updates: int) -> RunInputs:
     parts = experiment.split(place.seed, place.fold)
     return RunInputs(
         key=jax.random.fold_in(jax.random.key(place.seed), place.fold),
         seed=place.seed,
-        train_rows=rows_in(experiment, parts.train, place.domains),
+        train_rows=train_rows(experiment, place),
         dev_rows=rows_in(experiment, parts.dev, (place.dev_domain,)),
         statistics=layer_statistics(bench.pooled[parts.train]),
-        initial=None if first_stage is None else first_stage.fit.trainable,
+        num_updates=updates,
     )
+
+
+def recipe_updates(experiment: Experiment, bench: Bench, place: Place) -> int:
+    """Optimiser steps of the recipe's epochs over a place's training rows."""
+    rows, settings = train_rows(experiment, place), bench.program.settings
+    return settings.epochs * num_batches(len(rows), batch_size=settings.batch_size)
+
+
+def _continued(
+    bench: Bench, inputs: RunInputs, first_stage: Run, inherits: tuple[str, ...]
+) -> RunInputs:
+    """The run with a tree to start from: parts of the first stage's, the rest as a fresh run has it."""
+    initial = first_stage.fit.trainable
+    if set(inherits) != set(INHERITED):
+        fresh = bench.program.network.init(init_key(inputs.key), bench.base, inputs.statistics)
+        initial = jax.tree.map(np.asarray, fresh) | {part: initial[part] for part in inherits}
+    return inputs._replace(initial=initial)
+
+
+def train_rows(experiment: Experiment, place: Place) -> Int[np.ndarray, " m"]:
+    """Rows that a place is trained on: its domains' clips by training speakers, or by its share of them."""
+    parts = experiment.split(place.seed, place.fold)
+    rows = rows_in(experiment, parts.train, place.domains)
+    if place.share == 1.0:
+        return rows
+    target = rows_in(experiment, parts.train, (place.dev_domain,))
+    speakers = sorted({experiment.utterances[row].speaker for row in target})
+    order = np.random.default_rng((place.seed, place.fold)).permutation(len(speakers))
+    kept = {speakers[index] for index in order[: math.ceil(place.share * len(speakers))]}
+    left_out = [row for row in target if experiment.utterances[row].speaker not in kept]
+    return np.setdiff1d(rows, left_out)
 
 
 def rows_in(
@@ -314,38 +362,6 @@ def rows_in(
     """Those of the rows that belong to one of the domains."""
     keep = [experiment.utterances[row].domain in domains for row in rows]
     return rows[np.array(keep, bool)]
-
-
-def held_out_rows(experiment: Experiment, place: Place, domain: str) -> Int[np.ndarray, " m"]:
-    """Rows of the place's held-out speakers in one domain."""
-    return rows_in(experiment, experiment.split(place.seed, place.fold).test, (domain,))
-
-
-def held_out_confusions(
-    experiment: Experiment, bench: Bench, runs: Sequence[Run]
-) -> list[dict[str, Int[np.ndarray, "C C"]]]:
-    """Each run's confusion matrix of the held-out clips, for each domain that has any."""
-    cells = [
-        (number, domain, rows)
-        for number, run in enumerate(runs)
-        for domain in DOMAINS
-        if len(rows := held_out_rows(experiment, run.place, domain))
-    ]
-    predictions = bench.program.predictor.predict_runs(
-        [runs[number].model for number, _, _ in cells],
-        bench.base,
-        bench.examples.inputs,
-        [rows for _, _, rows in cells],
-        models_at_once=bench.runs_at_once,
-    )
-    confusions: list[dict[str, Int[np.ndarray, "C C"]]] = [{} for _ in runs]
-    for (number, domain, rows), probabilities in zip(cells, predictions, strict=True):
-        confusions[number][domain] = confusion_matrix(
-            experiment.labels[rows],
-            probabilities.argmax(axis=1),
-            num_classes=len(experiment.emotions),
-        )
-    return confusions
 
 
 def unweighted_accuracy_of(

@@ -21,6 +21,7 @@ from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.held_out import HeldOut
 from jaxemo.studies.layers import metric_values
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
@@ -54,15 +55,15 @@ def save_run(
     experiment: Experiment,
     bench: Bench,
     run: Run,
-    confusions: dict[str, Int[np.ndarray, "C C"]],
+    answers: dict[str, HeldOut],
     config: Settings,
 ) -> dict[str, Any]:
-    """Writes a run's checkpoint, by the first process; returns its record, which holds the figures of `confusions`."""
+    """Writes a run's checkpoint, by the first process; returns its record, with the figures of `answers`."""
     record = _make_record(experiment, bench, run, config)
     record["figures"] = [
         plain(row)
-        for domain, confusion in confusions.items()
-        for row in figure_rows(confusion, experiment.emotions, domain)
+        for domain, answer in answers.items()
+        for row in figure_rows(answer.confusion, experiment.emotions, domain)
     ]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
     if is_first():

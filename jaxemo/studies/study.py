@@ -15,6 +15,7 @@ from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options
+from jaxemo.studies.regimes import check_shares
 from jaxemo.studies.similarity.shift import SECTIONS as SHIFT_SECTIONS
 from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
 from jaxemo.studies.similarity.study import study_similarity
@@ -28,7 +29,13 @@ from jaxemo.studies.sources import (
     load_sources,
     recognised_excerpt,
 )
-from jaxemo.studies.transfer import LogEpoch, check_methods, needs_stem, study_transfer
+from jaxemo.studies.transfer import (
+    LogEpoch,
+    check_methods,
+    needs_stem,
+    study_transfer,
+    transfer_pairs,
+)
 from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
@@ -68,8 +75,11 @@ def run_studies(
         progress=progress,
     )
     _check_parts(experiment, studies)
+    if TRANSFER in studies:
+        check_shares(experiment, transfer_pairs(experiment, config), config.transfer)
     results: Results = {study: [] for study in studies}
-    results |= {"confusions": [], "layer_weights": [], **describe_corpus(experiment)}
+    results |= {section: [] for section in ("confusions", "layer_weights", "transfer_runs")}
+    results |= describe_corpus(experiment)
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
         **corpus_provenance(experiment),
@@ -131,6 +141,7 @@ def _run_one(
         results["transfer"] += found.rows
         results["confusions"] += found.confusions
         results["layer_weights"] += found.layer_weights
+        results["transfer_runs"] += found.runs
 
 
 def _run_similarity(

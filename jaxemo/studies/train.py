@@ -8,9 +8,10 @@ from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
+from jaxemo.studies.held_out import held_out_answers
 from jaxemo.studies.methods import check_options
 from jaxemo.studies.resuming import Unfinished
-from jaxemo.studies.runs import Bench, Place, held_out_confusions, make_bench, train_runs
+from jaxemo.studies.runs import Bench, Place, make_bench, train_runs
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.transfer import LogEpoch, needs_stem
@@ -60,17 +61,17 @@ def train_models(
             f"{config.train.method}/{places[place].parent.name}", record
         ),
     )
-    confusions = held_out_confusions(experiment, bench, runs)
+    answers = held_out_answers(experiment, bench, runs)
     records = [
         save_run(
             places[run.place],
             experiment=experiment,
             bench=bench,
             run=run,
-            confusions=confusion,
+            answers=answer,
             config=config,
         )
-        for run, confusion in zip(runs, confusions, strict=True)
+        for run, answer in zip(runs, answers, strict=True)
     ]
     unfinished.forget()
     return records

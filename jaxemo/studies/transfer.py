@@ -1,71 +1,81 @@
 """Study 2, transfer: does music help speech emotion recognition, and speech help music's?
 
-Two-stage fine-tuning (stage 1 on the source domain, stage 2 on the target) against training on the
-target alone, and where asked on both at once, for every adaptation method and both directions. Stage 1
-of one direction is the target-only run of the other, so each is trained once.
+Two-stage fine-tuning (stage 1 on the source domain, stage 2 on the target) against its controls, for every
+adaptation method and both directions; `regimes.py` has the protocol. Stage 1 of one direction is the
+target-only run of the other, so each is trained once.
 """
 
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxemo.analysis.scores import paired_interval, unweighted_accuracy
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
-from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow
+from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow, TransferRunRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.layers import confusion_rows, fold_interval, metric_values
-from jaxemo.studies.resuming import Unfinished, unfinished_runs
-from jaxemo.studies.runs import (
-    Bench,
-    Place,
-    Run,
-    held_out_confusions,
-    make_bench,
-    rows_in,
-    train_runs,
+from jaxemo.studies.held_out import HeldOut, held_out_answers
+from jaxemo.studies.layers import confusion_rows, fold_interval
+from jaxemo.studies.regimes import (
+    LONGER,
+    PLACEBO,
+    REGIMES,
+    SHUFFLED_SOURCE,
+    SOURCE_ONLY,
+    TARGET_ONLY,
+    Pair,
+    num_epochs,
+    source_of,
+    train_regimes,
+    waves,
 )
+from jaxemo.studies.resuming import unfinished_runs
+from jaxemo.studies.runs import Bench, Place, Run, make_bench, rows_in
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded, Source
+from jaxemo.studies.speaker_scores import (
+    SpeakerConfusions,
+    gain_figures,
+    pool_by_speaker,
+    score_figures,
+)
 from jaxemo.training.progress import EpochRecord
 
 logger = logging.getLogger("jaxemo")
-
-TARGET_ONLY, TWO_STAGE, JOINT = "target_only", "two_stage", "joint"
-REGIMES = (TARGET_ONLY, TWO_STAGE, JOINT)
 
 LogEpoch = Callable[[str, EpochRecord], None]
 
 
 class TransferResults(NamedTuple):
-    """Rows of `results["transfer"]`, `["confusions"]` and `["layer_weights"]`."""
+    """Rows of `results["transfer"]`, `["confusions"]`, `["layer_weights"]` and `["transfer_runs"]`."""
 
     rows: list[TransferRow]
     confusions: list[ConfusionRow]
     layer_weights: list[LayerWeightRow]
+    runs: list[TransferRunRow]
 
 
-class _Kept(NamedTuple):
-    """Where the models of runs are kept, and runs that are under way."""
+class _Seen(NamedTuple):
+    """How a run is seen: the domain that it is scored on, its regime there, and the share of that domain."""
 
-    folder_of: Callable[[Place], Path]
-    unfinished: Unfinished
+    target: str
+    regime: str
+    share: float
 
 
 class _Outcome(NamedTuple):
-    """One run seen from its target domain."""
+    """What one run gives."""
 
     fold: int
     seed: int
-    matrix: np.ndarray
+    answers: HeldOut
     mixture: np.ndarray
 
 
@@ -79,36 +89,40 @@ def study_transfer(
     log_epoch: LogEpoch,
 ) -> TransferResults:
     """Every method of the config that this source allows, over all folds and seeds."""
-    results = TransferResults([], [], [])
+    results = TransferResults([], [], [], [])
     unfinished = unfinished_runs(workdir, config)
+    pairs = transfer_pairs(experiment, config)
     for method_name in methods_for(embedded.source, config.transfer.methods):
         bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
-        outcomes: dict[tuple[str, str], list[_Outcome]] = defaultdict(list)
+        outcomes: dict[_Seen, list[_Outcome]] = defaultdict(list)
         parameters = 0
-        watch = _watch(experiment, bench, config, log_epoch)
-        kept = _Kept(
-            lambda place, bench=bench: workdir / "models" / _folder(bench, place), unfinished
-        )
-        for places in _groups(_places(experiment, config), bench.runs_at_once):
-            runs = _train_regimes(experiment, bench, places, config.transfer.regimes, kept, watch)
-            confusions = held_out_confusions(experiment, bench, runs)
-            for run, confusion in zip(runs, confusions, strict=True):
-                target = run.place.dev_domain
-                outcomes[target, run.place.regime].append(_outcome(run, confusion[target]))
+
+        def folder_of(place: Place, bench: Bench = bench) -> Path:
+            return workdir / "models" / _folder(bench, place)
+
+        common = {
+            "folder_of": folder_of,
+            "unfinished": unfinished,
+            "on_epoch": _watch(experiment, bench, config, log_epoch),
+        }
+        for group in _groups(pairs, bench.runs_at_once):
+            runs = train_regimes(experiment, bench, group, config, common=common)
+            answers = held_out_answers(experiment, bench, runs)
+            for run, answer in zip(runs, answers, strict=True):
+                for seen in _views(run.place, config):
+                    outcomes[seen].append(_outcome(run, answer[seen.target]))
                 save_run(
-                    kept.folder_of(run.place),
+                    folder_of(run.place),
                     experiment=experiment,
                     bench=bench,
                     run=run,
-                    confusions=confusion,
+                    answers=answer,
                     config=config,
                 )
                 parameters = count_parameters(run.fit.trainable)
+            results.runs.extend(_run_row(bench, run) for run in runs)
             unfinished.forget()
-        new = _collect(experiment, bench, outcomes, parameters)
-        results.rows.extend(new.rows)
-        results.confusions.extend(new.confusions)
-        results.layer_weights.extend(new.layer_weights)
+        _collect(experiment, bench, outcomes, parameters, results)
     return results
 
 
@@ -146,19 +160,14 @@ def needs_stem(names: tuple[str, ...]) -> bool:
     return any(make_method(name).frozen_layers is not None for name in names)
 
 
-def source_of(target: str) -> str:
-    """The other domain."""
-    return DOMAINS[1 - DOMAINS.index(target)]
-
-
-def _places(experiment: Experiment, config: Settings) -> list[tuple[int, int]]:
+def transfer_pairs(experiment: Experiment, config: Settings) -> list[Pair]:
     """(seed, fold) pairs whose parts all have clips of both domains.
 
     Raises:
       ValueError: When there is none.
     """
     num_folds = min(config.transfer.num_folds, len(experiment.folds[0]))
-    places = [
+    pairs = [
         (seed, fold)
         for seed, fold in np.ndindex(config.transfer.num_seeds, num_folds)
         if all(
@@ -167,67 +176,26 @@ def _places(experiment: Experiment, config: Settings) -> list[tuple[int, int]]:
             for domain in DOMAINS
         )
     ]
-    if not places:
+    if not pairs:
         raise ValueError(
             f"None of the {num_folds} folds has speech and music to train, develop and test on; "
             "raise config.transfer.num_folds or add speakers."
         )
-    return places
+    return pairs
 
 
-def _groups(places: list[tuple[int, int]], runs_at_once: int) -> list[list[tuple[int, int]]]:
-    """Places that are trained together, so that no more trees wait for their second stage than must."""
-    size = max(runs_at_once // len(DOMAINS), 1) if runs_at_once else len(places)
-    return [places[start : start + size] for start in range(0, len(places), size)]
-
-
-def _train_regimes(
-    experiment: Experiment,
-    bench: Bench,
-    places: list[tuple[int, int]],
-    regimes: tuple[str, ...],
-    kept: _Kept,
-    on_epoch: Callable[[Place, EpochRecord], None],
-) -> list[Run]:
-    """All runs of some (seed, fold) pairs: first target-only, then what follows from those, and joint."""
-    alone = [_place(pair, target, TARGET_ONLY) for pair in places for target in DOMAINS]
-    common = {**kept._asdict(), "on_epoch": on_epoch}
-    runs = train_runs(experiment, bench, alone, **common)
-    by_place = {run.place: run for run in runs}
-    later = [
-        _place(pair, target, regime)
-        for regime in (TWO_STAGE, JOINT)
-        if regime in regimes
-        for pair in places
-        for target in DOMAINS
-    ]
-    if not later:
-        return runs
-    before = [_first_stage(place) for place in later]
-    first_stages = [None if place is None else by_place[place] for place in before]
-    return runs + train_runs(experiment, bench, later, first_stages=first_stages, **common)
-
-
-def _place(pair: tuple[int, int], target: str, regime: str) -> Place:
-    seed, fold = pair
-    domains = DOMAINS if regime == JOINT else (target,)
-    return Place(seed, fold, regime, domains, dev_domain=target)
-
-
-def _first_stage(place: Place) -> Place | None:
-    """What a two-stage run goes on from: the run on its source domain alone."""
-    if place.regime != TWO_STAGE:
-        return None
-    return _place((place.seed, place.fold), source_of(place.dev_domain), TARGET_ONLY)
+def _groups(pairs: list[Pair], runs_at_once: int) -> list[list[Pair]]:
+    """Pairs that are trained together, so that no more trees wait for their second stage than must."""
+    size = max(runs_at_once // len(DOMAINS), 1) if runs_at_once else len(pairs)
+    return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
 def _watch(
     experiment: Experiment, bench: Bench, config: Settings, log_epoch: LogEpoch
 ) -> Callable[[Place, EpochRecord], None]:
     """Logs every epoch of every run, and shows how many of the method's are done."""
-    num_runs = len(_places(experiment, config)) * len(DOMAINS)
-    num_runs *= len({TARGET_ONLY, *config.transfer.regimes})
-    total = num_runs * bench.program.settings.epochs
+    planned = waves(transfer_pairs(experiment, config), config.transfer)
+    total = sum(num_epochs(experiment, bench, place) for places in planned for place in places)
     report = experiment.progress.count(f"{bench.source.name}: {bench.method.name}, epochs")
     done = itertools.count(1)
 
@@ -240,78 +208,112 @@ def _watch(
 
 def _run_name(bench: Bench, place: Place) -> str:
     return (
-        f"{bench.source.name}/{bench.method.name}/{place.dev_domain}/{place.regime}/"
+        f"{bench.source.name}/{bench.method.name}/{place.dev_domain}/{_regime_name(place)}/"
         f"fold{place.fold}/seed{place.seed}"
     )
 
 
-def _outcome(run: Run, matrix: np.ndarray) -> _Outcome:
-    mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
-    return _Outcome(run.place.fold, run.place.seed, matrix, mixture)
+def _regime_name(place: Place) -> str:
+    return place.regime if place.share == 1.0 else f"{place.regime}-{place.share:g}"
 
 
 def _folder(bench: Bench, place: Place) -> Path:
     slug = "".join(c if c.isalnum() else "-" for c in bench.source.name).strip("-")
-    regime = f"{place.dev_domain}-{place.regime}"
+    regime = f"{place.dev_domain}-{_regime_name(place)}"
     return Path(slug) / bench.method.name / regime / f"fold{place.fold}-seed{place.seed}"
 
 
+def _views(place: Place, config: Settings) -> Iterator[_Seen]:
+    """What a run is scored for: its own regime, and as the source-only run of the other domain."""
+    if place.regime != SHUFFLED_SOURCE and place.share in config.transfer.shares:
+        yield _Seen(place.dev_domain, place.regime, place.share)
+    whole = place.regime == TARGET_ONLY and place.share == 1.0
+    if whole and SOURCE_ONLY in config.transfer.regimes:
+        yield _Seen(source_of(place.dev_domain), SOURCE_ONLY, 0.0)
+
+
+def _outcome(run: Run, answers: HeldOut) -> _Outcome:
+    mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
+    return _Outcome(run.place.fold, run.place.seed, answers, mixture)
+
+
+def _run_row(bench: Bench, run: Run) -> TransferRunRow:
+    place, fit = run.place, run.fit
+    return TransferRunRow(
+        encoder=bench.source.name,
+        origin=bench.source.origin,
+        method=bench.method.name,
+        domain=place.dev_domain,
+        regime=place.regime,
+        share=place.share,
+        seed=place.seed,
+        fold=place.fold,
+        updates=run.updates,
+        epochs=len(fit.history),
+        chosen_epoch=fit.best_epoch + 1,
+        dev_score=fit.history[fit.best_epoch].dev_score,
+    )
+
+
 def _collect(
-    experiment: Experiment, bench: Bench, outcomes: dict, parameters: int
-) -> TransferResults:
-    results = TransferResults([], [], [])
-    for (target, regime), group in outcomes.items():
+    experiment: Experiment,
+    bench: Bench,
+    outcomes: dict[_Seen, list[_Outcome]],
+    parameters: int,
+    results: TransferResults,
+) -> None:
+    """Adds the rows of one method."""
+    pooled = {seen: _pooled(group) for seen, group in outcomes.items()}
+    for seen in sorted(outcomes, key=lambda seen: (REGIMES.index(seen.regime), -seen.share)):
+        group, ours = outcomes[seen], pooled[seen]
         identity = {
             "encoder": bench.source.name,
             "origin": bench.source.origin,
             "method": bench.method.name,
-            "direction": f"{source_of(target)}->{target}",
-            "regime": regime,
-            "domain": target,
+            "direction": f"{source_of(seen.target)}->{seen.target}",
+            "regime": seen.regime,
+            "domain": seen.target,
         }
-        matrix = np.sum([o.matrix for o in group], axis=0)
         context = {
-            "n": int(sum({o.fold: o.matrix.sum() for o in group}.values())),
-            "folds": len({o.fold for o in group}),
-            "seeds": len({o.seed for o in group}),
-            "chance": 1 / int(np.count_nonzero(matrix.sum(axis=1))),
+            "share": seen.share,
+            "unit": "speaker",
+            "n": ours.num_clips,
+            "folds": len({outcome.fold for outcome in group}),
+            "seeds": len({outcome.seed for outcome in group}),
+            "chance": 1 / int(np.count_nonzero(ours.confusion.sum(axis=1))),
             "trainable_parameters": parameters,
         }
-        rows = _score_rows(group, experiment)
-        if regime != TARGET_ONLY:
-            rows.append(_gain_row(group, outcomes[target, TARGET_ONLY]))
+        rows = [{"baseline": None, **row} for row in score_figures(ours, experiment.emotions)]
+        rows += [
+            {"baseline": baseline.regime, **row}
+            for baseline in _baselines(seen, pooled)
+            for row in gain_figures(ours, pooled[baseline], experiment.emotions)
+        ]
         results.rows.extend(TransferRow(**identity, **row, **context) for row in rows)
-        place = {"study": "transfer", **identity, "layer": None}
-        results.confusions.extend(confusion_rows(matrix, experiment.emotions, place))
-        results.layer_weights.extend(
-            LayerWeightRow(**identity, **row) for row in _mixture_rows(group)
-        )
-    return results
+        if seen.share in (0.0, max(one.share for one in outcomes)):
+            place = {"study": "transfer", **identity, "layer": None}
+            results.confusions.extend(confusion_rows(ours.confusion, experiment.emotions, place))
+            results.layer_weights.extend(
+                LayerWeightRow(**identity, **row) for row in _mixture_rows(group)
+            )
 
 
-def _score_rows(group: list[_Outcome], experiment: Experiment) -> list[dict[str, Any]]:
-    folds = np.array([outcome.fold for outcome in group])
-    matrices = [outcome.matrix for outcome in group]
-    return [
-        {"metric": metric, "emotion": emotion, **fold_interval(values, folds)}
-        for metric, emotion, values in metric_values(matrices, experiment.emotions)
-        if np.isfinite(values).any()  # The target domain may lack an emotion: no recall, no row.
-    ]
+def _baselines(seen: _Seen, pooled: dict[_Seen, SpeakerConfusions]) -> list[_Seen]:
+    """What a regime is compared with: target-only training, and for joint and two-stage the controls."""
+    over = {SOURCE_ONLY: (TARGET_ONLY,), LONGER: (TARGET_ONLY,), PLACEBO: (TARGET_ONLY,)}
+    names = (
+        () if seen.regime == TARGET_ONLY else over.get(seen.regime, (TARGET_ONLY, LONGER, PLACEBO))
+    )
+    share = max(one.share for one in pooled) if seen.regime == SOURCE_ONLY else seen.share
+    baselines = [_Seen(seen.target, name, share) for name in names]
+    return [baseline for baseline in baselines if baseline in pooled]
 
 
-def _gain_row(group: list[_Outcome], baseline: list[_Outcome]) -> dict[str, Any]:
-    """UA minus target-only UA, paired by fold (each the mean of its seeds)."""
-    gained, without = (_accuracy_by_fold(outcomes) for outcomes in (group, baseline))
-    interval = paired_interval(gained, without)
-    figures = {"mean": interval.mean, "low": interval.low, "high": interval.high}
-    return {"metric": "UA_gain", "emotion": "all", **figures}
-
-
-def _accuracy_by_fold(outcomes: list[_Outcome]) -> list[float]:
-    by_fold = defaultdict(list)
-    for outcome in outcomes:
-        by_fold[outcome.fold].append(unweighted_accuracy(outcome.matrix))
-    return [float(np.mean(by_fold[fold])) for fold in sorted(by_fold)]
+def _pooled(group: list[_Outcome]) -> SpeakerConfusions:
+    answers: dict[int, list[HeldOut]] = defaultdict(list)
+    for outcome in group:
+        answers[outcome.seed].append(outcome.answers)
+    return pool_by_speaker(answers)
 
 
 def _mixture_rows(group: list[_Outcome]) -> list[dict[str, Any]]:

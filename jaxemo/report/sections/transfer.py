@@ -9,33 +9,43 @@ from jaxemo.report import rows as r
 from jaxemo.report import theme
 from jaxemo.report.charts import Line, Looks, Panel, Reference, Scale, line_panel
 from jaxemo.report.contents import Content, drawable, groups, present, records, select, single
-from jaxemo.report.figures import Figure, Key, Section, Sentence
+from jaxemo.report.figures import Figure, Key, Section
 from jaxemo.report.pivot import joined, pivot
 from jaxemo.report.row_charts import Axis, Bar, Group, bar_panel, dot_panel
+from jaxemo.report.sections.transfer_claims import (
+    CLAIMED,
+    transfer_gain_table,
+    transfer_run_table,
+    transfer_sentences,
+)
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
-# Fewer pairs than this cannot reach p = .05 in a sign-flip test (2 / 2^n), whatever they show.
-MIN_FOLDS = 6
-_STRENGTHS = {"target_only": 0.22, "joint": 0.55}
-_DASHES = {"joint": (3, 2)}
+_STRENGTHS = {
+    "target_only": 0.22,
+    "target_only_longer": 0.35,
+    "source_only": 0.1,
+    "joint": 0.55,
+    "placebo": 0.1,
+}
+_DASHES = {"joint": (3, 2), "placebo": (1, 2), "target_only_longer": (5, 2)}
 
 
 def transfer_section(content: Content) -> Section:
-    """Bars of UA by method and regime, gains paired by fold, and the learnt layer weights."""
+    """Bars of UA by method and regime, gains paired by speaker, and the learnt layer weights."""
     return Section(
         "transfer",
         "Transfer",
         "Does training on music first help with speech, and the other way round?",
-        f.with_rows([transfer_table(content)]),
+        f.with_rows([transfer_table(content), transfer_gain_table(content)]),
         f.with_panels([transfer_gains(content), transfer_scores(content)]),
         f.with_panels([layer_weights(content)]),
-        _sentences(content),
+        transfer_sentences(content),
     )
 
 
 def transfer_scores(content: Content) -> Figure:
     """UA on the target domain by method and regime, one panel per encoder and direction."""
-    scores = drawable(content.rows("transfer", metric="UA", emotion="all"))
+    scores = _of_most(drawable(content.rows("transfer", metric="UA", emotion="all")))
     top = min(1.0, f.round_up(max(f.ends_of(scores, "mean", "high"), default=1.0)))
     panels = []
     for (encoder, direction), of in groups(scores, "encoder", "direction"):
@@ -48,15 +58,25 @@ def transfer_scores(content: Content) -> Figure:
         [*_regime_keys(scores), *f.chance_keys(scores)],
         "Unweighted accuracy (UA, %) on held-out speakers of the target domain, which gives the "
         "bars their colour. Target only: trained on the target domain alone. Two-stage: trained "
-        f"on the source domain first, then on the target. {f.fold_intervals(scores)} To read: the "
-        "paired gains tell regimes apart; overlapping whiskers do not.",
-        [transfer_score_table(content, e) for e in present(scores, "encoder")],
+        "on the source domain first, then on the target. Target only, longer: with the updates of both "
+        "stages. Placebo: two-stage, the source's labels shuffled within each speaker. Source only: "
+        "never trained on the target. Joint: on both at once. "
+        f"{_intervals(scores)} To read: the paired gains tell regimes apart; overlapping whiskers do not.",
+        f.with_rows(
+            [
+                table(content, encoder)
+                for encoder in present(scores, "encoder")
+                for table in (transfer_score_table, recall_gain_table, transfer_run_table)
+            ]
+        ),
     )
 
 
 def transfer_gains(content: Content) -> Figure:
-    """UA minus UA of target-only in the same fold, one panel per encoder."""
-    gains = drawable(content.rows("transfer", metric="UA_gain", emotion="all"))
+    """UA minus UA of target-only for the same speakers, one panel per encoder."""
+    gains = content.rows("transfer", metric="UA_gain", emotion="all", baseline="target_only")
+    gains = drawable(gains[gains["regime"] != "source_only"])
+    gains = _of_most(gains)
     ends = [*f.ends_of(gains, "low", "mean", "high"), -0.01, 0.01]
     axis = Axis(
         -f.round_up(-min(ends)), f.round_up(max(ends)), f.POINTS_TICK, 0.0, reference_dash=(1, 0)
@@ -67,18 +87,18 @@ def transfer_gains(content: Content) -> Figure:
     ]
     return Figure(
         "transfer-gains",
-        "Gain over target-only, paired by fold",
+        "Gain over target-only, paired by speaker",
         panels,
         [
             *domains,
             Key("filled: the interval excludes 0", "dot", theme.MUTED, "circle"),
             Key("hollow: it does not, or there is none", "dot", theme.MUTED, "circle", hollow=True),
         ],
-        "UA of two-stage (or joint, where named) minus UA of target-only in the same fold, mean "
-        "over folds, in percentage points; colour is the target domain. "
-        f"{f.fold_intervals(gains)} Equal gains in all folds have no measured spread, and so no "
-        "whisker. To read: right of the line, the source domain came with a higher score. "
-        "Intervals are not corrected for the number of comparisons.",
+        "UA of two-stage (or what is named) minus UA of target-only for the same held-out speaker, mean "
+        f"over speakers, in percentage points; colour is the target domain. {_intervals(gains)} To "
+        "read: right of the line, the score was higher; two-stage beside its placebo and beside longer "
+        "training says whether that is the source's doing. Intervals are not corrected for the number "
+        "of comparisons; the table's p-values are.",
         [],
     )
 
@@ -104,28 +124,35 @@ def layer_weights(content: Content) -> Figure:
 
 
 def transfer_table(content: Content) -> Table:
-    """UA on the target domain by regime, and the gains over target-only paired by fold."""
-    rows = content.rows("transfer", emotion="all")
-    scores, gains = select(rows, metric="UA"), select(rows, metric="UA_gain")
-    regimes, gained = present(scores, "regime"), present(gains, "regime")
+    """UA on the target domain by regime, and the gains over target-only; one line per share of speakers."""
+    scores = content.rows("transfer", metric="UA", emotion="all")
+    gains = content.rows("transfer", metric="UA_gain", emotion="all", baseline="target_only")
+    regimes = present(scores, "regime")
+    gained = [one for one in present(gains, "regime") if one in CLAIMED]
+    shares = sorted({share for share in scores["share"] if share > 0}, reverse=True)
     body: list[list[str | Cell]] = []
     for (encoder, direction, method), of in groups(scores, "encoder", "direction", "method"):
-        run = {"encoder": encoder, "direction": direction, "method": method}
-        score = [interval_cell(single(select(of, regime=one))) for one in regimes]
-        gain = [interval_cell(single(select(gains, **run, regime=one)), r.points) for one in gained]
-        first = records(of)[0]
-        size = [number_cell(first["folds"]), number_cell(first["trainable_parameters"])]
-        names = [r.name("direction", direction), r.name("method", method)]
-        body.append([content.labels[encoder], *names, *score, *gain, *size])
+        for share in shares:
+            line = of[(of["share"] == share) | (of["share"] == 0)]
+            score = [interval_cell(single(select(line, regime=one))) for one in regimes]
+            first = records(line)[0]
+            counts = [first[key] for key in ("folds", "speakers", "trainable_parameters")]
+            names = [r.name("direction", direction), r.name("method", method), r.percent(share)]
+            run = {"encoder": encoder, "direction": direction, "method": method, "share": share}
+            gain = [interval_cell(single(select(gains, **run, regime=g)), r.points) for g in gained]
+            sizes = map(number_cell, counts)
+            body.append([content.labels[encoder], *names, *score, *gain, *sizes])
     heads = [r.name("regime", one) for one in regimes]
     heads += [f"gain of {r.name('regime', one)}" for one in gained]
+    heads += ["folds", "speakers", "trained parameters"]
     return Table(
         "transfer",
-        "Transfer: UA on the target domain (%), and its gain over target-only (points), [95 %]",
-        ["encoder", "direction", "method", *heads, "folds", "trained parameters"],
+        "Transfer: UA on the target domain (%), and its gain over target only (points), means over held-out "
+        "speakers [95 %]; share: of the target's training speakers",
+        ["encoder", "direction", "method", "share (%)", *heads],
         body,
-        keys=3,
-        figures=len(heads) + 2,
+        keys=4,
+        figures=len(heads),
     )
 
 
@@ -135,9 +162,22 @@ def transfer_score_table(content: Content, encoder: str) -> Table:
     return pivot(
         f"transfer_scores_{encoder}",
         f"{content.labels[encoder]}: all scores on the target domain (%)",
-        rows[rows["metric"] != "UA_gain"],
-        down=["direction", "method", "regime"],
+        rows[rows["baseline"].isna()],
+        down=["direction", "method", "regime", "share"],
         across=["metric", "emotion"],
+    )
+
+
+def recall_gain_table(content: Content, encoder: str) -> Table:
+    """What each regime changes emotion by emotion."""
+    rows = content.rows("transfer", encoder=encoder, metric="recall_gain")
+    return pivot(
+        f"recall_gains_{encoder}",
+        f"{content.labels[encoder]}: change of each emotion's recall (points), paired by speaker",
+        rows,
+        down=["direction", "method", "regime", "baseline", "share"],
+        across=["emotion"],
+        cell=lambda row: interval_cell(row, r.points),
     )
 
 
@@ -254,51 +294,17 @@ def _all_words(rows: pd.DataFrame) -> str:
     return "; ".join(_words(row) for row in records(rows)) + "."
 
 
-def _sentences(content: Content) -> list[Sentence]:
-    gains = records(drawable(content.rows("transfer", metric="UA_gain", emotion="all")))
-    if not gains:
-        return []
-    return [Sentence("Largest gain", _largest_gain(content, gains)), _comparisons(gains)]
+def _of_most(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the largest share of the target's training speakers, and of none."""
+    return rows[(rows["share"] == rows["share"].max()) | (rows["share"] == 0)]
 
 
-def _comparisons(gains: list[dict[str, Any]]) -> Sentence:
-    """How many intervals exclude 0, where there are folds enough to say so."""
-    about = f"All {_many(len(gains), 'comparison')}"
-    judged = [row for row in gains if r.has_interval(row) and row["folds"] >= MIN_FOLDS]
-    flat = sum(r.known(row["low"]) and not r.has_interval(row) for row in gains)
-    says = []
-    if judged:
-        up = sum(r.excludes(row, 0) and row["mean"] > 0 for row in judged)
-        down = sum(r.excludes(row, 0) and row["mean"] < 0 for row in judged)
-        says.append(
-            f"of {len(judged)} intervals, wholly above 0: {up}; wholly below: {down}. They are not "
-            f"corrected for their number: {0.05 * len(judged):.1f} of them exclude 0 by chance."
-        )
-    else:
-        folds = max(row["folds"] for row in gains)
-        says.append(
-            f"no verdict: gains are paired by fold, and {_many(folds, 'fold')} cannot tell one from "
-            f"chance at 5 % ({MIN_FOLDS} are needed)."
-        )
-    if flat:
-        says.append(f"{flat} are equal in all folds: no spread is measured, and none is claimed.")
-    return Sentence(about, " ".join(says))
-
-
-def _largest_gain(content: Content, gains: list[dict[str, Any]]) -> str:
-    top = max(gains, key=lambda row: row["mean"])
-    names = [content.labels[top["encoder"]]]
-    names += [r.name(column, top[column]) for column in ("method", "direction", "regime")]
-    figure = f"{r.with_interval(top, r.points)} points of UA ({', '.join(names)})"
-    if top["mean"] <= 0:
-        return f"none; the highest figure is {figure}."
-    if not r.has_interval(top):
-        return f"{figure}; without an interval it shows nothing by itself."
-    if not r.excludes(top, 0):
-        return f"{figure}; its interval includes 0, so this run does not show a gain."
-    picked = f"picked as the largest of {len(gains)}, uncorrected"
-    return f"{figure}; its interval excludes 0, {picked}."
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+def _intervals(rows: pd.DataFrame) -> str:
+    """What the intervals are over, or why there are none."""
+    if not any(map(r.has_interval, records(rows))):
+        reasons = "; ".join(sorted({reason for reason in rows["reason"] if reason}))
+        return f"There are no intervals: {reasons or 'none is known'}."
+    return (
+        "Whiskers: 95 % intervals, Student's t over held-out speakers with its standard error times 1.1, "
+        "seeds averaged within a speaker; equal speakers have none."
+    )

@@ -1,0 +1,76 @@
+"""Answers of trained runs on the clips of held-out speakers, kept apart by speaker.
+
+Speakers are what a fold holds out, and so the unit of every interval: a confusion matrix each.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Int
+
+from jaxemo.analysis.scores import confusion_matrix
+from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.runs import Bench, Run, rows_in
+
+
+class HeldOut(NamedTuple):
+    """How one run answered the held-out clips of one domain.
+
+    Attributes:
+      speakers: Who was held out, sorted.
+      matrices: The confusion matrix of each.
+    """
+
+    speakers: tuple[str, ...]
+    matrices: Int[np.ndarray, "S C C"]
+
+    @property
+    def confusion(self) -> Int[np.ndarray, "C C"]:
+        """Of all speakers."""
+        return self.matrices.sum(axis=0)
+
+
+def held_out_answers(
+    experiment: Experiment, bench: Bench, runs: Sequence[Run]
+) -> list[dict[str, HeldOut]]:
+    """Each run's answers on the clips of its held-out speakers, for each domain that has any."""
+    cells = [
+        (number, domain, rows)
+        for number, run in enumerate(runs)
+        for domain in DOMAINS
+        if len(rows := _held_out_rows(experiment, run, domain))
+    ]
+    predictions = bench.program.predictor.predict_runs(
+        [runs[number].model for number, _, _ in cells],
+        bench.base,
+        bench.examples.inputs,
+        [rows for _, _, rows in cells],
+        models_at_once=bench.runs_at_once,
+    )
+    answers: list[dict[str, HeldOut]] = [{} for _ in runs]
+    for (number, domain, rows), probabilities in zip(cells, predictions, strict=True):
+        answers[number][domain] = _by_speaker(experiment, rows, probabilities.argmax(axis=1))
+    return answers
+
+
+def _held_out_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarray, " m"]:
+    parts = experiment.split(run.place.seed, run.place.fold)
+    return rows_in(experiment, parts.test, (domain,))
+
+
+def _by_speaker(
+    experiment: Experiment, rows: Int[np.ndarray, " m"], predicted: Int[np.ndarray, " m"]
+) -> HeldOut:
+    names = np.array([experiment.utterances[row].speaker for row in rows])
+    speakers = sorted(set(names))
+    matrices = [
+        confusion_matrix(
+            experiment.labels[rows][names == speaker],
+            predicted[names == speaker],
+            num_classes=len(experiment.emotions),
+        )
+        for speaker in speakers
+    ]
+    return HeldOut(tuple(str(speaker) for speaker in speakers), np.stack(matrices))
