@@ -17,6 +17,8 @@ def get_config():
     config.audio.crop_seconds = config.similarity.crop_seconds = 1.2
     config.audio.trim_silence_db = config.similarity.trim_silence_db
     config.layers.num_seeds = 2
+    # The controls would take three times as long; configs/transfer.py has them.
+    config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 3
     # Small networks and few steps ask for large rates.
     config.training.epochs = 5

@@ -20,7 +20,6 @@ def get_config():
         "facebook/hubert-base-ls960",
         "m-a-p/MERT-v1-95M",
     )
-    config.transfer.regimes = ("target_only", "two_stage", "joint")
     config.transfer.num_seeds = 3
     config.layers.num_seeds = 5
     return config

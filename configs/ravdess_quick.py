@@ -17,6 +17,8 @@ def get_config():
     config.audio.crop_seconds = 2.0
     # Full fine-tuning and adapters take longer on two cores than all the rest.
     config.transfer.methods = ("weighted_sum", "lora")
+    # The controls would take three times as long; configs/transfer.py has them.
+    config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 2
     # Small networks and few steps ask for large rates.
     config.training.epochs = 3

@@ -13,6 +13,7 @@ from jaxemo.studies.config import read_settings
 GIVEN = {
     "ravdess": ["--config.corpus.audio_dir=x"],
     "ravdess_quick": ["--config.corpus.audio_dir=x"],
+    "transfer": ["--config.corpus.audio_dir=x"],
 }
 
 
