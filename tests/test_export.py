@@ -14,7 +14,7 @@ from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin
 from jaxemo.models.heads import LayerStatistics, init_head
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.peft import make_method
-from jaxemo.studies.export import export_model, merged_encoder
+from jaxemo.studies.export import ExportFormat, export_model, merged_encoder
 from jaxemo.studies.saved_models import SavedModel
 from jaxemo.studies.sources import encoder_source
 from jaxemo.training.predict import TrainedModel
@@ -114,6 +114,29 @@ def test_the_exported_encoder_gives_the_adapted_hidden_states(
         np.testing.assert_allclose(frames, expected, atol=TOLERANCE)
     moved = np.abs(adapted.hidden_states - encoder(*clips).hidden_states).max()
     assert (moved > 100 * TOLERANCE) == (name != "weighted_sum")
+
+
+def test_a_peft_folder_holds_the_adapter_the_head_and_its_base(encoder, tmp_path):
+    model = model_of(encoder, "lora", rank=2, alpha=4.0)
+    written = export_model(model, tmp_path, form=ExportFormat.PEFT)
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors", "head.safetensors"]
+    assert [path.name for path in written] == names
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "models/small"
+    tensors = safetensors.numpy.load_file(tmp_path / "adapter_model.safetensors")
+    first = model.trained.trainable["adaptation"]["encoder"]["layers"]["0"]["attention"]["q_proj"]
+    np.testing.assert_array_equal(
+        tensors["base_model.model.encoder.layers.0.attention.q_proj.lora_A.weight"], first["a"].T
+    )
+    assert "as an adapter of its own" in (tmp_path / "README.md").read_text()
+
+
+def test_a_method_that_peft_lacks_writes_nothing(encoder, tmp_path):
+    with pytest.raises(ValueError, match="'adapter' has no counterpart"):
+        export_model(
+            model_of(encoder, "adapter", bottleneck=2), tmp_path / "w", form=ExportFormat.PEFT
+        )
+    assert not (tmp_path / "w").exists()
 
 
 def test_an_exported_encoder_no_longer_counts_as_untrained(encoder):

@@ -5,14 +5,19 @@ has no counterpart: peft hands its prefix to models with a cache of past keys, w
 tests/test_prefix_tuning.py holds it against plain numbers.
 """
 
+import json
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import safetensors.numpy
 
 from jaxemo.models.pretrained import load_encoder
 from jaxemo.peft import make_method
+from jaxemo.peft.hub_format import Adaptation, to_hub
 from jaxemo.peft.method import flatten, unflatten
+from jaxemo.studies.sources import load_source
 
 REFERENCE = "needs the `reference` extra: PyTorch and peft beside transformers"
 torch = pytest.importorskip("torch", reason=REFERENCE)
@@ -143,3 +148,68 @@ def test_forward_pass_and_one_step_equal_the_reference(case, tmp_path):
     expected = flatten(as_ours(model))
     for path, leaf in flatten(stepped).items():
         assert_close(leaf, expected[path])
+
+
+def their_states(model, waveform):
+    with torch.no_grad():
+        return model(torch.from_numpy(waveform)).last_hidden_state.numpy()
+
+
+def our_states(encoder, waveform):
+    return np.asarray(encoder(waveform, np.array([1600, 1600])).hidden_states[-1])
+
+
+@pytest.fixture
+def waveform():
+    return np.random.default_rng(0).standard_normal((2, 1600)).astype(np.float32)
+
+
+def saved_base(folder):
+    torch.manual_seed(0)
+    model = transformers.Wav2Vec2Model(transformers.Wav2Vec2Config(**SIZES)).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_peft_loads_what_we_write(case, waveform, tmp_path):
+    _, name, options = CASES[case]
+    model = saved_base(tmp_path / "base")
+    encoder = load_encoder(tmp_path / "base")
+    method = make_method(name, **options)
+    born = method.init(jax.random.key(0), encoder.params)
+    tree = jax.tree.map(
+        lambda leaf: leaf + 0.2 * jax.random.normal(jax.random.key(1), leaf.shape), born
+    )
+    adaptation = Adaptation(name, options, tree)
+    written = to_hub(adaptation, encoder.params, model_type="wav2vec2", base_name="base")
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / "adapter_config.json").write_text(json.dumps(written.config))
+    safetensors.numpy.save_file(
+        written.tensors, tmp_path / "adapter" / "adapter_model.safetensors", {"format": "pt"}
+    )
+    before = their_states(model, waveform)
+    adapted = peft.PeftModel.from_pretrained(model, tmp_path / "adapter").eval()
+    run = lambda params: encoder.module.apply(  # noqa: E731
+        {"params": params}, jnp.asarray(waveform), jnp.array([1600, 1600])
+    )
+    ours = method.apply(run, encoder.params, tree).hidden_states[-1]
+    theirs = their_states(adapted, waveform)
+    assert_close(ours, theirs)
+    assert np.abs(theirs - before).max() > 100 * TOLERANCE * np.abs(theirs).max()
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_we_load_what_peft_writes(case, waveform, tmp_path):
+    make_config, _, _ = CASES[case]
+    model = saved_base(tmp_path / "base")
+    adapted = peft.get_peft_model(model, make_config())
+    with torch.no_grad():
+        for _, parameter in adapter_parameters(adapted):
+            parameter += 0.2 * torch.randn_like(parameter)
+    adapted.save_pretrained(tmp_path / "adapter")
+    path = tmp_path / "adapter" / "adapter_config.json"
+    config = json.loads(path.read_text()) | {"base_model_name_or_path": str(tmp_path / "base")}
+    path.write_text(json.dumps(config))
+    encoder = load_source(str(tmp_path / "adapter")).encoder
+    assert_close(our_states(encoder, waveform), their_states(adapted.eval(), waveform))

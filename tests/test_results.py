@@ -16,7 +16,8 @@ from jaxemo.results.checks import fields_of, plain, results_from
 from jaxemo.results.contents import SCHEMA_VERSION, SECTIONS
 from jaxemo.results.describe import json_schema
 from jaxemo.results.file import read_results, write_results
-from jaxemo.results.schema import FigureRow, LayerRow, TransferRow
+from jaxemo.results.schema import FigureRow, LayerRow
+from jaxemo.results.transfer_rows import TransferRow
 from jaxemo.studies.config import REGIMES
 
 # Its fixtures are dear: one worker makes them.

@@ -224,11 +224,12 @@ def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) ->
         print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
-def export(*, checkpoint: Path, encoder: str | None, workdir: Path) -> None:
-    """Writes a checkpoint's encoder in hub layout, its adaptation merged."""
+def export(*, checkpoint: Path, encoder: str | None, format: str, workdir: Path) -> None:
+    """Writes a checkpoint's encoder in hub layout, its adaptation merged, or the adaptation for peft."""
     model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
     with held(workdir):
-        for path in exporting.export_model(model, workdir):
+        form = exporting.ExportFormat(format)
+        for path in exporting.export_model(model, workdir, form=form):
             print(path)
 
 

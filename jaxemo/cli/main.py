@@ -217,14 +217,23 @@ COMMANDS: dict[str, Command] = {
         positional=Positional("files", "audio files", missing="needs at least one audio file"),
     ),
     "export": Command(
-        summary="writes a checkpoint's encoder in hub layout, its adaptation merged into the weights",
+        summary="writes a checkpoint's encoder in hub layout, its adaptation merged, or the adapter for peft",
         reads="the checkpoint",
-        writes="WORKDIR/config.json, model.safetensors, head.safetensors, README.md (model card)",
-        needs="a method that can be merged (all but adapters and prefixes); the base encoder",
+        writes="WORKDIR/config.json, model.safetensors (peft: adapter_config.json, "
+        "adapter_model.safetensors), head.safetensors, README.md (model card)",
+        needs="a method that can be merged (all but adapters and prefixes), for peft LoRA, DoRA or (IA)^3; "
+        "the base encoder",
         example="jaxemo export --checkpoint=runs/lora/checkpoint --workdir=exported",
         handler="jaxemo.cli.handlers:export",
         flags=(
             *_CHECKPOINT,
+            Flag(
+                "format",
+                "FORMAT",
+                "hub: merged weights (default); peft: the adapter alone",
+                default="hub",
+                choices=("hub", "peft"),
+            ),
             Flag("workdir", "DIR", "the folder to write", read=Path, required=True),
         ),
     ),

@@ -36,7 +36,7 @@ def ia3(*, targets: Targets = ("k", "v", "ff_out")) -> Method:
         kernels = dense_kernels(base, pattern, name="ia3")
         return unflatten(
             {
-                f"{path}/scale": jnp.ones(kernel.shape[0 if _scales_input(path) else 1])
+                f"{path}/scale": jnp.ones(kernel.shape[0 if scales_input(path) else 1])
                 for path, kernel in kernels.items()
             }
         )
@@ -56,7 +56,7 @@ def _apply(
 
     def scaled(call: Call) -> Float[Array, "*B O"]:
         scale = flat[f"{call.path}/scale"]
-        if not _scales_input(call.path):
+        if not scales_input(call.path):
             output = call.output()
             # Multiplied in float32: 16 bits would hold scales near 1 too coarsely.
             return (output * scale).astype(output.dtype)
@@ -72,12 +72,13 @@ def _merge(base: Params, trainable: Params) -> Params:
     for name, scale in flatten(trainable).items():
         path = name.removesuffix("/scale")
         kernel, bias = merged[f"{path}/kernel"], merged.get(f"{path}/bias")
-        by_input = _scales_input(path)
+        by_input = scales_input(path)
         merged[f"{path}/kernel"] = kernel * (scale[:, None] if by_input else scale)
         if bias is not None and not by_input:
             merged[f"{path}/bias"] = bias * scale
     return unflatten(merged)
 
 
-def _scales_input(path: str) -> bool:
+def scales_input(path: str) -> bool:
+    """Whether the layer's input is scaled, and not its output."""
     return "feed_forward" in path.split("/")

@@ -14,13 +14,10 @@ from jaxemo.results.schema import (
     FolderRow,
     FoldRow,
     LayerRow,
-    LayerWeightRow,
     LeftOutRow,
     PredictionRow,
     SimilarityRow,
     SweepRow,
-    TransferRow,
-    TransferRunRow,
 )
 from jaxemo.results.shift_rows import (
     CrossEmotionRow,
@@ -28,6 +25,7 @@ from jaxemo.results.shift_rows import (
     EmotionShiftRow,
     EmotionShiftTestRow,
 )
+from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 
 # Raised whenever a column or section comes, goes or changes its meaning.
 SCHEMA_VERSION = 4

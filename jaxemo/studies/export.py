@@ -1,29 +1,44 @@
-"""A trained model as a folder that other programs load: merged weights in hub layout, and the head.
+"""A trained model as a folder that other programs load: the encoder or its adapter, and the head.
 
-config.json, preprocessor_config.json, model.safetensors   the encoder, adaptation merged
+config.json, preprocessor_config.json, model.safetensors   hub: the encoder, adaptation merged
+adapter_config.json, adapter_model.safetensors             peft: the adaptation alone
 head.safetensors                                           the emotion head and its statistics
 README.md                                                  the model card
 """
 
 import dataclasses
+import enum
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from flax import traverse_util
 
-from jaxemo.data.files import write_whole, writing
+from jaxemo.data.files import make_folder, write_whole, writing
 from jaxemo.models.checkpoints.hub_layout import Origin
 from jaxemo.models.pretrained import Encoder, save_pretrained
 from jaxemo.peft import make_method
+from jaxemo.peft.hub_format import Adaptation, HubAdapter, to_hub
 from jaxemo.peft.method import Params
+from jaxemo.studies.peft_folder import CONFIG, WEIGHTS
 from jaxemo.studies.saved_models import SavedModel
 
 HEAD, CARD = "head.safetensors", "README.md"
 
 
-def export_model(model: SavedModel, directory: Path) -> list[Path]:
-    """Writes the encoder with its adaptation merged, the head and a model card.
+class ExportFormat(enum.StrEnum):
+    """HUB: the encoder in hub layout, its adaptation merged. PEFT: the adaptation alone, for peft."""
+
+    HUB = "hub"
+    PEFT = "peft"
+
+
+def export_model(
+    model: SavedModel, directory: Path, *, form: ExportFormat = ExportFormat.HUB
+) -> list[Path]:
+    """Writes the encoder with its adaptation merged, or the adaptation alone; the head; a model card.
 
     Args:
       directory: Made if absent; files of the same names in it are replaced.
@@ -32,14 +47,43 @@ def export_model(model: SavedModel, directory: Path) -> list[Path]:
       Every file of the folder, sorted.
 
     Raises:
-      ValueError: The method cannot be merged, or the model has no encoder; before anything is written.
+      ValueError: The method cannot be merged or is none of peft's, or the model has no encoder; before
+        anything is written.
     """
-    encoder = merged_encoder(model)
-    with writing(directory):
-        save_pretrained(encoder, directory)
+    if form is ExportFormat.PEFT:
+        adapter = _hub_adapter(model)
+        make_folder(directory)
+        write_whole(directory / WEIGHTS, _safetensors(adapter.tensors, {"format": "pt"}))
+        write_whole(directory / CONFIG, json.dumps(adapter.config, indent=2) + "\n")
+    else:
+        encoder = merged_encoder(model)
+        with writing(directory):
+            save_pretrained(encoder, directory)
     write_whole(directory / HEAD, _head_bytes(model))
-    write_whole(directory / CARD, model_card(model.record).encode())
+    write_whole(directory / CARD, model_card(model.record, form=form).encode())
     return sorted(path for path in directory.iterdir() if path.is_file())
+
+
+def _hub_adapter(model: SavedModel) -> HubAdapter:
+    encoder, method = _encoder_of(model), model.record["method"]
+    adaptation = Adaptation(
+        method["name"], method["options"], model.trained.trainable["adaptation"]
+    )
+    return to_hub(
+        adaptation,
+        encoder.params,
+        model_type=encoder.config.model_type,
+        base_name=model.source.source,
+    )
+
+
+def _encoder_of(model: SavedModel) -> Encoder:
+    if model.source.encoder is None:
+        raise ValueError(
+            f"{model.source.name!r} is no encoder: there are no weights to export. Train with an "
+            "encoder: --config.train.encoder=SOURCE."
+        )
+    return model.source.encoder
 
 
 def merged_encoder(model: SavedModel) -> Encoder:
@@ -48,12 +92,7 @@ def merged_encoder(model: SavedModel) -> Encoder:
     Raises:
       ValueError: The method cannot be merged, or the model has no encoder.
     """
-    record, encoder = model.record, model.source.encoder
-    if encoder is None:
-        raise ValueError(
-            f"{model.source.name!r} is no encoder: there are no weights to export. Train with an "
-            "encoder: --config.train.encoder=SOURCE."
-        )
+    record, encoder = model.record, _encoder_of(model)
     method = make_method(record["method"]["name"], **record["method"]["options"])
     if method.merge is None:
         raise ValueError(
@@ -66,9 +105,23 @@ def merged_encoder(model: SavedModel) -> Encoder:
     return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")
 
 
-def model_card(record: dict[str, Any]) -> str:
+# What the card says of the adaptation, and how the folder is used.
+_IN_THE_CARD = {
+    ExportFormat.HUB: (
+        "merged into the weights",
+        '`jaxemo.load_encoder("FOLDER")` or transformers load the encoder.',
+    ),
+    ExportFormat.PEFT: (
+        "as an adapter of its own",
+        '`PeftModel.from_pretrained(AutoModel.from_pretrained(BASE), "FOLDER")` or '
+        "`--config.encoders=FOLDER` load the adapted encoder.",
+    ),
+}
+
+
+def model_card(record: dict[str, Any], *, form: ExportFormat = ExportFormat.HUB) -> str:
     """The model card in Markdown: what it is, what it was trained on, and how well it does."""
-    encoder, training = record["encoder"], record["training"]
+    encoder, training, (kept, use) = record["encoder"], record["training"], _IN_THE_CARD[form]
     revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
     options = ", ".join(f"{key} {value}" for key, value in record["method"]["options"].items())
     lines = [
@@ -77,8 +130,7 @@ def model_card(record: dict[str, Any]) -> str:
         "",
         f"- encoder: {encoder['source']} ({encoder['origin']}{revision}), fingerprint "
         f"`{encoder['fingerprint']}`",
-        f"- method: {record['method']['name']}{f' ({options})' if options else ''}, merged into "
-        "the weights",
+        f"- method: {record['method']['name']}{f' ({options})' if options else ''}, {kept}",
         f"- emotions: {', '.join(record['emotions'])}",
         f"- corpus: {record['corpus'].get('name', 'unknown')}, content `{record['corpus']['hash']}`",
         f"- training domains: {', '.join(training['domains'])}; regime {training['regime']}, fold "
@@ -93,8 +145,7 @@ def model_card(record: dict[str, Any]) -> str:
         "",
         "## Use",
         "",
-        '`jaxemo.load_encoder("FOLDER")` or transformers load the encoder. `head.safetensors` holds '
-        "the emotion head",
+        f"{use} `head.safetensors` holds the emotion head",
         "(layer weights, projection, classifier) and the mean and deviation of each layer that it "
         "standardises by.",
         "",
@@ -118,11 +169,15 @@ def _figure_table(figures: list[dict[str, Any]]) -> list[str]:
 
 def _head_bytes(model: SavedModel) -> bytes:
     """The head's tree and statistics, keys joined by '/'; as bytes, so that others may read the file."""
-    import safetensors.numpy
-
     head = traverse_util.flatten_dict(model.trained.trainable["head"], sep="/")
     statistics = {
         f"statistics/{key}": value for key, value in model.trained.statistics._asdict().items()
     }
-    arrays = {key: np.ascontiguousarray(value) for key, value in (head | statistics).items()}
-    return safetensors.numpy.save(arrays, metadata={"emotions": ",".join(model.record["emotions"])})
+    return _safetensors(head | statistics, {"emotions": ",".join(model.record["emotions"])})
+
+
+def _safetensors(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:
+    import safetensors.numpy
+
+    arrays = {name: np.ascontiguousarray(values) for name, values in tensors.items()}
+    return safetensors.numpy.save(arrays, metadata=metadata)

@@ -26,6 +26,7 @@ from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.studies.config import AudioSettings, Settings, SimilaritySettings
 from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
+from jaxemo.studies.peft_folder import is_peft_folder, load_adapted_encoder
 
 logger = logging.getLogger("jaxemo")
 
@@ -128,7 +129,7 @@ def check_long_enough(encoder: Encoder, store: ClipStore) -> None:
 
 
 def load_source(name: str) -> Source:
-    """An encoder by hub id, folder or own name, embeddings by their folder, or `acoustic`."""
+    """An encoder by hub id, folder (peft's too) or own name, embeddings by their folder, or `acoustic`."""
     if name == ACOUSTIC:
         return Source(ACOUSTIC_NAME, name, "hand-made", ACOUSTIC_RATE_HZ, acoustic_fingerprint())
     if is_embedding_folder(name):
@@ -142,6 +143,8 @@ def load_source(name: str) -> Source:
             None,
             folder,
         )
+    if is_peft_folder(name):
+        return encoder_source(load_adapted_encoder(name), name)
     return encoder_source(load_encoder(name), name)
 
 

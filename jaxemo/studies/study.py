@@ -74,9 +74,7 @@ def run_studies(
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_parts(experiment, studies)
-    if TRANSFER in studies:
-        check_shares(experiment, transfer_pairs(experiment, config), config.transfer)
+    _check_parts(experiment, config, studies)
     results: Results = {study: [] for study in studies}
     results |= {section: [] for section in ("confusions", "layer_weights", "transfer_runs")}
     results |= describe_corpus(experiment)
@@ -194,7 +192,7 @@ def _seconds(experiment: Experiment, row: dict[str, Any]) -> float:
     return float(sum(chosen))
 
 
-def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
+def _check_parts(experiment: Experiment, config: Settings, studies: Sequence[str]) -> None:
     """What the studies need is there."""
     if {LAYERS, TRANSFER} & set(studies):
         check_training_parts(experiment)
@@ -205,6 +203,8 @@ def _check_parts(experiment: Experiment, studies: Sequence[str]) -> None:
             f"The studies {' and '.join(needing)} need speech and music; the corpus has no "
             f"{missing[0]}. `jaxemo probe` works with one domain."
         )
+    if TRANSFER in studies:
+        check_shares(experiment, transfer_pairs(experiment, config), config.transfer)
 
 
 def _notes(config: Settings, studies: Sequence[str]) -> list[str]:

@@ -18,7 +18,8 @@ import numpy as np
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
-from jaxemo.results.schema import ConfusionRow, LayerWeightRow, TransferRow, TransferRunRow
+from jaxemo.results.schema import ConfusionRow
+from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.held_out import HeldOut, held_out_answers
