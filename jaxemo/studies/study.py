@@ -76,8 +76,9 @@ def run_studies(
     )
     _check_parts(experiment, config, studies)
     results: Results = {study: [] for study in studies}
-    results |= {section: [] for section in ("confusions", "layer_weights", "transfer_runs")}
-    results |= describe_corpus(experiment)
+    results |= {"confusions": [], "layer_weights": [], "transfer_runs": []} | describe_corpus(
+        experiment
+    )
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
         **corpus_provenance(experiment),
