@@ -75,10 +75,8 @@ def run_studies(
         progress=progress,
     )
     _check_parts(experiment, config, studies)
-    results: Results = {study: [] for study in studies}
-    results |= {"confusions": [], "layer_weights": [], "transfer_runs": []} | describe_corpus(
-        experiment
-    )
+    sections = (*studies, "confusions", "layer_weights", "transfer_runs")
+    results: Results = {section: [] for section in sections} | describe_corpus(experiment)
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
         **corpus_provenance(experiment),
