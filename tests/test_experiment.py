@@ -10,7 +10,7 @@ from jaxemo.data.corpora.corpus import Utterance
 from jaxemo.data.folds import RAVDESS_TEST_ACTORS
 from jaxemo.data.progress import Progress
 from jaxemo.studies.config import default_config, read_settings
-from jaxemo.studies.experiment import cell_of_clip, prepare_experiment, speaker_halves
+from jaxemo.studies.experiment import cell_of_clip, clip_halves, prepare_experiment
 
 # Its fixtures are dear: one worker makes them.
 pytestmark = pytest.mark.xdist_group("experiment")
@@ -22,14 +22,37 @@ ravdess = pytest.mark.skipif(
 SILENT = Progress(lambda items, description, total: items, lambda description: lambda d, t: None)
 
 
-def test_halves_of_the_speakers_are_disjoint_and_balanced_in_sex():
-    utterances = tuple(
-        Utterance(f"{actor}.wav", "ravdess", "speech", "sad", f"ravdess/{actor:02d}")
-        for actor in range(1, 25)
+def takes(actors, *, count):
+    return tuple(
+        Utterance(
+            f"{actor}-{statement}-{take}.wav",
+            *("ravdess", "speech", "sad", f"ravdess/{actor:02d}"),
+            statement=str(statement),
+            repetition=str(take),
+        )
+        for actor in actors
+        for statement in range(2 if count > 1 else 1)
+        for take in range(count // 2 or 1)
     )
-    half = speaker_halves(utterances)
+
+
+def test_the_halves_of_a_null_are_of_the_same_people_and_of_the_same_sentences():
+    utterances = takes(range(1, 5), count=4)
+    halves = clip_halves(utterances[::-1])[::-1]
     for side in (0, 1):
-        actors = [int(name[-2:]) for name in half if half[name] == side]
+        rows = [row for row, half in zip(utterances, halves, strict=True) if half == side]
+        assert sorted((row.speaker, row.statement) for row in rows) == [
+            (f"ravdess/{actor:02d}", statement) for actor in range(1, 5) for statement in "01"
+        ]
+
+
+def test_halves_of_single_clips_are_balanced_in_sex():
+    utterances = takes(range(1, 25), count=1)
+    halves = clip_halves(utterances)
+    for side in (0, 1):
+        actors = [
+            int(row.speaker[-2:]) for row, h in zip(utterances, halves, strict=True) if h == side
+        ]
         # RAVDESS gives odd numbers to men and even ones to women.
         assert len(actors) == 12 and sum(actor % 2 for actor in actors) == 6
 
@@ -69,11 +92,14 @@ def test_real_ravdess_has_its_six_emotions_in_both_domains(experiment):
 
 @ravdess
 def test_cells_hold_one_domain_emotion_and_half_each(experiment):
-    half = speaker_halves(experiment.utterances)
+    half = clip_halves(experiment.utterances)
     cells = cell_of_clip(experiment)
     for cell in np.unique(cells):
-        rows = [experiment.utterances[row] for row in np.flatnonzero(cells == cell)]
-        assert len({(row.domain, row.emotion, half[row.speaker]) for row in rows}) == 1
+        clips = np.flatnonzero(cells == cell)
+        rows = [experiment.utterances[clip] for clip in clips]
+        assert len({(row.domain, row.emotion) for row in rows}) == len(set(half[clips])) == 1
+        # Each actor has as many clips in the other half.
+        assert np.bincount(half[(cells // 2) == cell // 2]).tolist() == [len(clips)] * 2
 
 
 @ravdess

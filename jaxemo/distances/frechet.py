@@ -86,8 +86,8 @@ def frechet_distance_from_statistics(
 def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
     """Distances between cells paired by broadcasting leading axes, as one compiled program.
 
-    (layers, emotions) against (layers, emotions) pairs like with like. Pairs run in blocks of `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a
-    block. On a CPU set OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS
+    (layers, emotions) against (layers, emotions) pairs like with like. Pairs run in blocks of
+    `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a block. On a CPU set OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS
     threads beneath XLA's fight for the cores and made the grid up to 10 times slower on a busy machine.
 
     Raises:

@@ -92,8 +92,8 @@ class Distance:
     comparison: Annotated[
         str,
         Column(
-            "What is compared: `cross_domain`: speech (a) with music (b); nulls: two halves of the "
-            "speakers of one domain.",
+            "What is compared: `cross_domain`: speech (a) with music (b); nulls: two halves of "
+            "each speaker's clips of one domain.",
             values=("cross_domain", "null_speech", "null_music"),
         ),
     ]

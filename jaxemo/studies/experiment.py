@@ -261,24 +261,38 @@ def usable_stores(
 
 
 def num_cells(experiment: Experiment) -> int:
-    """Statistics cells: (domain, emotion, half of the speakers), in this order of axes."""
+    """Statistics cells: (domain, emotion, half of the clips), in this order of axes."""
     return len(DOMAINS) * len(experiment.emotions) * HALVES
 
 
 def cell_of_clip(experiment: Experiment) -> Int[np.ndarray, " n"]:
     """The cell number of each row."""
     shape = (len(DOMAINS), len(experiment.emotions), HALVES)
-    half = speaker_halves(experiment.utterances)
     domain = np.array([DOMAINS.index(u.domain) for u in experiment.utterances])
-    speaker_half = np.array([half[u.speaker] for u in experiment.utterances])
-    return np.ravel_multi_index((domain, experiment.labels, speaker_half), shape)
+    halves = clip_halves(experiment.utterances)
+    return np.ravel_multi_index((domain, experiment.labels, halves), shape)
 
 
-def speaker_halves(utterances: tuple[Utterance, ...]) -> dict[str, int]:
-    """Two disjoint halves of the speakers, for the same-domain null.
+def clip_halves(utterances: Sequence[Utterance]) -> Int[np.ndarray, " n"]:
+    """Two halves of each speaker's clips of a domain and emotion, for the same-domain null.
 
-    Neighbouring pairs in sorted order go together: RAVDESS numbers its actors by alternating sex, so each
-    half gets as many women as men.
+    The clips go to the halves in turn, by intensity, statement and take: RAVDESS's second takes against
+    its first. Of an odd number, the one too many goes to either half by neighbouring pairs of speakers
+    in sorted order: RAVDESS numbers its actors by alternating sex, so each half gets as many women as
+    men where cells hold one clip.
     """
-    speakers = sorted({utterance.speaker for utterance in utterances})
-    return {speaker: (position // 2) % HALVES for position, speaker in enumerate(speakers)}
+    speakers = sorted({row.speaker for row in utterances})
+    first = {speaker: (position // 2) % HALVES for position, speaker in enumerate(speakers)}
+
+    def order(place: int) -> tuple[str, ...]:
+        row = utterances[place]
+        return (row.intensity, row.statement, row.repetition, row.path)
+
+    taken: Counter[tuple[str, str, str]] = Counter()
+    halves = np.empty(len(utterances), np.int64)
+    for place in sorted(range(len(utterances)), key=order):
+        row = utterances[place]
+        cell = (row.domain, row.emotion, row.speaker)
+        halves[place] = (first[row.speaker] + taken[cell]) % HALVES
+        taken[cell] += 1
+    return halves

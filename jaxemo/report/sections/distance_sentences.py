@@ -134,9 +134,12 @@ def _orders(found: list[Agreement], labels: dict[str, str]) -> str:
         f"Kendall's tau {r.signed(worst.tau)}, {labels[worst.encoder]}, layer {worst.layer})"
     )
     if not clear:
-        return f"{says}; no pair of emotions swaps beyond its error."
+        return f"{says}; no pair of emotions swaps beyond its error after Holm's correction."
     named = [
         f"{pair} ({labels[one.encoder]}, layer {one.layer})" for one, pair in clear[:_MOST_PAIRS]
     ]
     more = f" and {len(clear) - _MOST_PAIRS} more" if len(clear) > _MOST_PAIRS else ""
-    return f"{says}; beyond their error by FAD but reversed by KAD: {'; '.join(named)}{more}."
+    return (
+        f"{says}; told apart by both after Holm's correction, in this order by FAD and in the other by "
+        f"KAD: {'; '.join(named)}{more}."
+    )

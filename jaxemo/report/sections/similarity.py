@@ -63,18 +63,19 @@ def distance_curves(content: Content) -> Figure:
         panels,
         [*shift.emotion_keys(cross), *nulls],
         f"Fréchet Audio Distance (FAD) between speech and music of the same emotion. {intervals}"
-        "The grey region spans the same-domain nulls, the distances between two halves of the "
-        "speakers within speech or within music: other people, so that it is context and no test. "
-        "Scales differ between panels, and FAD is not comparable between encoders or sample sizes. "
-        "Hollow markers rest on fewer than 2 d frames.",
+        "The grey region spans the same-domain nulls, the distances between half of each speaker's "
+        "clips and the other half, within speech or within music: the same people as on either side "
+        "of a line. They have half as many clips, so that small-sample bias weighs more on them; at "
+        "equal n both stand below. Scales differ between panels, and FAD is not comparable between "
+        "encoders or sample sizes. Hollow markers rest on fewer than 2 d frames.",
         [tables.distance_table(content, encoder) for encoder in present(cross, "encoder")],
     )
 
 
 def second_opinions(content: Content) -> Figure:
-    """FAD extrapolated over clips, and KAD, by layer and emotion; two panels per encoder."""
+    """FAD at equal n and extrapolated over clips, and KAD, by layer and emotion; three panels per encoder."""
     rows = drawable(content.rows("similarity"))
-    rows = rows[rows["metric"].isin(("FAD_infinity", "KAD"))]
+    rows = rows[rows["metric"].isin(("FAD_equal_n", "FAD_infinity", "KAD"))]
     panels = [
         _line_panel(of, metric, f"{content.labels[encoder]}: {r.DISTANCES[metric]}")
         for (encoder, metric), of in groups(rows, "encoder", "metric")
@@ -84,14 +85,16 @@ def second_opinions(content: Content) -> Figure:
     made += [tables.opinion_table(content, encoder) for encoder in present(rows, "encoder")]
     return Figure(
         "second-opinions",
-        "Two second opinions: FAD extrapolated over clips, and a kernel distance",
+        "Second opinions: FAD at equal n, FAD extrapolated over clips, and a kernel distance",
         panels,
         shift.emotion_keys(rows),
-        "FAD of few frames is too high, the more so the fewer. Extrapolated: the line through FAD of "
+        "FAD of few frames is too high, the more so the fewer. Equal n: lines and nulls of as many clips "
+        "each, so that a line above the grey region lies beyond what the same people's clips differ by "
+        "within a domain. Extrapolated: the line through FAD of "
         "fewer and fewer clips, where it meets 1 / n = 0, in the leading principal directions of a "
         "layer; the speakers stay the same, so that their number still weighs on it. KAD is the "
         "unbiased kernel distance (squared maximum mean discrepancy, one bandwidth per layer), which "
-        "assumes no Gaussian. Both rest on a few frames per clip; either may fall below 0 by chance. "
+        "assumes no Gaussian. All rest on a few frames per clip; the latter two may fall below 0 by chance. "
         "Bands: 95 % intervals over speakers. To read: an order of emotions that FAD, its "
         "extrapolation and KAD share does not hang on one estimator; the first table says where they "
         "do not share it.",

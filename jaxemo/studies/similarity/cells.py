@@ -8,7 +8,7 @@ from jaxtyping import Int
 from jaxemo.analysis.design import Design
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.schema import Distance
-from jaxemo.studies.experiment import HALVES, Experiment, speaker_halves
+from jaxemo.studies.experiment import HALVES, Experiment, clip_halves
 
 CROSS_DOMAIN = "cross_domain"
 NULLS = tuple(f"null_{domain}" for domain in DOMAINS)
@@ -33,23 +33,22 @@ class Cells(NamedTuple):
 
     Attributes:
       design: Domain, emotion and speaker of each clip.
-      half_of_speaker: The fixed halves of the same-domain nulls.
+      half_of_clip: The fixed halves of the same-domain nulls.
       emotions: Names in order.
     """
 
     design: Design
-    half_of_speaker: Int[np.ndarray, " S"]
+    half_of_clip: Int[np.ndarray, " n"]
     emotions: tuple[str, ...]
 
     def pairs(self, comparison: str) -> list[Pair]:
-        """The two sides for each emotion: two domains, or two halves of the speakers in one."""
+        """The two sides for each emotion: two domains, or two halves of each speaker's clips in one."""
         if comparison == CROSS_DOMAIN:
             whole = self.sides
             return [Pair(a, b) for a, b in zip(*whole, strict=True)]
         domain = NULLS.index(comparison)
-        half = self.half_of_speaker[self.design.speaker]
         return [
-            Pair(*(self._side(domain, emotion, half == side) for side in range(HALVES)))
+            Pair(*(self._side(domain, emotion, self.half_of_clip == h) for h in range(HALVES)))
             for emotion in range(len(self.emotions))
         ]
 
@@ -72,8 +71,8 @@ class Cells(NamedTuple):
 def make_cells(experiment: Experiment) -> Cells:
     """The cells of a corpus; speakers are numbered in sorted order."""
     utterances = experiment.utterances
-    halves = speaker_halves(utterances)
-    speakers = {speaker: number for number, speaker in enumerate(sorted(halves))}
+    names = sorted({utterance.speaker for utterance in utterances})
+    speakers = {speaker: number for number, speaker in enumerate(names)}
     design = Design(
         domain=np.array([DOMAINS.index(u.domain) for u in utterances], np.int64),
         emotion=experiment.labels,
@@ -81,7 +80,7 @@ def make_cells(experiment: Experiment) -> Cells:
         num_emotions=len(experiment.emotions),
         num_speakers=len(speakers),
     )
-    return Cells(design, np.array([halves[s] for s in speakers], np.int64), experiment.emotions)
+    return Cells(design, clip_halves(utterances), experiment.emotions)
 
 
 def result_row(

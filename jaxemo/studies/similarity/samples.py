@@ -38,6 +38,7 @@ from jaxemo.distances.kernel import (
 from jaxemo.embedding.frames import FrameSample
 from jaxemo.results.schema import Distance
 from jaxemo.studies.config import Settings
+from jaxemo.studies.experiment import HALVES
 from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, result_row
 
 # Draws down to the smallest emotion that the equal-n figure is the mean of.
@@ -123,11 +124,14 @@ def _jackknife(units: RowSums, emotion: int) -> Jackknife | None:
 def _drawn_rows(
     at: _Layer, mask: np.ndarray, cells: Cells, jackknives: list[Jackknife | None], seed: int
 ) -> Iterator[Distance]:
-    """FAD at equal n and at infinite n, for every comparison and emotion."""
-    for comparison in (CROSS_DOMAIN, *NULLS):
-        pairs = cells.pairs(comparison)
-        counts = [len(side.clips) for pair in pairs for side in pair]
-        smallest = min((count for count in counts if count > 1), default=0)
+    """FAD at equal n and at infinite n, for every comparison and emotion.
+
+    One n for all: the nulls are of half as many clips as their domain has.
+    """
+    compared = {comparison: cells.pairs(comparison) for comparison in (CROSS_DOMAIN, *NULLS)}
+    counts = [len(side.clips) for pairs in compared.values() for pair in pairs for side in pair]
+    smallest = min((count for count in counts if count > 1), default=0)
+    for comparison, pairs in compared.items():
         for emotion, pair in enumerate(pairs):
             random = np.random.default_rng((seed, _DRAW, emotion))
             common = {"level": "frame", "layer": at.number, "d": at.clips.shape[-1]}
@@ -229,25 +233,28 @@ def _kernel_sums(
     clips: Int[np.ndarray, " C"],
     options: tuple[float, int],
 ) -> KernelSums:
-    """Sums over units (domain, speaker); filled up to one number of rows, so that it compiles once."""
+    """Sums over units (domain, half, speaker); filled up to one number of rows: it compiles once."""
     bandwidth, most = options
     design = cells.design
-    unit = design.domain[clips] * design.num_speakers + design.speaker[clips]
+    half = HALVES * design.domain[clips] + cells.half_of_clip[clips]
+    unit = half * design.num_speakers + design.speaker[clips]
     present = row_of[clips] >= 0
     rows = np.zeros((most, at.valid.shape[1]), np.float32)
     units = np.full(most, -1)
     rows[: present.sum()] = at.valid[row_of[clips][present]]
     units[: present.sum()] = np.broadcast_to(unit[:, None], present.shape)[present]
-    return kernel_sums(rows, units, num_units=2 * design.num_speakers, bandwidth=bandwidth)
+    return kernel_sums(
+        rows, units, num_units=len(DOMAINS) * HALVES * design.num_speakers, bandwidth=bandwidth
+    )
 
 
 def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dict[str, Any]:
     """The distance, its jackknife interval over speakers and, across domains, its p-value."""
-    num_rows = np.asarray(sums.num_rows).reshape(2, -1)
+    num_rows = np.asarray(sums.num_rows)
     in_a, in_b = _unions(cells, comparison)
-    sizes = tuple(int(num_rows.ravel()[union].sum()) for union in (in_a, in_b))
-    speaker = np.tile(np.arange(num_rows.shape[1]), 2)
-    members = np.unique(speaker[(in_a | in_b) & (num_rows.ravel() > 0)])
+    sizes = tuple(int(num_rows[union].sum()) for union in (in_a, in_b))
+    speaker = np.tile(np.arange(cells.design.num_speakers), len(DOMAINS) * HALVES)
+    members = np.unique(speaker[(in_a | in_b) & (num_rows > 0)])
     without = speaker != members[:, None]
     distances = distances_of_unions(
         sums, np.vstack([in_a, in_a & without]), np.vstack([in_b, in_b & without])
@@ -258,18 +265,28 @@ def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dic
     if len(members) > 2 and np.isfinite(distances).all():
         known |= _limits(distances[0], distances[1:])
         if comparison == CROSS_DOMAIN:
-            known["p_value"] = exchange_test(key, sums).p_value
+            known["p_value"] = exchange_test(key, _of_domains(sums)).p_value
     return known
 
 
 def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which units (domain, speaker) make either side."""
-    in_domain = np.repeat(np.arange(2), len(cells.half_of_speaker))
+    """Which units (domain, half, speaker) make either side."""
+    shape = (len(DOMAINS), HALVES, cells.design.num_speakers)
+    domain, half, _ = (axis.ravel() for axis in np.indices(shape))
     if comparison == CROSS_DOMAIN:
-        return in_domain == 0, in_domain == 1
-    half = np.tile(cells.half_of_speaker, 2)
-    ours = in_domain == NULLS.index(comparison)
+        return domain == 0, domain == 1
+    ours = domain == NULLS.index(comparison)
     return ours & (half == 0), ours & (half == 1)
+
+
+def _of_domains(sums: KernelSums) -> KernelSums:
+    """The sums of units (domain, speaker), their halves together."""
+    num_rows, total = np.asarray(sums.num_rows), np.asarray(sums.total)
+    shape = (len(DOMAINS), HALVES, -1)
+    num_rows = num_rows.reshape(shape).sum(axis=1).ravel()
+    num_speakers = len(num_rows) // len(DOMAINS)
+    total = total.reshape(*shape[:2], num_speakers, *shape[:2], num_speakers).sum(axis=(1, 4))
+    return KernelSums(num_rows, total.reshape(len(num_rows), len(num_rows)))
 
 
 def _limits(distance: float, without: Float64[np.ndarray, " S"]) -> dict[str, float | None]:

@@ -45,8 +45,9 @@ def study_similarity(
 ) -> SimilarityResults:
     """Distances by layer and emotion, and how far each emotion shifts between the domains.
 
-    Speech against music (`cross_domain`), and each domain against itself, one half of its speakers
-    against the other (`null_speech`, `null_music`): what distance there is without a change of domain.
+    Speech against music (`cross_domain`), and each domain against itself, half of each speaker's clips
+    against the other half (`null_speech`, `null_music`): what distance there is between the same people
+    without a change of domain.
     """
     source, compared = embedded.source, embedded.compared
     cells = make_cells(experiment)
