@@ -29,6 +29,7 @@ __all__ = [
     "recalls",
     "second_opinions",
     "shared_emotion",
+    "shift_controls",
     "shift_curves",
     "transfer_gains",
     "transfer_scores",
@@ -107,6 +108,11 @@ def emotion_shift(results: Source, *, columns: int = 3) -> alt.ConcatChart:
 def shift_curves(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     """The same by layer, one panel per encoder; else as `distance_curves`."""
     return _board(shift.shift_curves, results, columns, "jaxemo fad")
+
+
+def shift_controls(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """The shift with sentence, intensity or cues held still, one panel per encoder; else as `distance_curves`."""
+    return _board(shift.shift_controls, results, columns, "jaxemo fad")
 
 
 def emotion_shape(results: Source, *, columns: int = 3) -> alt.ConcatChart:

@@ -91,7 +91,10 @@ def test_cross_domain_distances_carry_intervals_ranks_and_p_values(results):
 
 
 def test_emotion_shift_is_given_for_every_layer_and_emotion_and_tested(results):
-    rows, tests = results["emotion_shifts"], results["emotion_shift_tests"]
+    sections = ("emotion_shifts", "emotion_contrasts", "emotion_shift_tests")
+    rows, contrasts, tests = (
+        [row for row in results[section] if row["control"] == "none"] for section in sections
+    )
     places = {(row["encoder"], row["layer"], row["emotion"]) for row in rows}
     # One clip per cell: there is no shape. The advantage has its mean over emotions too.
     assert {row["measure"] for row in rows} == {"shift", "advantage"}
@@ -100,13 +103,24 @@ def test_emotion_shift_is_given_for_every_layer_and_emotion_and_tested(results):
         assert row["paired"] and row["speakers"] == 12
         assert row["low"] < row["mean"] < row["high"]
         assert (row["d"] is None) == (row["layer"] is None)
-    assert len(results["emotion_contrasts"]) == (1 + 1 + 4 + 1) * 15
-    assert all(row["p_holm"] >= row["p_value"] for row in results["emotion_contrasts"])
+    assert len(contrasts) == (1 + 1 + 4 + 1) * 15
+    assert all(row["p_holm"] >= row["p_value"] for row in contrasts)
     kinds = [row["test"] for row in tests]
     assert (kinds.count("emotions_differ"), kinds.count("encoders_differ")) == (7, 1)
     assert kinds.count("diagonal_nearer") == 7
     assert all(0 < row["p_value"] <= 1 for row in tests if row["p_value"] is not None)
     assert -1 <= tests[-1]["tau"] <= 1
+
+
+def test_matched_pairs_are_all_clips_where_cells_hold_one_take_of_one_sentence(results):
+    figures = {"none": [], "matched": []}
+    for row in results["emotion_shifts"]:
+        if row["measure"] == "shift":
+            figures[row["control"]].append(row["mean"])
+    # Cues need several clips per cell.
+    assert figures["matched"] == pytest.approx(figures["none"], rel=1e-9)
+    contrasts = [row for row in results["emotion_contrasts"] if row["control"] == "matched"]
+    assert {row["layer"] for row in contrasts} == {None} and len(contrasts) == 2 * 15
 
 
 def test_no_sample_of_frames_is_left_behind(study):

@@ -17,7 +17,7 @@ CONFIG = Settings(similarity=SimilaritySettings(permutations=99))
 def found_in(clips, *, encoder="one", keep=slice(None), width=64):
     clips = {name: values[keep] for name, values in clips.items()}
     design = design_of(clips)
-    identity = {"encoder": encoder, "origin": "untrained"}
+    identity = {"encoder": encoder, "origin": "untrained", "control": "none"}
     layers = np.stack([clips["embeddings"], 2.0 * clips["embeddings"] + 1.0], axis=1)
     return encoder_shift(identity, NAMES, design, layers, num_dimensions=width)
 

@@ -14,7 +14,7 @@ from jaxemo.report import summary_table
 from jaxemo.report.agreement import agreements
 from jaxemo.report.contents import content_of
 from jaxemo.report.sections.distance_sentences import sentences
-from jaxemo.report.sections.shift import emotion_shift
+from jaxemo.report.sections.shift import emotion_shift, shift_controls
 
 # Its fixtures are dear: one worker makes them.
 pytestmark = pytest.mark.xdist_group("similarity_report")
@@ -33,19 +33,20 @@ def with_second_opinions(*, seed=0) -> dict:
             mean = row["mean"] * draw.uniform(0.9, 1.1)
             known = {"mean": mean, "low": mean - 0.9, "high": mean + 0.9, "p_value": 0.004}
             results["similarity"].append({**row, **extra, **known, "metric": metric})
-    results |= shifts()
+    for rows in (shifts(), sharing()):
+        for section, of_section in rows.items():
+            results.setdefault(section, []).extend(of_section)
     return results
 
 
 def shifts() -> dict:
     """Rows of shift and shape: of the second encoder's shift alone is a difference found."""
-    found: dict = {"emotion_shifts": [], "cross_emotion": []}
-    found |= {"emotion_contrasts": [], "emotion_shift_tests": []}
+    found: dict = {"emotion_shifts": [], "emotion_contrasts": [], "emotion_shift_tests": []}
     size = {"statistic": 0.1, "emotions": 6, "permutations": 999, "speakers": 12}
     for place, (encoder, measure) in enumerate(itertools.product(ENCODERS, ("shift", "shape"))):
         for layer in (*range(5), None):
             common = {"encoder": encoder, "origin": "untrained", "layer": layer}
-            common |= {"measure": measure, "speakers": 12}
+            common |= {"measure": measure, "speakers": 12, "control": "none"}
             space = {"d": None if layer is None else 64, "variance_kept": 0.9 if layer else None}
             for index, emotion in enumerate(EMOTIONS):
                 mean = 0.2 * index - 0.31 + 0.01 * place
@@ -61,15 +62,42 @@ def shifts() -> dict:
             p_value = 0.0004 if place == 2 else 0.41
             found["emotion_shift_tests"].append({**common, **test, "p_value": p_value})
     pair = dict(zip(("encoder", "other_encoder"), ENCODERS, strict=True)) | {"measure": "shift"}
-    pair |= {"test": "encoders_differ", "layer": None, "p_value": 0.013, "tau": -0.2, **size}
+    pair |= {
+        "control": "none",
+        "test": "encoders_differ",
+        "layer": None,
+        "p_value": 0.013,
+        "tau": -0.2,
+        **size,
+    }
     found["emotion_shift_tests"].append({**pair, "origin": "untrained"})
+    return found
+
+
+def sharing() -> dict:
+    """Rows of the advantage, which is found in the second encoder alone, and of the cross-emotion matrix."""
+    found: dict = {"emotion_shifts": [], "cross_emotion": [], "emotion_shift_tests": []}
+    size = {"statistic": 0.1, "emotions": 6, "permutations": 999, "speakers": 12}
     for place, encoder in enumerate(ENCODERS):
         for layer in (*range(5), None):
             common = {"encoder": encoder, "origin": "untrained", "layer": layer}
-            row = {"measure": "advantage", "mean": 0.5, "low": 0.1, "high": 0.9, "speakers": 12}
+            control = {"control": "none"}
+            row = {
+                **control,
+                "measure": "advantage",
+                "mean": 0.5,
+                "low": 0.1,
+                "high": 0.9,
+                "speakers": 12,
+            }
             row |= {"d": None if layer is None else 64, "variance_kept": None, "paired": True}
             found["emotion_shifts"] += [{**common, **row, "emotion": e} for e in (*EMOTIONS, "all")]
-            test = {"test": "diagonal_nearer", "measure": "advantage", "other_encoder": None}
+            test = {
+                **control,
+                "test": "diagonal_nearer",
+                "measure": "advantage",
+                "other_encoder": None,
+            }
             test |= {"tau": None, "p_value": 0.3 - 0.299 * place, **size}
             found["emotion_shift_tests"].append({**common, **test})
             if layer is not None:
@@ -188,6 +216,21 @@ def test_encoders_that_differ_are_named_with_what_is_reversed():
         if row["encoder"] == "music-small":
             row["mean"] = -row["mean"]
     assert "reversed beyond their errors: neutral and angry, neutral and fearful" in said(results)
+
+
+def test_a_difference_is_said_to_remain_or_not_with_something_held_still():
+    results = with_second_opinions()
+    for section in ("emotion_shifts", "emotion_shift_tests"):
+        for row in list(results[section]):
+            if (row["encoder"], row["measure"], row["layer"]) == ("music-small", "shift", None):
+                results[section].append({**row, "control": "matched"})
+                known = {"p_value": 0.2} if "p_value" in row else {}
+                results[section].append({**row, "control": "cues_removed", **known})
+    text = said(results)
+    assert "With matched pairs: they still differ (p = 0.0004" in text
+    assert "with cues regressed out: no difference is shown (p = 0.200" in text
+    [table] = shift_controls(content_of(results)).tables
+    assert [str(line[0]) for line in table.rows] == list(r.CONTROLS.values())
 
 
 def test_other_speakers_in_the_other_domain_are_said_to_be_so():

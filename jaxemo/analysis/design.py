@@ -22,6 +22,12 @@ class Design(NamedTuple):
         """Domains, emotions and speakers."""
         return NUM_DOMAINS, self.num_emotions, self.num_speakers
 
+    def among(self, clips: Int[np.ndarray, " m"]) -> "Design":
+        """The design of some of the clips, with the same numbers."""
+        return self._replace(
+            domain=self.domain[clips], emotion=self.emotion[clips], speaker=self.speaker[clips]
+        )
+
 
 def cell_of_clips(design: Design) -> Int[np.ndarray, " n"]:
     """The number of each clip's cell, (domain, emotion, speaker) in C order."""

@@ -89,12 +89,16 @@ def whiten(embeddings: Float64[np.ndarray, "n d"], design: Design) -> Whitened:
 
 def has_spread(design: Design) -> bool:
     """Whether clips leave a spread within cells, or beside speakers and emotions, to measure against."""
-    num_contrasts = len(design.domain) - len(np.unique(cell_of_clips(design)))
-    if num_contrasts >= _FEWEST_CONTRASTS:
+    if num_contrasts(design) >= _FEWEST_CONTRASTS:
         return True
     means = [_speaker_and_emotion(design, domain) for domain in range(NUM_DOMAINS)]
     degrees = sum(len(one) - np.linalg.matrix_rank(one) for one in means if len(one))
     return bool(degrees >= _FEWEST_DEGREES)
+
+
+def num_contrasts(design: Design) -> int:
+    """Clips beside others of their cell: rows of `contrasts_within`."""
+    return len(design.domain) - len(np.unique(cell_of_clips(design)))
 
 
 def contrasts_within(

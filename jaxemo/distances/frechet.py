@@ -87,8 +87,9 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
     """Distances between cells paired by broadcasting leading axes, as one compiled program.
 
     (layers, emotions) against (layers, emotions) pairs like with like. Pairs run in blocks of
-    `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a block. On a CPU set OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS
-    threads beneath XLA's fight for the cores and made the grid up to 10 times slower on a busy machine.
+    `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a block. On a CPU set
+    OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS threads beneath XLA's
+    fight for the cores and made the grid up to 10 times slower on a busy machine.
 
     Raises:
       ValueError: If the widths differ, the leading axes do not broadcast, or a cell is not finite.

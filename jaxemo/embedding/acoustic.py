@@ -15,7 +15,12 @@ import numpy as np
 from jaxtyping import Float32
 
 from jaxemo.data import acoustics
-from jaxemo.data.acoustics import FRAME_FEATURES, AcousticFeatures, acoustic_features
+from jaxemo.data.acoustics import (
+    FRAME_FEATURES,
+    SUMMARY_FEATURES,
+    AcousticFeatures,
+    acoustic_features,
+)
 from jaxemo.distances.statistics import PackedStatistics, empty_statistics, pack, update
 from jaxemo.embedding.collectors import Cells, Rows
 from jaxemo.embedding.frames import FrameSample, rows_of, sampled_positions
@@ -24,6 +29,15 @@ from jaxemo.embedding.store import RowStore, held, stream_folder
 from jaxemo.embedding.stream import Clips, Embedding, Wanted, stream_name
 
 ACOUSTIC_NAME = "acoustic baseline (librosa)"
+CUES = (
+    "pitch_semitones_mean",
+    "pitch_semitones_std",
+    "loudness_db_mean",
+    "loudness_db_std",
+    "onset_rate_hz",
+    "centroid_octaves_mean",
+    "high_frequency_db_mean",
+)
 # Clips between two writes to the store.
 _CLIPS_PER_COMMIT = 64
 
@@ -45,17 +59,7 @@ def embed_acoustics(
       cache_dir: Folder of the store; None to keep everything in memory.
       track: Wraps the loop over clips, for progress.
     """
-    summaries: Rows = {}
-    frames: Rows = {}
-    if cache_dir is not None:
-        identity = {
-            "fingerprint": acoustic_fingerprint(),
-            "sample_rate_hz": clips.sample_rate_hz,
-            **clips.excerpt.identity(),
-        }
-        name = stream_name(ACOUSTIC_NAME, clips.excerpt)
-        folder = stream_folder(cache_dir, identity, name=name)
-        summaries, frames = RowStore(folder, "summaries"), RowStore(folder, "frames")
+    summaries, frames = _stores(clips, cache_dir)
     timing = _compute(clips, summaries, frames, track)
     standardised = _standardised(rows_of(frames, clips.digests))
     statistics, sample = None, None
@@ -70,6 +74,29 @@ def embed_acoustics(
         frames=sample,
         timing=timing,
     )
+
+
+def acoustic_cues(
+    clips: Clips, *, cache_dir: Path | None, track: Track = untracked
+) -> Float32[np.ndarray, "n C"]:
+    """Pitch, loudness, rate and spectral balance of each clip, as `CUES` of the summary has them."""
+    summaries, frames = _stores(clips, cache_dir)
+    _compute(clips, summaries, frames, track)
+    columns = [SUMMARY_FEATURES.index(name) for name in CUES]
+    return np.stack(rows_of(summaries, clips.digests))[:, 0, columns]
+
+
+def _stores(clips: Clips, cache_dir: Path | None) -> tuple[Rows, Rows]:
+    """Where summaries and frames are kept."""
+    if cache_dir is None:
+        return {}, {}
+    identity = {
+        "fingerprint": acoustic_fingerprint(),
+        "sample_rate_hz": clips.sample_rate_hz,
+        **clips.excerpt.identity(),
+    }
+    folder = stream_folder(cache_dir, identity, name=stream_name(ACOUSTIC_NAME, clips.excerpt))
+    return RowStore(folder, "summaries"), RowStore(folder, "frames")
 
 
 def _compute(clips: Clips, summaries: Rows, frames: Rows, track: Track) -> Timing | None:

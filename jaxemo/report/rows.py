@@ -32,6 +32,11 @@ METRICS = {
     "UA_gain": "UA gain",
     "recall_gain": "recall gain",
 }
+CONTROLS = {
+    "none": "nothing",
+    "matched": "matched pairs",
+    "cues_removed": "cues regressed out",
+}
 METHODS = {
     "weighted_sum": "weighted sum",
     "bitfit": "BitFit",
@@ -63,6 +68,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "domain": ("speech", "music"),
     "metric": (*METRICS, *DISTANCES),
     "comparison": tuple(COMPARISONS),
+    "control": tuple(CONTROLS),
     "method": tuple(METHODS),
     "regime": tuple(REGIMES),
     "baseline": tuple(REGIMES),
@@ -72,6 +78,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
 _NAMES = {
     "metric": METRICS | DISTANCES,
     "comparison": COMPARISONS,
+    "control": CONTROLS,
     "method": METHODS,
     "regime": REGIMES | {"shuffled_source": "first stage of the placebo"},
     "baseline": REGIMES,

@@ -24,6 +24,14 @@ Measure = Annotated[
         values=("shift", "shape", "advantage"),
     ),
 ]
+Control = Annotated[
+    str,
+    Column(
+        "matched: pairs of speaker, statement and intensity, at intensities that all emotions have. "
+        "cues_removed: pitch, loudness, rate and spectral balance regressed out.",
+        values=("none", "matched", "cues_removed"),
+    ),
+]
 Squared = "squared within-cell standard deviations"
 LayerOrMean = Annotated[int, Column("Layer; None for the mean over layers.", low=0)]
 FamilyP = Annotated[
@@ -38,6 +46,7 @@ class EmotionShiftRow:
     encoder: Encoder
     origin: Origin
     layer: LayerOrMean | None
+    control: Control
     measure: Measure
     emotion: Annotated[str, Column("Emotion by name; `all` for the mean advantage.")]
     mean: Annotated[float, Column("The distance; by chance below 0.", unit=Squared)] | None
@@ -60,6 +69,7 @@ class EmotionContrastRow:
     encoder: Encoder
     origin: Origin
     layer: LayerOrMean | None
+    control: Control
     measure: Measure
     emotion: Emotion
     other_emotion: Annotated[str, Column("The emotion that is taken off.")]
@@ -87,6 +97,7 @@ class EmotionShiftTestRow:
     origin: Origin
     other_encoder: Annotated[str, Column("The other encoder of `encoders_differ`.")] | None
     layer: LayerOrMean | None
+    control: Control
     measure: Measure
     statistic: Annotated[float, Column("Spread over the emotions; the mean advantage.")] | None
     p_value: PValue | None

@@ -16,7 +16,12 @@ from jaxtyping import Float32
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore
 from jaxemo.distances.statistics import PackedStatistics
-from jaxemo.embedding.acoustic import ACOUSTIC_NAME, acoustic_fingerprint, embed_acoustics
+from jaxemo.embedding.acoustic import (
+    ACOUSTIC_NAME,
+    acoustic_cues,
+    acoustic_fingerprint,
+    embed_acoustics,
+)
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
 from jaxemo.embedding.frames import FrameSample
@@ -204,6 +209,21 @@ def compared_excerpt(similarity: SimilaritySettings) -> Excerpt:
     return Excerpt(Extent.MIDDLE, similarity.crop_seconds, similarity.trim_silence_db)
 
 
+def compared_cues(experiment: Experiment, config: Settings) -> Float32[np.ndarray, "n C"] | None:
+    """Acoustic cues of the excerpts that are compared; None where there is no audio."""
+    if not experiment.stores:
+        return None
+    rates = sorted(experiment.stores)
+    rate = ACOUSTIC_RATE_HZ if ACOUSTIC_RATE_HZ in rates else rates[0]
+    clips = _clips_at(experiment, rate, compared_excerpt(config.similarity))
+    return acoustic_cues(clips, cache_dir=experiment.cache_dir, track=experiment.progress.track)
+
+
+def _clips_at(experiment: Experiment, sample_rate_hz: int, excerpt: Excerpt) -> Clips:
+    store = experiment.stores[sample_rate_hz]
+    return Clips(experiment.digests, store.waveform, store.num_samples, sample_rate_hz, excerpt)
+
+
 def _embed(experiment: Experiment, config: Settings, source: Source, needs: Needs) -> Embedded:
     recognised, compared = recognised_excerpt(config.audio), compared_excerpt(config.similarity)
     cells = Cells(cell_of_clip(experiment), num_cells(experiment))
@@ -231,9 +251,7 @@ def _embed_excerpts(
     if source.folder is not None:
         return embed_from_folder(source.folder, experiment.digests, excerpt, wanted)
     store = experiment.stores[source.sample_rate_hz]
-    clips = Clips(
-        experiment.digests, store.waveform, store.num_samples, source.sample_rate_hz, excerpt
-    )
+    clips = _clips_at(experiment, source.sample_rate_hz, excerpt)
     common = {"cache_dir": experiment.cache_dir, "track": experiment.progress.track}
     if source.encoder is None:
         embedding = embed_acoustics(clips, wanted, **common)

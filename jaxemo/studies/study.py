@@ -152,9 +152,11 @@ def _run_similarity(
     found = study_similarity(experiment, embedded, config)
     results["similarity"] += found.rows
     if found.shift is not None:
-        rows = shift_rows(found.shift, shifts, config)
-        for section, of_section in zip(SHIFT_SECTIONS, rows, strict=True):
-            results[section] += of_section
+        made = [shift_rows(found.shift, shifts, config)]
+        made += [shift_rows(one, [], config) for one in found.controlled]
+        for rows in made:
+            for section, of_section in zip(SHIFT_SECTIONS, rows, strict=True):
+                results[section] += of_section
         shifts.append(found.shift)
 
 

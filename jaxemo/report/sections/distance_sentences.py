@@ -43,11 +43,18 @@ def _emotions(content: Content, tests: list[dict[str, Any]], measure: str) -> li
     """Whether each encoder's emotions differ, and the ends of their order as far as they are told."""
     made = []
     for row in tests:
-        if (row["test"], row["measure"]) != ("emotions_differ", measure):
+        if (row["test"], row["measure"], row["control"]) != ("emotions_differ", measure, "none"):
             continue
         about = f"Emotion {measure}, {content.labels[row['encoder']]}"
         found = ends_of_order(content, row["encoder"], measure)
-        made.append(Sentence(about, _difference(row, found, _MEASURES[measure])))
+        held = [
+            one
+            for one in tests
+            if one["encoder"] == row["encoder"]
+            and one["test"] == "emotions_differ"
+            and (one["measure"] == measure and one["control"] != "none")
+        ]
+        made.append(Sentence(about, _difference(row, found, _MEASURES[measure]) + _held(row, held)))
     return made
 
 
@@ -62,6 +69,17 @@ def _difference(row: dict[str, Any], ends: tuple[End, End] | None, what: str) ->
     ]
     which = "; ".join(said) or "no pair of them can be told apart after Holm's correction"
     return f"emotions differ in {what} ({_p_words(row)}): {which}."
+
+
+def _held(row: dict[str, Any], held: list[dict[str, Any]]) -> str:
+    """What of a difference that was found remains with something held still."""
+    if row["p_holm"] > LEVEL or not held:
+        return ""
+    said = []
+    for one in held:
+        found = "they still differ" if one["p_holm"] <= LEVEL else "no difference is shown"
+        said.append(f"{r.name('control', one['control'])}: {found} ({_p_words(one)})")
+    return f" With {'; with '.join(said)}."
 
 
 def _shared(content: Content, tests: list[dict[str, Any]]) -> list[Sentence]:
@@ -110,7 +128,7 @@ def _encoders(content: Content, tests: list[dict[str, Any]]) -> list[Sentence]:
 
 def _reversals(content: Content, row: dict[str, Any]) -> str:
     """Pairs of emotions that both encoders tell apart, the other way round."""
-    wanted = {"measure": "shift", "layer": None}
+    wanted = {"control": "none", "measure": "shift", "layer": None}
     orders = []
     for encoder in (row["encoder"], row["other_encoder"]):
         found = content.rows("emotion_contrasts", encoder=encoder, **wanted)

@@ -29,7 +29,7 @@ class End(NamedTuple):
 
 def ends_of_order(content: Content, encoder: str, measure: str) -> tuple[End, End] | None:
     """Both ends of the order of emotions, mean over layers; None for fewer than two emotions."""
-    wanted = {"encoder": encoder, "measure": measure, "layer": None}
+    wanted = {"encoder": encoder, "control": "none", "measure": measure, "layer": None}
     ordered = records(drawable(content.rows("emotion_shifts", **wanted)).sort_values("mean"))
     if len(ordered) < 2:
         return None
@@ -59,7 +59,7 @@ def shift_order_table(content: Content) -> Table:
     tests = {
         row["encoder"]: row
         for row in corrected_tests(content)
-        if (row["test"], row["measure"]) == ("emotions_differ", "shift")
+        if (row["test"], row["measure"], row["control"]) == ("emotions_differ", "shift", "none")
     }
     body: list[list[str | Cell]] = []
     for encoder in present(content.rows("emotion_shifts"), "encoder"):
@@ -105,9 +105,10 @@ def advantage_table(content: Content, encoder: str) -> Table:
 
 def _by_layer(content: Content, encoder: str, measure: str, tested: tuple[str, str]) -> Table:
     """One measure by layer; `tested` has the test beside it, and the words for both."""
-    rows = content.rows("emotion_shifts", encoder=encoder, measure=measure)
+    wanted = {"encoder": encoder, "control": "none", "measure": measure}
+    rows = content.rows("emotion_shifts", **wanted)
     emotions = present(rows, "emotion")
-    tests = content.rows("emotion_shift_tests", encoder=encoder, measure=measure)
+    tests = content.rows("emotion_shift_tests", **wanted)
     tests = tests[tests["test"] == tested[0]]
     p_values = {layer: _p_value(of) for (layer,), of in groups(tests, "layer")}
     known = {layer: p for layer, p in p_values.items() if layer is not None and p is not None}
@@ -134,7 +135,7 @@ def _by_layer(content: Content, encoder: str, measure: str, tested: tuple[str, s
 
 def contrast_table(content: Content, encoder: str) -> Table:
     """Differences between the emotions' shifts and shapes, means over layers, of one encoder."""
-    rows = content.rows("emotion_contrasts", encoder=encoder, layer=None)
+    rows = content.rows("emotion_contrasts", encoder=encoder, control="none", layer=None)
     body: list[list[str | Cell]] = [
         [
             *(row["measure"], row["emotion"], row["other_emotion"]),
@@ -190,9 +191,42 @@ def profile_table(content: Content) -> Table:
     )
 
 
-def p_of_emotions(content: Content, encoder: str, measure: str) -> float | None:
+def control_table(content: Content, encoder: str) -> Table:
+    """The shift of one encoder with something held still, mean over layers, and its contrasts."""
+    wanted = {"encoder": encoder, "measure": "shift", "layer": None}
+    rows = content.rows("emotion_shifts", **wanted)
+    emotions = present(rows, "emotion")
+    tests = {
+        row["control"]: row
+        for row in corrected_tests(content)
+        if (row["test"], row["measure"], row["encoder"]) == ("emotions_differ", "shift", encoder)
+    }
+    contrasts = content.rows("emotion_contrasts", **wanted)
+    body: list[list[str | Cell]] = []
+    for (control,), of in groups(rows, "control"):
+        at = {row["emotion"]: row for row in records(of)}
+        found = contrasts[contrasts["control"] == control]
+        told = f"{(found['p_holm'] <= LEVEL).sum()} of {len(found)}"
+        p_values = (tests.get(control, {}).get(key) for key in ("p_value", "p_holm"))
+        cells = [interval_cell(at.get(emotion), r.distance) for emotion in emotions]
+        cells += [number_cell(p, r.probability) for p in p_values]
+        body.append([r.name("control", control), *cells, told])
+    return Table(
+        f"emotion_shift_controls_{encoder}",
+        f"{content.labels[encoder]}: emotion shift [95 %] with something held still, mean over layers",
+        ["held still", *emotions, "p", "p, Holm", "pairs told apart"],
+        body,
+        keys=1,
+        figures=len(emotions) + 3,
+    )
+
+
+def p_of_emotions(
+    content: Content, encoder: str, measure: str, control: str = "none"
+) -> float | None:
     """The p-value that the emotions of one encoder are alike, mean over layers."""
     wanted = {"test": "emotions_differ", "encoder": encoder, "measure": measure, "layer": None}
+    wanted["control"] = control
     return _p_value(content.rows("emotion_shift_tests", **wanted))
 
 

@@ -33,6 +33,7 @@ def similarity_section(content: Content) -> Section:
                 shift.emotion_shift(content),
                 sharing.shared_emotion(content),
                 shift.shift_curves(content),
+                shift.shift_controls(content),
                 sharing.cross_emotion(content),
                 distance_curves(content),
             ]

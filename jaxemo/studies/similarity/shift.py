@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from jaxemo.analysis.controls import without_cues
 from jaxemo.analysis.design import Design, present_cells
 from jaxemo.analysis.emotion_effects import (
     PAIRED,
@@ -60,7 +61,7 @@ class EncoderShift(NamedTuple):
     """What one encoder says of the emotions, layer by layer.
 
     Attributes:
-      identity: Columns `encoder` and `origin`.
+      identity: Columns `encoder`, `origin` and `control`.
       spaces: Of each layer.
       effects: Measure (`shift`, `shape`) -> of each layer, and their mean last; `shape` is absent
         where cells hold one clip.
@@ -111,7 +112,7 @@ def encoder_shift(
     """Shift and shape of every emotion at every layer, and their means over layers.
 
     Args:
-      identity: Columns `encoder` and `origin`.
+      identity: Columns `encoder`, `origin` and `control`.
       pooled: Mean over the frames of each clip and layer.
       num_dimensions: Leading principal directions of each layer, at most.
     """
@@ -135,8 +136,32 @@ def encoder_shift(
     return EncoderShift(identity, emotions, spaces, known, speakers, cross, advantage)
 
 
+def controlled_shift(
+    identity: dict[str, str],
+    emotions: tuple[str, ...],
+    design: Design,
+    pooled: Float[np.ndarray, "n L D"],
+    *,
+    num_dimensions: int,
+    cues: Float64[np.ndarray, "n c"] | None,
+) -> EncoderShift:
+    """The shift alone; `cues` are taken off each layer first. Otherwise as `encoder_shift`."""
+    spaces, effects = [], []
+    for layer in range(pooled.shape[1]):
+        rows, space = _leading(pooled[:, layer], num_dimensions)
+        if cues is not None:
+            rows = without_cues(rows, cues, design)
+        effects.append(shift_effects(whiten(rows, design), design))
+        spaces.append(space)
+    known = {"shift": [*effects, mean_of_layers(effects)]}
+    speakers = count_speakers(present_cells(design), effects[0].sample)
+    return EncoderShift(identity, emotions, spaces, known, speakers, [], [])
+
+
 def shift_rows(found: EncoderShift, others: Sequence[EncoderShift], config: Settings) -> ShiftRows:
     """Rows of one encoder at every layer and of the mean over layers (`layer` None).
+
+    Contrasts of what is controlled for are those of the mean alone.
 
     Args:
       others: The encoders whose profile of shifts its own is compared with.
@@ -145,14 +170,16 @@ def shift_rows(found: EncoderShift, others: Sequence[EncoderShift], config: Sett
     for measure, layer, effects in found.at_layers():
         place = {**found.identity, "layer": layer, "measure": measure}
         rows.shifts.extend(_figures(found, effects, place))
-        rows.contrasts.extend(_contrasts(found, effects, place))
+        if layer is None or found.identity["control"] == "none":
+            rows.contrasts.extend(_contrasts(found, effects, place))
         rows.tests.append(_test_row(effects, {**place, "other_encoder": None}, config))
     for layer, shared in zip((*range(len(found.spaces)), None), found.advantage, strict=False):
         place = {**found.identity, "layer": layer, "measure": "advantage"}
         rows.shifts.extend(_figures(found, shared.effects, place))
         rows.tests.append(_advantage_test(shared, place, config))
     for layer, effects in enumerate(found.cross):
-        rows.cross.extend(_cross_rows(found, effects, {**found.identity, "layer": layer}))
+        of_encoder = {name: found.identity[name] for name in ("encoder", "origin")}
+        rows.cross.extend(_cross_rows(found, effects, {**of_encoder, "layer": layer}))
     rows.tests.extend(_profile_test(found, other, config) for other in others)
     return rows
 

@@ -28,16 +28,28 @@ from jaxemo.studies.similarity.cells import (
     make_cells,
     result_row,
 )
+from jaxemo.studies.similarity.controls import controls
 from jaxemo.studies.similarity.samples import LayerSample, interval_of, sample_layer
-from jaxemo.studies.similarity.shift import EncoderShift, can_shift, encoder_shift
+from jaxemo.studies.similarity.shift import (
+    EncoderShift,
+    can_shift,
+    controlled_shift,
+    encoder_shift,
+)
 from jaxemo.studies.sources import Embedded
 
 
 class SimilarityResults(NamedTuple):
-    """Rows of `results["similarity"]`, and shifts; None where there are too few speakers or clips."""
+    """Rows of `results["similarity"]`, and shifts.
+
+    Attributes:
+      shift: None where there are too few speakers or clips.
+      controlled: The shift with something held still, as far as the corpus says it.
+    """
 
     rows: list[SimilarityRow]
     shift: EncoderShift | None
+    controlled: list[EncoderShift]
 
 
 def study_similarity(
@@ -67,10 +79,21 @@ def study_similarity(
     identity = {"encoder": source.name, "origin": source.origin}
     rows = [SimilarityRow(**identity, **vars(row)) for row in rows]
     if not can_shift(cells.design):
-        return SimilarityResults(rows, None)
+        return SimilarityResults(rows, None, [])
     width = config.similarity.resampling_dimensions
-    shift = encoder_shift(identity, cells.emotions, cells.design, pooled, num_dimensions=width)
-    return SimilarityResults(rows, shift)
+    shift = encoder_shift(
+        {**identity, "control": "none"},
+        cells.emotions,
+        cells.design,
+        pooled,
+        num_dimensions=width,
+    )
+    controlled = []
+    for control in controls(experiment, cells.design, config):
+        named = {**identity, "control": control.name}
+        of = (named, cells.emotions, control.design, pooled[control.clips])
+        controlled.append(controlled_shift(*of, num_dimensions=width, cues=control.cues))
+    return SimilarityResults(rows, shift, controlled)
 
 
 def _frame_rows(

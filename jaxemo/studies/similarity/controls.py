@@ -1,0 +1,52 @@
+"""Study 3 with something held still: which clips take part, and which cues are taken off them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float64, Int
+
+from jaxemo.analysis.controls import matched_clips
+from jaxemo.analysis.design import Design
+from jaxemo.analysis.emotion_whitening import num_contrasts
+from jaxemo.studies.config import Settings
+from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.similarity.shift import can_shift
+from jaxemo.studies.sources import compared_cues
+
+# Fewer clips beside others of their cell would be fitted by chance.
+_CONTRASTS_PER_CUE = 10
+
+
+class Control(NamedTuple):
+    """One way to hold something still.
+
+    Attributes:
+      name: Value of the column `control`.
+      clips: Those that take part.
+      design: Of those.
+      cues: Of those, to be taken off; None for none.
+    """
+
+    name: str
+    clips: Int[np.ndarray, " m"]
+    design: Design
+    cues: Float64[np.ndarray, "m c"] | None
+
+
+def controls(experiment: Experiment, design: Design, config: Settings) -> Iterator[Control]:
+    """Those that the corpus allows: statements in both domains, and audio with several clips per cell."""
+    rows = experiment.utterances
+    if all(row.statement for row in rows):
+        statement, intensity = (
+            np.unique([getattr(row, name) for row in rows], return_inverse=True)[1]
+            for name in ("statement", "intensity")
+        )
+        clips = matched_clips(design, statement, intensity)
+        among = design.among(clips)
+        if can_shift(among):
+            yield Control("matched", clips, among, None)
+    cues = compared_cues(experiment, config)
+    if cues is not None and num_contrasts(design) >= _CONTRASTS_PER_CUE * cues.shape[1]:
+        everything = np.arange(len(rows))
+        yield Control("cues_removed", everything, design, cues.astype(np.float64))
