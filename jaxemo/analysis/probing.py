@@ -135,7 +135,7 @@ def _fit_layers(features, labels, *, train_weight, dev_weight, l2, num_classes, 
         scores = _unweighted_accuracy(predictions, targets, dev_weight)
         best = _strongest_of_the_best(scores)
         runs = jnp.arange(len(best))
-        converged = jnp.all(path.gradient_norm.T <= gradient_target(l2, stop), axis=-1)
+        converged = jnp.all(gradient_target(l2, stop) >= path.gradient_norm.T, axis=-1)
         final = Fit(*(jnp.moveaxis(leaf[best, ..., runs], 0, -1) for leaf in path))
         if final_fit is FinalFit.TRAIN_AND_DEV:
             final = fit_at(problems[1], l2, best, start=path.weight, stop=stop)

@@ -36,7 +36,7 @@ def _random_bits(words: UInt[Array, "2"], bit_width: int, shape: tuple[int, ...]
         raise NotImplementedError(f"dropout masks are drawn from 32 bits each, not {bit_width}.")
     # Modulo 2^32 like everything here; one axis at a time, so that a sharded mask is made in its shards.
     position = jnp.zeros(shape, jnp.uint32)
-    for axis, size in enumerate(shape):
+    for axis in range(len(shape)):
         step = jnp.uint32(math.prod(shape[axis + 1 :]) % 2**32)
         position += step * jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
     return _mix((words[0] | 1) * position + words[1])
