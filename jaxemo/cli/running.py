@@ -62,13 +62,6 @@ def run(name: str, command: Command, tokens: list[str]) -> int:
     except Exception as error:
         if os.environ.get("JAXEMO_TRACEBACK"):
             raise
-        if _is_of_another_process(error):
-            words = " ".join(str(error).split())[:200]
-            return _end(
-                name,
-                f"another of its processes is gone ({words}); {_KEPT}, once it is started in all again",
-                FAULT,
-            )
         return _end(name, _fault_line(error), FAULT)
 
 
@@ -124,13 +117,6 @@ def _check_devices() -> None:
 def _end(name: str, message: str, code: int) -> int:
     print(f"jaxemo {name}: {message}", file=sys.stderr)
     return code
-
-
-def _is_of_another_process(error: Exception) -> bool:
-    """Whether a step of several processes could not be done for want of one of them."""
-    import jax
-
-    return isinstance(error, jax.errors.JaxRuntimeError) and jax.process_count() > 1
 
 
 def _fault_line(error: Exception) -> str:
