@@ -90,8 +90,8 @@ def distance_curves(results: Source, *, columns: int = 3) -> alt.ConcatChart:
     return _board(similarity.distance_curves, results, columns, "jaxemo fad")
 
 
-def second_opinions(results: Source, *, columns: int = 2) -> alt.ConcatChart:
-    """Extrapolated FAD and KAD by layer, two panels per encoder; else as `distance_curves`."""
+def second_opinions(results: Source, *, columns: int = 3) -> alt.ConcatChart:
+    """FAD at equal n, extrapolated FAD, and KAD by layer, three panels per encoder; else as `distance_curves`."""
     return _board(similarity.second_opinions, results, columns, "jaxemo fad")
 
 

@@ -100,7 +100,7 @@ def sharing() -> dict:
             }
             test |= {"tau": None, "p_value": 0.3 - 0.299 * place, **size}
             found["emotion_shift_tests"].append({**common, **test})
-            if layer is not None:
+            if layer in (0, 1):
                 found["cross_emotion"] += [
                     {
                         **common,

@@ -26,9 +26,7 @@ UNPAIRED = (
 def emotion_shift(content: Content) -> Figure:
     """Shift of each emotion with its interval, mean over layers, one panel per encoder."""
     rows = drawable(content.rows("emotion_shifts", control="none", measure="shift", layer=None))
-    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
-    axis = Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
-    panels = [_dots(content, of, encoder, axis) for encoder, of in f.by_encoder(rows)]
+    panels = [_dots(content, of, encoder) for encoder, of in f.by_encoder(rows)]
     return Figure(
         "emotion-shift",
         "Emotion shift: how far music of each emotion lies from speech of it",
@@ -38,7 +36,8 @@ def emotion_shift(content: Content) -> Figure:
         f"layers, in {_UNITS}. It does not grow with the number of speakers or clips, and may fall "
         "below 0 by chance. Whiskers: 95 % intervals, jackknife over speakers. p: the share of "
         "exchanges of emotions within speakers that spread the emotions as much, uncorrected; "
-        f"without a small p the order may be chance.{_caveat(rows)}",
+        "without a small p the order may be chance. Scales differ between panels: each encoder has its "
+        f"own units.{_caveat(rows)}",
         [
             *(tables.contrast_table(content, encoder) for encoder in present(rows, "encoder")),
             *(tables.measure_table(content, e, "shift") for e in present(rows, "encoder")),
@@ -67,9 +66,7 @@ def shift_curves(content: Content) -> Figure:
 def emotion_shape(content: Content) -> Figure:
     """Shape of each emotion with its interval, mean over layers, one panel per encoder."""
     rows = drawable(content.rows("emotion_shifts", control="none", measure="shape", layer=None))
-    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
-    axis = Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
-    panels = [_dots(content, of, encoder, axis) for encoder, of in f.by_encoder(rows)]
+    panels = [_dots(content, of, encoder) for encoder, of in f.by_encoder(rows)]
     return Figure(
         "emotion-shape",
         "Emotion shape: how differently clips of each emotion spread in speech and in music",
@@ -77,7 +74,7 @@ def emotion_shape(content: Content) -> Figure:
         [Key("no difference", "line", dash=tuple(theme.REFERENCE_DASH))],
         "A quarter of the squared Frobenius norm of the difference of the two covariances, in the "
         "units of the shift and as free of the number of speakers: what covariances add to a FAD, "
-        "apart from what means do. Whiskers and p as for the shift.",
+        "apart from what means do. Whiskers, p and scales as for the shift.",
         [tables.measure_table(content, e, "shape") for e in present(rows, "encoder")],
     )
 
@@ -87,13 +84,11 @@ def shift_controls(content: Content) -> Figure:
     rows = drawable(content.rows("emotion_shifts", measure="shift", layer=None))
     controlled = present(rows[rows["control"] != "none"], "encoder")
     rows = rows[rows["encoder"].isin(controlled)]
-    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
-    axis = Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
     panels = []
     for encoder, of in f.by_encoder(rows):
         kinds = [_group(content, at, encoder) for _, at in groups(of, "control")]
         words = f"Emotion shift by emotion, {content.labels[encoder]}, with something held still."
-        panels.append(dot_panel(kinds, content.labels[encoder], words, axis=axis))
+        panels.append(dot_panel(kinds, content.labels[encoder], words, axis=_axis(of)))
     return Figure(
         "emotion-shift-controls",
         "Emotion shift with sentence, intensity or acoustic cues held still",
@@ -103,7 +98,8 @@ def shift_controls(content: Content) -> Figure:
         "emotion has in both domains. Cues regressed out: mean and spread of pitch and loudness, rate of "
         "onsets and spectral balance, by slopes fitted within a speaker, emotion and domain and held to be "
         "the same between those. What remains of an order of emotions there is more than those cues; "
-        "what does not may be them. Whiskers: 95 % intervals, jackknife over speakers; p uncorrected.",
+        "what does not may be them. Whiskers: 95 % intervals, jackknife over speakers; p uncorrected. "
+        "Scales differ between panels.",
         [tables.control_table(content, encoder) for encoder in controlled],
     )
 
@@ -131,10 +127,16 @@ def _marker(place: int) -> str:
     return tuple(theme.MARKERS)[place]
 
 
-def _dots(content: Content, rows: pd.DataFrame, encoder: str, axis: Axis) -> Panel:
+def _dots(content: Content, rows: pd.DataFrame, encoder: str) -> Panel:
     heading = content.labels[encoder]
     words = f"Emotion {present(rows, 'measure')[0]} by emotion, mean over layers, {heading}."
-    return dot_panel([_group(content, rows, encoder)], heading, words, axis=axis)
+    return dot_panel([_group(content, rows, encoder)], heading, words, axis=_axis(rows))
+
+
+def _axis(rows: pd.DataFrame) -> Axis:
+    """One encoder's own: its within-cell deviations are its units."""
+    ends = [*f.ends_of(rows, "low", "mean", "high"), 0.0]
+    return Axis(-f.round_up(-min(ends)), f.round_up(max(ends)) or 1.0, f.NUMBER_TICK, 0.0)
 
 
 def _group(content: Content, rows: pd.DataFrame, encoder: str) -> Group:
