@@ -6,10 +6,11 @@
     python tools/benchmark.py embedding [--threads=2 --clips=64 --batch=16 --repeats=5]
     python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
     python tools/benchmark.py train    [--threads=2 --clips=8 --seconds=4 --repeats=5]
+    python tools/benchmark.py probe    [--threads=2 --size=full --peer=12 --repeats=1]
     python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
 
 Needs jax, flax and numpy alone (`runs` and `train`: jaxemo installed). Where the peers are installed too
-(PyTorch, transformers and peft; scipy and fadtk), both sides run in this process, in turns, on the same
+(PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in this process, in turns, on the same
 data and cores, and `ratio` is the peer's time over ours.
 """
 
@@ -24,6 +25,7 @@ from benchmarks.distance import add_distance_command
 from benchmarks.embedding import add_embedding_command
 from benchmarks.encoder import add_encoder_command
 from benchmarks.pretrain import add_pretrain_command
+from benchmarks.probe import add_probe_command
 from benchmarks.runs import add_runs_command
 from benchmarks.stem import add_stem_command
 from benchmarks.train import add_train_command
@@ -39,6 +41,7 @@ def main() -> None:
     add_distance_command(commands)
     add_embedding_command(commands)
     add_runs_command(commands)
+    add_probe_command(commands)
     add_train_command(commands)
     add_pretrain_command(commands)
     arguments = parser.parse_args()
