@@ -29,9 +29,9 @@ _LABELS = attrgetter(
     "corpus", "domain", "emotion", "speaker", "intensity", "statement", "repetition"
 )
 # What only some corpora have.
-OPTIONAL_LABELS = ("group", "partition", "valence", "arousal", "dominance", "tags")
+OPTIONAL_LABELS = ("group", "partition", "valence", "arousal", "dominance", "tags", "sex")
 _OPTIONAL = attrgetter(*OPTIONAL_LABELS)
-_NONE_OF_THEM = ("", "", None, None, None, ())
+_NONE_OF_THEM = ("", "", None, None, None, (), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class Utterance:
       arousal: From -1 (quiet) to 1; None where nobody rated it.
       dominance: From -1 (weak) to 1; None where nobody rated it.
       tags: All labels of a clip that may have several.
+      sex: Of the speaker, "female" or "male" where the corpus says it.
     """
 
     path: str
@@ -70,6 +71,7 @@ class Utterance:
     arousal: float | None = None
     dominance: float | None = None
     tags: tuple[str, ...] = ()
+    sex: str = ""
 
 
 def units_of(utterances: Iterable[Utterance]) -> list[str]:

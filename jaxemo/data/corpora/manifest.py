@@ -24,7 +24,7 @@ from jaxemo.data.corpora.manifest_formats import Row, manifest_rows
 _REQUIRED_COLUMNS = ("path", "domain", "emotion", "speaker")
 _RATINGS = ("valence", "arousal")
 _OPTIONAL_COLUMNS = (
-    *("corpus", "intensity", "statement", "repetition", "group", "partition", "tags"),
+    *("corpus", "intensity", "statement", "repetition", "group", "partition", "tags", "sex"),
     *(*_RATINGS, "dominance"),
 )
 _BLANK = dict.fromkeys((*_REQUIRED_COLUMNS, *_OPTIONAL_COLUMNS), "")
@@ -41,7 +41,7 @@ def read_manifest(
 
     Columns: path (absolute, or relative to the manifest's folder), domain ("speech" or "music"),
     emotion, speaker; optional: corpus (else the manifest's name without its ending), intensity,
-    statement, repetition, group, partition ("train", "dev" or "test"), tags (with bars between), and
+    statement, repetition, group, partition ("train", "dev" or "test"), tags (with bars between), sex, and
     valence and arousal together, with or without dominance (-1 to 1; then the emotion may be empty).
     Other columns are not read. A speaker is one person within a corpus, in both domains.
 
@@ -156,6 +156,7 @@ def _utterance(cells: Mapping[str, str], *, default_corpus: str) -> Utterance:
         valence=valence,
         arousal=arousal,
         dominance=dominance,
+        sex=labels["sex"].lower(),
     )
 
 

@@ -147,6 +147,8 @@ def _ravdess_row(path: Path) -> Utterance:
         intensity=labels["intensity"],
         statement=labels["statement"],
         repetition=labels["repetition"],
+        # Actors of odd number are men (Livingstone & Russo 2018).
+        sex="male" if int(labels["actor"]) % 2 else "female",
     )
 
 
