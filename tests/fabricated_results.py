@@ -23,6 +23,8 @@ def fabricated_results(*, seed=0, encoders=ENCODERS, emotions=EMOTIONS, folds=6)
 
     return {
         "layers": _layers(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
+        "layer_choices": _layer_choices(figure, encoders=encoders, emotions=emotions, folds=folds),
+        "controls": _controls(figure, encoders=encoders, emotions=emotions, folds=folds),
         "confusions": _confusions(draw, encoders=encoders, emotions=emotions),
         "transfer": _transfer(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
         "layer_weights": _layer_weights(draw, figure, encoders=encoders),
@@ -79,7 +81,7 @@ def _layers(draw, figure, *, encoders, emotions, folds) -> list[dict]:
             for layer in range(depth + 1):
                 common = {"encoder": name, "origin": origin, "domain": domain, "layer": layer}
                 common |= {"num_layers": depth + 1, "n": 288, "folds": folds, "seeds": 1}
-                common |= {"converged": 1.0}
+                common |= {"converged": 1.0, "speakers": 24, "reason": "", "seed_spread": None}
                 hump = 0.18 * (1 - ((layer - 0.6 * depth) / (depth + 1)) ** 2)
                 base = 0.3 + hump + (0.06 if domain == "speech" else 0) + draw.gauss(0, 0.012)
                 for metric, shift in (("UA", 0), ("WA", 0.02), ("macro_F1", -0.03)):
@@ -93,6 +95,48 @@ def _layers(draw, figure, *, encoders, emotions, folds) -> list[dict]:
                     rows.append(
                         {**common, "emotion": emotion, "metric": "recall", "chance": None, **score}
                     )
+    return rows
+
+
+def _layer_choices(figure, *, encoders, emotions, folds) -> list[dict]:
+    """Layer 2 is chosen by most runs; the input is clearly lower, the others are not."""
+    rows = []
+    for name, (origin, depth) in encoders.items():
+        for domain in DOMAINS:
+            common = {"encoder": name, "origin": origin, "domain": domain, "speakers": 24}
+            common |= {"reason": "", "n": 288, "folds": folds, "seeds": 1, "chance": None}
+            untested = dict.fromkeys(("p_value", "p_corrected", "chosen", "layer"))
+            chance = {"chance": 1 / len(emotions)}
+            rows.append({**common, **untested, **chance, **figure(0.52, 0.04)})
+            for layer in range(depth + 1):
+                p = {"p_value": 0.001, "p_corrected": 0.004} if layer == 0 else {}
+                p = p or {"p_value": 0.3, "p_corrected": 0.9}
+                chosen = {1: 1 / 3, 2: 2 / 3}.get(layer, 0.0)
+                difference = figure(-0.12 if layer == 0 else -0.01, 0.03)
+                rows.append({**common, "layer": layer, "chosen": chosen, **p, **difference})
+    return rows
+
+
+def _controls(figure, *, encoders, emotions, folds) -> list[dict]:
+    """Zero-shot is 12 points lower than the domain's own probe, new sentences are not told from it."""
+    rows = []
+    for name, (origin, depth) in encoders.items():
+        for domain in DOMAINS:
+            for layer in range(depth + 1):
+                common = {"encoder": name, "origin": origin, "domain": domain, "layer": layer}
+                common |= {"value": "", "speakers": 24, "reason": "", "n": 288, "folds": folds}
+                for control, difference, p in (
+                    ("zero_shot", -0.12, 0.0004),
+                    ("statement_held_out", -0.01, 0.4),
+                    ("sex", None, None),
+                ):
+                    chance = 0.5 if control == "sex" else 1 / len(emotions)
+                    score = {"metric": "UA", "chance": chance, "p_value": None, **figure(0.4, 0.05)}
+                    rows.append({**common, "control": control, **score})
+                    if difference is not None:
+                        gap = {"metric": "UA_difference", "chance": None, "p_value": p}
+                        gap |= figure(difference, 0.03)
+                        rows.append({**common, "control": control, **gap})
     return rows
 
 

@@ -198,7 +198,7 @@ def test_what_a_speaker_lacks_leaves_the_other_speakers_and_emotions_alone():
     assert 0 < found.p_value <= 1
 
 
-def test_speakers_who_do_not_differ_have_no_interval():
+def test_speakers_who_do_not_differ_have_reason():
     clips = corpus(7, speakers=1, clips=4)
     repeated = {name: np.tile(values, (5, 1)[: values.ndim]) for name, values in clips.items()}
     repeated["speaker"] = np.repeat(np.arange(5), len(clips["speaker"]))

@@ -25,14 +25,14 @@ def test_the_interval_is_students_with_its_error_inflated():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_few_speakers_have_a_mean_and_the_reason_for_no_interval(count):
+def test_few_speakers_have_a_mean_and_the_reason_for_reason(count):
     found = speaker_interval(VALUES[:count])
     assert found.mean == pytest.approx(VALUES[:count].mean())
     assert found.low is None
     assert found.reason == f"{count} speakers; an interval needs {FEWEST_SPEAKERS}"
 
 
-def test_equal_speakers_have_no_interval_and_no_p():
+def test_equal_speakers_have_reason_and_no_p():
     found = speaker_interval([0.7] * 6)
     assert (found.low, found.high, found.p_value) == (None, None, None)
     assert found.reason == "no spread between 6 speakers"

@@ -117,6 +117,7 @@ def test_names_that_no_encoding_or_eye_can_take_become_visible_escapes(tmp_path)
 
 SECTIONS = {
     "layers": {"layers"},
+    "controls": {"controls"},
     "transfer": {"transfer"},
     "layer_weights": {"transfer"},
     "similarity": {"similarity"},
@@ -149,7 +150,7 @@ def test_untrained_encoders_are_called_so_wherever_they_appear(tmp_path):
     )
 
 
-def test_one_fold_draws_no_interval_and_claims_none(tmp_path):
+def test_one_fold_draws_reason_and_claims_none(tmp_path):
     results = fabricated_results(folds=1)
     html, page = drawn(results, tmp_path)
     text = " ".join(page.text)
@@ -159,17 +160,28 @@ def test_one_fold_draws_no_interval_and_claims_none(tmp_path):
     assert not re.search(r'class="(band|whisker)"', html)
 
 
-def test_findings_name_the_highest_layer_and_the_largest_gain(tmp_path):
+def test_findings_name_the_chosen_layer_and_the_largest_gain(tmp_path):
     results = fabricated_results()
-    for row in results["layers"]:
-        if row["encoder"] == "speech-small" and row["domain"] == "speech" and row["metric"] == "UA":
-            row |= {"mean": 0.9, "low": 0.85, "high": 0.95} if row["layer"] == 1 else {}
     gains = [row for row in results["transfer"] if row["metric"] == "UA_gain"]
     gains[3] |= {"mean": 0.2, "low": -0.01, "high": 0.41}
     text = " ".join("".join(drawn(results, tmp_path)[1].text).split())
-    assert "speech highest at layer 1 of 4, UA 90.0 [85.0, 95.0] % (chance 16.7 %)" in text
+    assert (
+        "speech UA 52.0 [48.0, 56.0] % (chance 16.7 %) at the layer that dev speakers choose"
+        in text
+    )
+    assert "2 (67 % of runs), 1; layer 0 lower, 4 of 5 other layers cannot be told from it" in text
     assert f"+20.0 [{r.MINUS}1.0, +41.0] points of UA" in text
     assert "after Holm's correction, so that it does not show a gain" in text
+
+
+def test_a_control_is_said_to_cost_the_emotion_where_the_corrected_p_tells(tmp_path):
+    given = {name: fabricated_results()[name] for name in ("layers", "layer_choices", "controls")}
+    text = " ".join("".join(drawn(given, tmp_path)[1].text).split())
+    assert (
+        "speech, zero-shot from the other domain: UA lower than the domain's own probe by "
+        f"{r.MINUS}12.0 [{r.MINUS}15.0, {r.MINUS}9.0] points (layer 2)" in text
+    )
+    assert "emotion, new sentences: UA" not in text
 
 
 def test_unknown_figures_are_left_out_of_charts_and_shown_as_unknown(tmp_path):

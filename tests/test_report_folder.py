@@ -57,7 +57,7 @@ def test_a_folder_holds_the_page_every_table_thrice_and_every_figure_twice(folde
     assert paths[0] == place / "report.html"
     assert set(paths) == {path for path in place.rglob("*") if path.is_file()}
     tables = {path.stem for path in (place / "tables").glob("*.tex")}
-    assert {"best_layers", "transfer", "corpus", "folds", "left_out"} <= tables
+    assert {"chosen_layers", "transfer", "corpus", "folds", "left_out"} <= tables
     for suffix in ("csv", "md"):
         found = {path.stem for path in (place / "tables").glob(f"*.{suffix}")}
         assert {name for name in found if not name.startswith("rows_")} == tables
@@ -67,7 +67,7 @@ def test_a_folder_holds_the_page_every_table_thrice_and_every_figure_twice(folde
 
 def test_tables_for_programs_hold_numbers_and_ends_of_intervals(folder):
     place, _ = folder
-    with (place / "tables" / "best_layers.csv").open(newline="") as file:
+    with (place / "tables" / "chosen_layers.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert float(rows[0]["UA, low"]) < float(rows[0]["UA"]) < float(rows[0]["UA, high"])
     with (place / "tables" / "rows_layers.csv").open(newline="") as file:
@@ -242,7 +242,7 @@ def gains_of(results):
     return [row for row in results["transfer"] if row["metric"] == "UA_gain"]
 
 
-def test_equal_gains_have_no_interval_and_claim_nothing(tmp_path):
+def test_equal_gains_have_reason_and_claim_nothing(tmp_path):
     results = {"transfer": seeded(0)["transfer"]}
     for row in gains_of(results):
         row |= {"mean": 0.083, "low": None, "high": None, "p_value": None}

@@ -75,7 +75,7 @@ def test_clips_are_counted_once_whatever_the_seeds():
     assert pool_by_speaker({0: one_seed(FIRST), 1: one_seed(SECOND)}).num_clips == 40
 
 
-def test_macro_f1_is_of_all_clips_and_has_no_interval():
+def test_macro_f1_is_of_all_clips_and_has_reason():
     found = figure(score_figures(pool_by_speaker({0: one_seed(FIRST)}), EMOTIONS), "macro_F1")
     right_calm, right_happy, wrong_calm, wrong_happy = 14, 14, 6, 6
     calm = 2 * right_calm / (20 + right_calm + wrong_happy)
@@ -103,7 +103,7 @@ def test_speakers_of_one_side_alone_take_no_part_in_a_gain():
     assert found["mean"] == pytest.approx((ua(FIRST) - ua(SECOND))[:4].mean())
 
 
-def test_equal_gains_have_a_reason_and_no_interval():
+def test_equal_gains_have_a_reason_and_reason():
     pooled = pool_by_speaker({0: one_seed(FIRST)})
     found = figure(gain_figures(pooled, pooled, EMOTIONS), "UA_gain")
     assert (found["low"], found["high"], found["p_value"]) == (None, None, None)

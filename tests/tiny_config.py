@@ -12,6 +12,8 @@ def get_config(argument="speech"):
     config.audio.trim_silence_db = config.similarity.trim_silence_db
     config.folds.num_folds = 3
     config.layers.num_seeds = 2
+    # Those that need no probe of their own, and one that does.
+    config.layers.controls = ("zero_shot", "zero_shot_standardised", "duration")
     config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 2

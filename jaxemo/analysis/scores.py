@@ -40,13 +40,13 @@ def confusion_matrix(
     return np.bincount(cells, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def recalls(confusion: Int[np.ndarray, "C C"]) -> Float64[np.ndarray, " C"]:
+def recalls(confusion: Real[np.ndarray, "C C"]) -> Float64[np.ndarray, " C"]:
     """Share of each true class that was predicted right; NaN for a class absent from the truth."""
     totals = confusion.sum(axis=1)
     return np.divide(np.diag(confusion), totals, out=np.full(len(totals), np.nan), where=totals > 0)
 
 
-def unweighted_accuracy(confusion: Int[np.ndarray, "C C"]) -> float:
+def unweighted_accuracy(confusion: Real[np.ndarray, "C C"]) -> float:
     """UA: mean recall over the classes present in the truth; chance is 1 over their number.
 
     Raises:
@@ -58,7 +58,7 @@ def unweighted_accuracy(confusion: Int[np.ndarray, "C C"]) -> float:
     return float(np.nanmean(recalls(confusion)))
 
 
-def weighted_accuracy(confusion: Int[np.ndarray, "C C"]) -> float:
+def weighted_accuracy(confusion: Real[np.ndarray, "C C"]) -> float:
     """WA: share of all rows that were predicted right, so classes weigh as often as they occur.
 
     Raises:
@@ -68,7 +68,7 @@ def weighted_accuracy(confusion: Int[np.ndarray, "C C"]) -> float:
     return float(np.trace(confusion) / confusion.sum())
 
 
-def macro_f1(confusion: Int[np.ndarray, "C C"]) -> float:
+def macro_f1(confusion: Real[np.ndarray, "C C"]) -> float:
     """Mean over classes of F1 = 2 right / (true + predicted).
 
     A class that is in neither truth nor prediction has no F1 and is left out; one that is only
@@ -145,7 +145,7 @@ def _student_quantile(probability: float, degrees_of_freedom: int) -> float:
     return float(special.stdtrit(degrees_of_freedom, probability))
 
 
-def _check_not_empty(confusion: Int[np.ndarray, "C C"]) -> None:
+def _check_not_empty(confusion: Real[np.ndarray, "C C"]) -> None:
     if confusion.sum() == 0:
         raise ValueError(
             "The confusion matrix is empty: no row was scored. Check the fold's test part."

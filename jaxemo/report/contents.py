@@ -21,6 +21,7 @@ from jaxemo.results.file import read_results
 Source = str | Path | Mapping[str, Any] | Results
 _WITH_ENCODERS = (
     "layers",
+    "layer_choices",
     "transfer",
     "similarity",
     "transfer_runs",

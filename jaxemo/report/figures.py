@@ -147,6 +147,17 @@ def fold_intervals(rows: pd.DataFrame) -> str:
     )
 
 
+def speaker_intervals(rows: pd.DataFrame) -> str:
+    """How intervals over speakers are computed, or why there are none (see `analysis.intervals`)."""
+    if any(map(r.has_interval, records(rows))):
+        return (
+            "Bands and whiskers: 95 % intervals, Student's t over speakers, its error times 1.1; "
+            "predictions on held-out speakers of all folds pooled, seeds averaged within a speaker."
+        )
+    reasons = [reason for reason in dict.fromkeys(rows["reason"]) if reason]
+    return f"There are no intervals: {'; '.join(reasons) or 'none are recorded'}."
+
+
 def ends_of(rows: pd.DataFrame, *columns: str) -> list[float]:
     """Every figure and end of an interval that is known."""
     return [float(value) for column in columns for value in rows[column].dropna()]

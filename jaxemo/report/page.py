@@ -17,6 +17,7 @@ from jaxemo.report.contents import Content, Source, content_of, present
 from jaxemo.report.figures import Section, with_rows
 from jaxemo.report.joining import Run
 from jaxemo.report.sections.confusions import confusion_section
+from jaxemo.report.sections.controls import control_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.sweep import sweep_section
@@ -58,6 +59,7 @@ def make_sections(content: Content) -> list[Section]:
     """The studies' sections whose rows are present."""
     make = (
         layer_section,
+        control_section,
         transfer_section,
         similarity_section,
         confusion_section,

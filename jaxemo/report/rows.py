@@ -31,6 +31,8 @@ METRICS = {
     "recall": "recall",
     "UA_gain": "UA gain",
     "recall_gain": "recall gain",
+    "UA_difference": "UA difference",
+    "selectivity": "selectivity",
 }
 CONTROLS = {
     "none": "nothing",

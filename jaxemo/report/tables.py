@@ -7,7 +7,7 @@ import pandas as pd
 
 from jaxemo.report import rows as r
 from jaxemo.report.contents import Content, Source, content_of, groups, present, records
-from jaxemo.report.sections.layers import best_layer_table
+from jaxemo.report.sections.layer_choices import choice_table
 from jaxemo.report.sections.shift_tables import shift_order_table
 from jaxemo.report.sections.sweep import sweep_table
 from jaxemo.report.sections.transfer import transfer_table
@@ -27,9 +27,9 @@ def summary_table(results: Source) -> str:
 
 
 def headlines(content: Content) -> list[Table]:
-    """The best layers, the transfer scores and the emotions' shifts, where present."""
+    """The chosen layers, the transfer scores and the emotions' shifts, where present."""
     made = [
-        best_layer_table(content),
+        choice_table(content),
         transfer_table(content),
         shift_order_table(content),
         sweep_table(content),

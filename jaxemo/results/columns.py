@@ -49,7 +49,7 @@ Scored = Annotated[int, Column("Clips that were scored, over all folds.", low=0)
 Folds = Annotated[int, Column("Folds with different test speakers behind the figure.", low=1)]
 Seeds = Annotated[int, Column("Runs per fold, averaged within it.", low=1)]
 Chance = Annotated[
-    float, Column("One over the emotions that the domain has.", unit="share", low=0, high=1)
+    float, Column("One over the emotions that were scored.", unit="share", low=0, high=1)
 ]
 Method = Annotated[
     str,
@@ -104,6 +104,12 @@ SeedSpread = Annotated[
 Reason = Annotated[str, Column("Why there is no interval; empty where there is one.")]
 PValue = Annotated[
     float, Column("Share of exchanges at least as extreme, uncorrected.", low=0, high=1)
+]
+PairedPValue = Annotated[
+    float, Column("That other speakers show no difference; t over speakers.", low=0, high=1)
+]
+HolmPValue = Annotated[
+    float, Column("Corrected by Holm over the rows that a table shows together.", low=0, high=1)
 ]
 Part = Annotated[str, Column("Part of the fold.", values=("train", "dev", "test"))]
 Path = Annotated[str, Column("The file, as the corpus names it.")]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from jaxemo.results.columns import Column, Encoder, Origin
+from jaxemo.results.layer_rows import ControlRow, LayerChoiceRow
 from jaxemo.results.schema import (
     ConfusionRow,
     CorpusRow,
@@ -83,6 +84,8 @@ class Results:
 
     schema_version: Annotated[int, Column("Version of this schema.")] = SCHEMA_VERSION
     layers: tuple[LayerRow, ...] = ()
+    layer_choices: tuple[LayerChoiceRow, ...] = ()
+    controls: tuple[ControlRow, ...] = ()
     confusions: tuple[ConfusionRow, ...] = ()
     transfer: tuple[TransferRow, ...] = ()
     transfer_runs: tuple[TransferRunRow, ...] = ()

@@ -26,6 +26,7 @@ from jaxemo.results.columns import (
     Part,
     Path,
     PValue,
+    Reason,
     Regime,
     Scored,
     ScoreMetric,
@@ -51,6 +52,12 @@ class LayerRow:
     n: Scored
     folds: Folds
     seeds: Seeds
+    speakers: Speakers
+    reason: Reason
+    seed_spread: (
+        Annotated[float, Column("Standard deviation over seeds of the score.", "share", low=0)]
+        | None
+    )
     num_layers: Annotated[int, Column("Layers of the encoder, its input counted.", low=1)]
     chance: Chance | None
     converged: Annotated[

@@ -10,6 +10,7 @@ from typing import Annotated, Any, NamedTuple
 
 from jaxemo.data.corpora.catalogue import CATALOGUE
 from jaxemo.data.corpora.corpus import SPEECH_EMOTIONS
+from jaxemo.results.layer_rows import CONTROLS
 from jaxemo.studies.corpus_settings import (
     PUBLISHED_NAMES,
     RAVDESS_NAMES,
@@ -84,6 +85,8 @@ class LayerSettings(Block):
     """Study 1."""
 
     num_seeds: NumSeeds = 3
+    # What a probe is fitted on once dev speakers have chosen its strength: 'train_and_dev' or 'train'.
+    final_fit: Annotated[str, OneOf(("train_and_dev", "train"))] = "train_and_dev"
     l2_strengths: Annotated[tuple[float, ...], Items(Between(1e-9, 1e6), most=100)] = (
         1e-4,
         1e-3,
@@ -91,6 +94,8 @@ class LayerSettings(Block):
         1e-1,
         1.0,
     )
+    # What else is asked of every layer, and of the emotion without it; see docs/statistics.md.
+    controls: Annotated[tuple[str, ...], Items(OneOf(CONTROLS), least=0)] = CONTROLS
 
 
 REGIMES = OneOf(

@@ -3,11 +3,14 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Real
 
-from jaxemo.analysis.probing import ProbeResult, fit_probes
+from jaxemo.analysis.intervals import (
+    SpeakerInterval,
+    holm,
+)
+from jaxemo.analysis.probing import FinalFit, ProbeResult, fit_probes
 from jaxemo.analysis.scores import (
-    confusion_matrix,
     macro_f1,
     recalls,
     student_interval,
@@ -15,10 +18,20 @@ from jaxemo.analysis.scores import (
     weighted_accuracy,
 )
 from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.results.layer_rows import LayerChoiceRow
 from jaxemo.results.schema import ConfusionRow, LayerRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded
+from jaxemo.studies.tallies import (
+    NamedScore,
+    Tallies,
+    chance_of,
+    difference_interval,
+    score_interval,
+    seed_spread,
+    tally,
+)
 
 SUMMARY_METRICS = {
     "UA": unweighted_accuracy,
@@ -27,48 +40,7 @@ SUMMARY_METRICS = {
 }
 
 
-class LayerResults(NamedTuple):
-    """Rows of `results["layers"]` and `results["confusions"]`."""
-
-    rows: list[LayerRow]
-    confusions: list[ConfusionRow]
-
-
-def study_layers(experiment: Experiment, embedded: Embedded, config: Settings) -> LayerResults:
-    """Probes every layer in every domain of the corpus.
-
-    Each (seed, fold) is one probe; a fold's figure is the mean over its seeds, and the interval is
-    Student's over folds: seeds share their test speakers, so they are no independent evidence.
-    """
-    rows: list[LayerRow] = []
-    confusions: list[ConfusionRow] = []
-    for domain in DOMAINS:
-        domain_rows = experiment.rows_of(domain)
-        if len(domain_rows) == 0:
-            continue
-        runs = _runs(experiment, domain_rows, domain)
-        emotions, labels = domain_classes(experiment, domain_rows)
-        probes = fit_probes(
-            embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
-            labels,
-            train_weight=np.stack([run.train for run in runs]).astype(np.float32),
-            dev_weight=np.stack([run.dev for run in runs]).astype(np.float32),
-            l2_strengths=tuple(config.layers.l2_strengths),
-            num_classes=len(emotions),
-        )
-        confusion = _confusions(probes, runs, labels, len(emotions))
-        identity = {
-            "encoder": embedded.source.name,
-            "origin": embedded.source.origin,
-            "domain": domain,
-        }
-        converged = np.asarray(probes.converged).mean(axis=1)
-        rows += _score_rows(confusion, runs, emotions, identity, converged)
-        confusions += _best_confusion(confusion, probes, emotions, identity)
-    return LayerResults(rows, confusions)
-
-
-class _Run(NamedTuple):
+class Run(NamedTuple):
     """One probe's parts, as masks over the domain's rows."""
 
     fold: int
@@ -78,20 +50,120 @@ class _Run(NamedTuple):
     test: np.ndarray
 
 
-def _runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"], domain: str) -> list[_Run]:
-    """Every (seed, fold) whose parts all have clips of the domain.
+class Probed(NamedTuple):
+    """The probes of all layers and runs in one domain.
 
-    RAVDESS's actor 18 only speaks: a group of speakers may have no clip of one domain.
+    Attributes:
+      runs: Their parts.
+      probes: As fitted.
+      emotions: The classes.
+      tallies: Held-out predictions of every layer, by speaker; after the layers, those of the layer
+        that each run's dev part chose.
+      chosen: That layer, of each run.
+    """
+
+    runs: list[Run]
+    probes: ProbeResult
+    emotions: tuple[str, ...]
+    tallies: Tallies
+    chosen: Int[np.ndarray, " F"]
+
+
+class LayerResults(NamedTuple):
+    """Rows of `results["layers"]`, `results["layer_choices"]` and `results["confusions"]`.
+
+    `probed` is what they rest on, by domain.
+    """
+
+    rows: list[LayerRow]
+    choices: list[LayerChoiceRow]
+    confusions: list[ConfusionRow]
+    probed: dict[str, Probed]
+
+
+def study_layers(experiment: Experiment, embedded: Embedded, config: Settings) -> LayerResults:
+    """Probes every layer in every domain of the corpus.
+
+    Each (seed, fold) is one probe. Held-out predictions of all folds are pooled; intervals are over
+    speakers, and seeds are averaged within a speaker.
+    """
+    results = LayerResults([], [], [], {})
+    for domain in DOMAINS:
+        domain_rows = experiment.rows_of(domain)
+        if len(domain_rows) == 0:
+            continue
+        probed = probe_domain(experiment, embedded, config, domain=domain)
+        results.probed[domain] = probed
+        identity = {
+            "encoder": embedded.source.name,
+            "origin": embedded.source.origin,
+            "domain": domain,
+        }
+        results.rows.extend(_score_rows(probed, identity))
+        results.choices.extend(choice_rows(probed, identity))
+        results.confusions.extend(_best_confusion(probed, identity))
+    return results
+
+
+def probe_domain(
+    experiment: Experiment, embedded: Embedded, config: Settings, *, domain: str
+) -> Probed:
+    """Fits and scores the probes of one domain.
+
+    Raises:
+      ValueError: No run is left that has every class to train on, and clips to develop and test on.
+    """
+    domain_rows = experiment.rows_of(domain)
+    emotions, labels = domain_classes(experiment, domain_rows)
+    runs = _runs(experiment, domain_rows, labels, domain=domain)
+    probes = fit_probes(
+        embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
+        labels,
+        train_weight=np.stack([run.train for run in runs]).astype(np.float32),
+        dev_weight=np.stack([run.dev for run in runs]).astype(np.float32),
+        l2_strengths=tuple(config.layers.l2_strengths),
+        final_fit=FinalFit(config.layers.final_fit),
+        num_classes=len(emotions),
+    )
+    predictions = np.asarray(probes.predictions)
+    # The lowest of layers that are equal on dev.
+    chosen = np.asarray(probes.dev_score).argmax(axis=0)
+    by_choice = predictions[chosen, np.arange(len(runs))]
+    tallies = tally(
+        np.concatenate([predictions, by_choice[None]]),
+        labels,
+        speakers=[experiment.utterances[row].speaker for row in domain_rows],
+        held_out=np.stack([run.test for run in runs]),
+        seeds=[run.seed for run in runs],
+        num_classes=len(emotions),
+    )
+    return Probed(runs, probes, emotions, tallies, chosen)
+
+
+def _runs(
+    experiment: Experiment,
+    domain_rows: Int[np.ndarray, " m"],
+    labels: Int[np.ndarray, " m"],
+    *,
+    domain: str,
+) -> list[Run]:
+    """Every (seed, fold) whose parts have clips of the domain, and all of its classes to train on.
+
+    RAVDESS's actor 18 only speaks: a group of speakers may have no clip of one domain. What a part
+    lacks stands among the results' empty cells.
     """
     runs = []
+    classes = set(labels.tolist())
     for seed, fold in np.ndindex(len(experiment.folds), len(experiment.folds[0])):
         masks = [np.isin(domain_rows, part) for part in experiment.split(seed, fold)]
-        if all(mask.any() for mask in masks):
-            runs.append(_Run(fold, seed, *masks))
+        if all(mask.any() for mask in masks) and set(labels[masks[0]].tolist()) == classes:
+            runs.append(Run(fold, seed, *masks))
     if not runs:
         raise ValueError(
-            f"No fold has {domain} clips to train, develop and test on; the {len(domain_rows)} {domain} "
-            "clips come from too few groups of speakers."
+            f"No fold has {domain} clips of every emotion to train on, and some to develop and test "
+            f"on; the {len(domain_rows)} {domain} clips come from too few groups of speakers. Leave "
+            "emotions out (config.corpus.emotions), add speakers, or take other folds "
+            "(config.folds.num_folds)."
         )
     return runs
 
@@ -107,45 +179,99 @@ def domain_classes(
     return tuple(experiment.emotions[index] for index in present), labels
 
 
-def _confusions(
-    probes: ProbeResult, runs: list[_Run], labels: Int[np.ndarray, " m"], num_classes: int
-) -> Int[np.ndarray, "L F C C"]:
-    """Test confusion matrix of every probe."""
-    return np.stack(
-        [
-            [
-                confusion_matrix(labels[run.test], layer[index][run.test], num_classes=num_classes)
-                for index, run in enumerate(runs)
-            ]
-            for layer in np.asarray(probes.predictions)
-        ]
-    )
-
-
-def _score_rows(
-    confusion: Int[np.ndarray, "L F C C"],
-    runs: list[_Run],
-    emotions: tuple[str, ...],
-    identity: dict[str, Any],
-    converged: Float[np.ndarray, " L"],
-) -> list[LayerRow]:
-    """Every metric of every layer: the fold's mean over seeds, then the interval over folds."""
-    folds = np.array([run.fold for run in runs])
+def _score_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerRow]:
+    """Every metric of every layer, with its interval over speakers."""
+    converged = np.asarray(probed.probes.converged).mean(axis=1)
     context = {
-        "n": int(sum({run.fold: run.test.sum() for run in runs}.values())),
-        "folds": len(set(folds)),
-        "seeds": len({run.seed for run in runs}),
-        "num_layers": len(confusion),
-        "chance": 1 / len(emotions),
+        **size_of(probed),
+        "num_layers": len(converged),
+        "chance": chance_of(probed.tallies),
     }
     rows = []
-    for layer, matrices in enumerate(confusion):
-        place = {**identity, "layer": layer, "converged": float(converged[layer])}
-        for metric, emotion, values in metric_values(matrices, emotions):
-            interval = fold_interval(values, folds)
-            figure = {"metric": metric, "emotion": emotion, **interval}
+    for layer, share in enumerate(converged):
+        place = {**identity, "layer": layer, "converged": float(share)}
+        for named in scores_of(probed.emotions):
+            interval = score_interval(probed.tallies, layer, named)
+            if interval is None:
+                continue
+            figure = {
+                "metric": named.metric,
+                "emotion": named.emotion,
+                "seed_spread": seed_spread(probed.tallies, layer, named.score),
+                **interval_columns(interval),
+            }
             rows.append(LayerRow(**place, **figure, **context))
     return rows
+
+
+def size_of(probed: Probed) -> dict[str, int]:
+    """What the figures of a domain rest on: clips, folds and seeds."""
+    return {
+        "n": int(sum({run.fold: run.test.sum() for run in probed.runs}.values())),
+        "folds": len({run.fold for run in probed.runs}),
+        "seeds": len({run.seed for run in probed.runs}),
+    }
+
+
+def interval_columns(interval: SpeakerInterval) -> dict[str, Any]:
+    """The columns of a row that say what its figure is and how sure."""
+    return {
+        "mean": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+        "speakers": interval.n,
+        "reason": interval.reason,
+    }
+
+
+def choice_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerChoiceRow]:
+    """UA at the layer that dev chose in each run, and every layer's UA against it.
+
+    A choice is made without the test speakers, so that its figure is not flattered. Differences are
+    paired by speaker; Holm's correction is over the layers of one encoder and domain.
+    """
+    tallies, num_layers = probed.tallies, len(probed.probes.dev_score)
+    own = score_interval(tallies, num_layers, NamedScore("UA", "all", unweighted_accuracy))
+    assert own is not None
+    differences = [
+        difference_interval((tallies, layer), (tallies, num_layers), unweighted_accuracy)
+        for layer in range(num_layers)
+    ]
+    corrected = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    common = {**identity, **size_of(probed)}
+    choice = LayerChoiceRow(
+        **common,
+        **interval_columns(own),
+        layer=None,
+        chosen=None,
+        p_value=None,
+        p_corrected=None,
+        chance=chance_of(tallies),
+    )
+    return [choice] + [
+        LayerChoiceRow(
+            **common,
+            **interval_columns(difference),
+            layer=layer,
+            chosen=float((probed.chosen == layer).mean()),
+            p_value=difference.p_value,
+            p_corrected=None if difference.p_value is None else next(corrected),
+            chance=None,
+        )
+        for layer, difference in enumerate(differences)
+    ]
+
+
+def scores_of(emotions: tuple[str, ...]) -> list[NamedScore]:
+    """Each summary metric, and each emotion's recall."""
+
+    def recall_of(place: int) -> NamedScore:
+        return NamedScore(
+            "recall", emotions[place], lambda some: float(recalls(some)[place]), of_class=place
+        )
+
+    summary = [NamedScore(metric, "all", score) for metric, score in SUMMARY_METRICS.items()]
+    return summary + [recall_of(place) for place in range(len(emotions))]
 
 
 def metric_values(matrices, emotions: tuple[str, ...]):
@@ -173,16 +299,16 @@ def fold_interval(
     return {"mean": interval.mean, "low": interval.low, "high": interval.high}
 
 
-def _best_confusion(confusion, probes, emotions, identity) -> list[ConfusionRow]:
+def _best_confusion(probed: Probed, identity: dict[str, Any]) -> list[ConfusionRow]:
     """Confusions summed over folds and seeds at the layer that the dev parts prefer."""
-    layer = int(np.asarray(probes.dev_score).mean(axis=1).argmax())
+    layer = int(np.asarray(probed.probes.dev_score).mean(axis=1).argmax())
     no_transfer = dict.fromkeys(("method", "direction", "regime"))
     place = {"study": "layers", **identity, "layer": layer, **no_transfer}
-    return confusion_rows(confusion[layer].sum(axis=0), emotions, place)
+    return confusion_rows(probed.tallies.counts[:, layer].sum(axis=(0, 1)), probed.emotions, place)
 
 
 def confusion_rows(
-    matrix: Int[np.ndarray, "C C"], emotions: tuple[str, ...], place: dict[str, Any]
+    matrix: Real[np.ndarray, "C C"], emotions: tuple[str, ...], place: dict[str, Any]
 ) -> list[ConfusionRow]:
     """One row per cell of a confusion matrix; `place` holds the columns that all of them share."""
     return [

@@ -12,6 +12,12 @@ from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
 from jaxemo.studies.config import Settings
+from jaxemo.studies.controls import (
+    control_notes,
+    control_rows,
+    length_rows,
+    measured_cues,
+)
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options
@@ -40,6 +46,9 @@ from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
+
+# Sections beside those that are called like their study.
+_MADE_ALONG = ("layer_choices", "controls", "confusions", "layer_weights", "transfer_runs")
 
 Results = dict[str, Any]
 
@@ -75,14 +84,14 @@ def run_studies(
         progress=progress,
     )
     _check_parts(experiment, config, studies)
-    sections = (*studies, "confusions", "layer_weights", "transfer_runs")
-    results: Results = {section: [] for section in sections} | describe_corpus(experiment)
+    results: Results = describe_corpus(experiment)
+    results |= {name: [] for name in (*studies, *_MADE_ALONG)}
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
         **corpus_provenance(experiment),
         "encoders": [describe_source(source) for source in sources],
         "wall_seconds": seconds,
-        "notes": [*_notes(config, studies), *experiment.corpus.notes],
+        "notes": [*_notes(config, studies, experiment), *experiment.corpus.notes],
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
@@ -125,7 +134,14 @@ def _run_one(
     if study == LAYERS:
         found = study_layers(experiment, embedded, config)
         results["layers"] += found.rows
+        results["layer_choices"] += found.choices
         results["confusions"] += found.confusions
+        if not results["controls"]:
+            results["controls"] += length_rows(experiment, config, found.probed)
+        cues = measured_cues(experiment, config)
+        results["controls"] += control_rows(
+            experiment, embedded, config, plain=found.probed, cues=cues
+        )
     else:
         found = study_transfer(
             experiment,
@@ -195,7 +211,7 @@ def _seconds(experiment: Experiment, row: dict[str, Any]) -> float:
 
 def _check_parts(experiment: Experiment, config: Settings, studies: Sequence[str]) -> None:
     """What the studies need is there."""
-    if {LAYERS, TRANSFER} & set(studies):
+    if TRANSFER in studies:
         check_training_parts(experiment)
     missing = [domain for domain in DOMAINS if len(experiment.rows_of(domain)) == 0]
     needing = [study for study in studies if study != LAYERS]
@@ -208,7 +224,7 @@ def _check_parts(experiment: Experiment, config: Settings, studies: Sequence[str
         check_shares(experiment, transfer_pairs(experiment, config), config.transfer)
 
 
-def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
+def _notes(config: Settings, studies: Sequence[str], experiment: Experiment) -> list[str]:
     """What a reader must know first."""
     notes = []
     if config.corpus.name == "synthetic" and not config.corpora:
@@ -218,6 +234,8 @@ def _notes(config: Settings, studies: Sequence[str]) -> list[str]:
     if {LAYERS, TRANSFER} & set(studies):
         looked_at = _in_words(recognised_excerpt(config.audio))
         notes.append(f"Layers and transfer look at {looked_at}.")
+    if LAYERS in studies:
+        notes += control_notes(experiment, config.layers.controls)
     if SIMILARITY in studies:
         compared = _in_words(compared_excerpt(config.similarity))
         notes.append(

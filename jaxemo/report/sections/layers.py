@@ -1,7 +1,7 @@
 """The layers section: how well each layer predicts emotion, in speech and in music."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -13,8 +13,14 @@ from jaxemo.report.contents import Content, drawable, groups, present, records, 
 from jaxemo.report.figures import Figure, Key, Section, Sentence
 from jaxemo.report.heat_charts import Cell, heat_panel
 from jaxemo.report.pivot import pivot
+from jaxemo.report.sections.layer_choices import (
+    choice_sentences,
+    choice_table,
+    comparison_table,
+    usual_layer,
+)
 from jaxemo.report.table import Cell as TableCell
-from jaxemo.report.table import Table, interval_cell, number_cell
+from jaxemo.report.table import Table, interval_cell
 
 UNFINISHED = "\N{DOUBLE DAGGER}"
 
@@ -25,7 +31,7 @@ def layer_section(content: Content) -> Section:
         "layers",
         "Layers",
         "How well does each layer predict the emotion, in speech and in music?",
-        f.with_rows([best_layer_table(content)]),
+        f.with_rows([choice_table(content)]),
         f.with_panels([layer_curves(content)]),
         f.with_panels([recalls(content)]),
         _sentences(content),
@@ -39,7 +45,7 @@ def layer_curves(content: Content) -> Figure:
     baselines = [_baseline(row) for row in records(scores[scores["origin"] == "hand-made"])]
     references = f.chance_levels(scores) + [reference for reference, _ in baselines]
     panels = [
-        _curve_panel(of, content.labels[encoder], references, _limits(scores))
+        _curve_panel(content, encoder, of, references, _limits(scores))
         for encoder, of in f.by_encoder(learnt)
     ]
     return Figure(
@@ -48,11 +54,12 @@ def layer_curves(content: Content) -> Figure:
         panels,
         [*f.domain_keys(learnt), *f.chance_keys(scores), *(key for _, key in baselines)],
         "Mean recall over the emotions (UA, %) of a classifier trained on each layer; layer 0 is "
-        f"the input of the first layer. {f.fold_intervals(scores)} A ring marks the highest layer "
-        "of a curve, picked on the clips that it is scored on. All panels share one scale. To "
-        "read: a layer whose band lies above chance and above the baseline's line holds more than "
-        "the hand-made features; where two bands overlap, the difference may be chance.",
-        [layer_score_table(content, e) for e in present(content.rows("layers"), "encoder")],
+        f"the input of the first layer. {f.speaker_intervals(scores)} A ring marks the layer that "
+        "dev speakers choose most often. All panels share one scale. To read: a layer whose band lies "
+        "above chance holds something of the emotion. Bands of two layers may overlap and the layers "
+        "differ, or not: the paired differences in the tables tell.",
+        [layer_score_table(content, e) for e in present(content.rows("layers"), "encoder")]
+        + f.with_rows([comparison_table(content, e) for e in _of_several_layers(content)]),
     )
 
 
@@ -78,25 +85,9 @@ def recalls(content: Content) -> Figure:
     )
 
 
-def best_layer_table(content: Content) -> Table:
-    """The layer with the highest UA of each encoder and domain, with chance."""
-    body: list[list[str | TableCell]] = []
-    for best in _best_layers(content):
-        row = best.row
-        hand_made = row["origin"] == "hand-made"
-        layer = r.UNKNOWN if hand_made else f"{row['layer']} of {best.last_layer}"
-        score = [_score_cell(row), number_cell(row["chance"], r.percent)]
-        size = [number_cell(row["folds"]), number_cell(row["n"])]
-        body.append([content.labels[row["encoder"]], row["domain"], layer, *score, *size])
-    return Table(
-        "best_layers",
-        "Layers: the layer with the highest UA (unweighted accuracy, %)"
-        + _unfinished_words(content),
-        ["encoder", "domain", "highest layer", "UA [95 %]", "chance", "folds", "clips"],
-        body,
-        keys=2,
-        figures=4,
-    )
+def _of_several_layers(content: Content) -> list[str]:
+    rows = content.rows("layer_choices")
+    return [name for (name,), of in groups(rows, "encoder") if of["layer"].nunique() > 1]
 
 
 def layer_score_table(content: Content, encoder: str) -> Table:
@@ -135,20 +126,21 @@ def _unfinished_words(content: Content) -> str:
 
 
 def _curve_panel(
+    content: Content,
+    encoder: str,
     rows: pd.DataFrame,
-    heading: str,
     references: list[Reference],
     limits: tuple[float, float],
 ) -> Panel:
-    lines, words = [], []
+    lines, words, heading = [], [], content.labels[encoder]
     for (domain,), of in groups(rows, "domain"):
-        best = of.nlargest(1, "mean")["layer"].iloc[0]
-        of = of.assign(note=[_note(row) for row in records(of)], ring=of["layer"] == best)
+        chosen = usual_layer(content, encoder, domain)
+        of = of.assign(note=[_note(row) for row in records(of)], ring=of["layer"] == chosen)
         dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
         lines.append(Line(domain, of, f.domain_colour(domain), f.domain_marker(domain), dash))
-        words += [f"{_note(row)} (the highest)." for row in records(of[of["ring"]])]
+        words += [f"{_note(row)} (chosen most often)." for row in records(of[of["ring"]])]
     scale = Scale("UA (%)", *limits, f.PERCENT_TICK)
-    description = f"UA by layer, {heading}. {' '.join(words)}"
+    description = " ".join([f"UA by layer, {heading}.", *words])
     return line_panel(lines, heading, description, scale=scale, references=references)
 
 
@@ -177,67 +169,26 @@ def _limits(rows: pd.DataFrame) -> tuple[float, float]:
     return max(0.0, low), min(1.0, max(high, low + 0.1))
 
 
-class _Best(NamedTuple):
-    """The highest layer of one encoder in one domain, and how many others' intervals overlap its own."""
-
-    row: dict[str, Any]
-    last_layer: int
-    overlapping: int
-    others: int
-
-
-def _best_layers(content: Content) -> list[_Best]:
-    """The highest layer by UA for every encoder and domain."""
-    rows = drawable(content.rows("layers", metric="UA", emotion="all"))
-    return [_best(of) for _, of in groups(rows, "encoder", "domain")]
-
-
-def _best(rows: pd.DataFrame) -> _Best:
-    place = rows["mean"].idxmax()  # The lowest layer of those that are equal.
-    best, others = records(rows.loc[[place]])[0], rows.drop(index=place)
-    overlapping = 0
-    if r.has_interval(best):
-        overlapping = int((others["high"] >= best["low"]).sum())
-    return _Best(best, int(rows["layer"].max()), overlapping, len(others))
-
-
 def _sentences(content: Content) -> list[Sentence]:
-    best = _best_layers(content)
-    made = []
-    if any(one.row["origin"] != "hand-made" for one in best):
-        caution = (
-            "a highest layer is picked on the clips that it is scored on, which flatters it, and no "
-            "paired comparison tells it from its neighbours. Read the curve, not the peak."
-        )
-        made.append(Sentence("Caution", caution))
-    for encoder in dict.fromkeys(one.row["encoder"] for one in best):
-        parts = [_best_words(one) for one in best if one.row["encoder"] == encoder]
-        made.append(Sentence(content.labels[encoder], "; ".join(parts) + "."))
-    unfinished = select(content.rows("layers", metric="UA"), emotion="all")
-    count = int((unfinished["converged"] < 1).sum())
+    made = choice_sentences(content)
+    if omitted := _omitted_runs(content):
+        made.append(Sentence("Folds left out", f"{omitted}."))
+    scores = select(content.rows("layers", metric="UA"), emotion="all")
+    count = int((scores["converged"] < 1).sum())
     if count:
         says = (
-            f"{count} of {len(unfinished)} scores rest on probes that ran out of steps before they "
+            f"{count} of {len(scores)} scores rest on probes that ran out of steps before they "
             f"converged; tables mark them {UNFINISHED}."
         )
         made.insert(0, Sentence("Unfinished probes", says))
     return made
 
 
-def _best_words(best: _Best) -> str:
-    row = best.row
-    if row["origin"] == "hand-made":
-        return f"{row['domain']} {_score_words(row)}"
-    says = f"{row['domain']} highest at layer {row['layer']} of {best.last_layer}"
-    says += f", {_score_words(row)}"
-    if r.has_interval(row) and best.others:
-        says += f" ({best.overlapping} of {best.others} other layers reach into that interval)"
-    return says
-
-
-def _score_words(row: dict[str, Any]) -> str:
-    chance = f" (chance {r.percent(row['chance'])} %)" if r.known(row["chance"]) else ""
-    if not r.has_interval(row):
-        return f"UA {r.percent(row['mean'])} %{chance}, without an interval"
-    inside = r.known(row["chance"]) and not r.excludes(row, row["chance"])
-    return f"UA {r.with_interval(row)} %{chance}" + (", not told from chance" if inside else "")
+def _omitted_runs(content: Content) -> str:
+    """Folds without an emotion to train on, which no probe of that domain uses."""
+    lacking = content.rows("empty_cells", part="train")
+    return "; ".join(
+        f"fold {fold} has no {domain} of {', '.join(dict.fromkeys(of['emotion']))} to train on, and no "
+        f"probe of {domain}"
+        for (fold, domain), of in groups(lacking, "fold", "domain")
+    )

@@ -1,0 +1,108 @@
+"""Rows of study 1 beside the scores themselves: the chosen layer and its rivals, and the controls."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from jaxemo.results.columns import (
+    DOMAINS,
+    Chance,
+    Column,
+    Domain,
+    Encoder,
+    Folds,
+    High,
+    HolmPValue,
+    Layer,
+    Low,
+    Origin,
+    PairedPValue,
+    Reason,
+    Scored,
+    Seeds,
+    Speakers,
+)
+
+CONTROLS = (
+    "zero_shot",
+    "zero_shot_standardised",
+    "domain",
+    "sex",
+    "statement",
+    "intensity",
+    "speaker",
+    "statement_held_out",
+    "intensity_matched",
+    "without_cues",
+    "control_labels",
+    "duration",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerChoiceRow:
+    """Study 1: UA at the layer that dev speakers choose in each fold, and other layers against it."""
+
+    encoder: Encoder
+    origin: Origin
+    domain: Domain
+    layer: Annotated[int, Column("Layer; None for the chosen ones themselves.", low=0)] | None
+    mean: Annotated[
+        float,
+        Column(
+            "UA at the chosen layers; of a layer, its UA minus that, paired by speaker.",
+            unit="share",
+            low=-1,
+            high=1,
+        ),
+    ]
+    low: Low | None
+    high: High | None
+    p_value: PairedPValue | None
+    p_corrected: HolmPValue | None
+    speakers: Speakers
+    reason: Reason
+    chosen: Annotated[float, Column("Runs whose dev part chose the layer.", "share", 0, 1)] | None
+    n: Scored
+    folds: Folds
+    seeds: Seeds
+    chance: Chance | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ControlRow:
+    """Study 1: a control at one layer, on the folds of the first seed."""
+
+    encoder: Encoder
+    origin: Origin
+    control: Annotated[
+        str,
+        Column(
+            "zero_shot: the emotion, by the probe of the other domain; `_standardised`: each domain by "
+            "its own unlabelled clips. domain, sex, statement, intensity, speaker: that label. "
+            "statement_held_out: the emotion in sentences that were not trained on. intensity_matched: "
+            "the emotion in clips of one intensity. without_cues: the emotion, once pitch, loudness, "
+            "spectral balance and rate are regressed out. control_labels: classes that mean nothing. "
+            "duration: the emotion from the clip's length alone.",
+            values=CONTROLS,
+        ),
+    ]
+    value: Annotated[str, Column("The intensity of `intensity_matched`; else empty.")]
+    domain: Annotated[str, Column("Of the scored clips.", values=(*DOMAINS, "both"))]
+    layer: Layer
+    metric: Annotated[
+        str,
+        Column(
+            "UA; UA_difference: UA minus UA of the domain's own emotion probe on the same clips, paired "
+            "by speaker; selectivity: that probe's UA minus UA of control_labels.",
+            values=("UA", "UA_difference", "selectivity"),
+        ),
+    ]
+    mean: Annotated[float, Column("The score or difference.", unit="share", low=-1, high=1)]
+    low: Low | None
+    high: High | None
+    p_value: PairedPValue | None
+    speakers: Speakers
+    reason: Reason
+    n: Annotated[int, Column("Clips that were scored.", low=0)]
+    folds: Folds
+    chance: Chance | None
