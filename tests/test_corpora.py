@@ -66,7 +66,9 @@ def test_every_field_of_a_name_becomes_its_label(ravdess):
     corpus = read_ravdess(ravdess)
     row = next(r for r in corpus.utterances if r.path.endswith("03-02-06-02-01-02-12.wav"))
     assert labels([row]) == [
-        Utterance("", "ravdess", "music", "fearful", "ravdess/12", "strong", "kids", "2")
+        Utterance(
+            "", "ravdess", "music", "fearful", "ravdess/12", "strong", "kids", "2", sex="female"
+        )
     ]
 
 
