@@ -13,7 +13,6 @@ from jaxtyping import Float, Float32, Int
 
 from jaxemo.analysis.intervals import SpeakerInterval
 from jaxemo.analysis.probing import FinalFit, fit_probes
-from jaxemo.analysis.scores import unweighted_accuracy
 from jaxemo.data.acoustics import SUMMARY_FEATURES
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.layer_rows import ControlRow
@@ -30,7 +29,7 @@ from jaxemo.studies.sources import (
     load_source,
 )
 from jaxemo.studies.tallies import (
-    NamedScore,
+    UA,
     Tallies,
     chance_of,
     difference_interval,
@@ -38,7 +37,6 @@ from jaxemo.studies.tallies import (
     tally,
 )
 
-UA = NamedScore("UA", "all", unweighted_accuracy)
 CLIP_LENGTH = "clip length"
 # How the names of the summary's statistics of these cues begin.
 CUES = ("pitch_semitones_", "loudness_db_", "high_frequency_db_", "onset_rate_hz")
@@ -242,8 +240,9 @@ def _rows(
                 metric, sides = "selectivity", (plain, here)
             else:
                 metric, sides = "UA_difference", (here, plain)
-            difference = difference_interval(*sides, unweighted_accuracy)
-            yield _row(difference, {**common, "layer": layer, "metric": metric, "chance": None})
+            difference = difference_interval(*sides, UA)
+            if difference is not None:
+                yield _row(difference, {**common, "layer": layer, "metric": metric, "chance": None})
 
 
 def _row(found: SpeakerInterval, columns: dict[str, Any]) -> ControlRow:

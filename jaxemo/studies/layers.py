@@ -24,6 +24,7 @@ from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.sources import Embedded
 from jaxemo.studies.tallies import (
+    UA,
     NamedScore,
     Tallies,
     chance_of,
@@ -231,12 +232,11 @@ def choice_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerChoiceRow
     paired by speaker; Holm's correction is over the layers of one encoder and domain.
     """
     tallies, num_layers = probed.tallies, len(probed.probes.dev_score)
-    own = score_interval(tallies, num_layers, NamedScore("UA", "all", unweighted_accuracy))
+    own = score_interval(tallies, num_layers, UA)
     assert own is not None
-    differences = [
-        difference_interval((tallies, layer), (tallies, num_layers), unweighted_accuracy)
-        for layer in range(num_layers)
-    ]
+    chosen = (tallies, num_layers)
+    every = (difference_interval((tallies, layer), chosen, UA) for layer in range(num_layers))
+    differences = [found for found in every if found is not None]
     corrected = iter(holm([one.p_value for one in differences if one.p_value is not None]))
     common = {**identity, **size_of(probed)}
     choice = LayerChoiceRow(

@@ -1,4 +1,4 @@
-"""Held-out predictions of all runs, pooled by speaker: what every figure of study 1 is made of."""
+"""Held-out predictions of all runs, pooled by speaker: what every figure of studies 1 and 2 is made of."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -11,6 +11,7 @@ from jaxemo.analysis.intervals import (
     paired_speaker_interval,
     speaker_interval,
 )
+from jaxemo.analysis.scores import unweighted_accuracy
 from jaxemo.analysis.speaker_scores import Score, confusions_by_speaker, speaker_values
 
 
@@ -19,6 +20,11 @@ class Tallies(NamedTuple):
 
     counts: Float64[np.ndarray, "G L S C C"]
     speakers: tuple[str, ...]
+
+    @property
+    def num_clips(self) -> int:
+        """Clips of all speakers, each counted once whatever the number of seeds."""
+        return int(self.counts[:, 0].sum(axis=(-2, -1)).max(axis=0).sum())
 
     def of_speakers(self, place: int) -> Float64[np.ndarray, "S C C"]:
         """One set's matrices, each the mean over the seeds that the speaker was held out in."""
@@ -75,11 +81,13 @@ class NamedScore(NamedTuple):
     of_class: int | None = None
 
 
+UA = NamedScore("UA", "all", unweighted_accuracy)
+
+
 def score_interval(tallies: Tallies, place: int, named: NamedScore) -> SpeakerInterval | None:
     """A score of one set of predictions over the speakers that have it; None where nobody has."""
     matrices = tallies.of_speakers(place)
-    if named.of_class is not None:
-        matrices = matrices[matrices[:, named.of_class].sum(axis=-1) > 0]
+    matrices = matrices[_has(matrices, named)]
     if not len(matrices):
         return None
     found = speaker_interval(speaker_values(named.score, matrices), bounds=(0.0, 1.0))
@@ -88,26 +96,55 @@ def score_interval(tallies: Tallies, place: int, named: NamedScore) -> SpeakerIn
 
 
 def difference_interval(
-    first: tuple[Tallies, int], second: tuple[Tallies, int], score: Score
-) -> SpeakerInterval:
-    """A score of one set of predictions minus that of another, paired by the speakers of both."""
-    common = set(first[0].speakers) & set(second[0].speakers)
+    first: tuple[Tallies, int], second: tuple[Tallies, int], named: NamedScore
+) -> SpeakerInterval | None:
+    """A score of one set of predictions minus that of another, paired by the speakers that both have.
+
+    None where they share no speaker who has the score.
+    """
+    common = sorted(set(first[0].speakers) & set(second[0].speakers))
     sides = [
-        tallies.of_speakers(place)[[name in common for name in tallies.speakers]]
+        tallies.of_speakers(place)[[tallies.speakers.index(name) for name in common]]
         for tallies, place in (first, second)
     ]
-    found = paired_speaker_interval(*(speaker_values(score, side) for side in sides))
-    one, other = (score(side.sum(axis=0)) for side in sides)
+    both = np.logical_and(*(_has(side, named) for side in sides))
+    if not both.any():
+        return None
+    found = paired_speaker_interval(*(speaker_values(named.score, side[both]) for side in sides))
+    one, other = (named.score(side[both].sum(axis=0)) for side in sides)
     return found._replace(mean=one - other)
+
+
+def _has(matrices: Float64[np.ndarray, "S C C"], named: NamedScore) -> Bool[np.ndarray, " S"]:
+    """Which speakers count for a score."""
+    if named.of_class is None:
+        return np.ones(len(matrices), bool)
+    return matrices[:, named.of_class].sum(axis=-1) > 0
 
 
 def seed_spread(tallies: Tallies, place: int, score: Score) -> float | None:
     """Standard deviation over seeds of a score of all speakers; None for one seed, or where one has none."""
-    together = tallies.counts[:, place].sum(axis=1)
-    if len(together) == 1:
+    return _spread(_of_seeds(tallies, place, score))
+
+
+def seed_spread_of_difference(
+    first: tuple[Tallies, int], second: tuple[Tallies, int], score: Score
+) -> float | None:
+    """That of a score minus another's, seed by seed; None too where they have not as many seeds."""
+    sides = [_of_seeds(*side, score) for side in (first, second)]
+    if len(sides[0]) != len(sides[1]):
         return None
-    spread = float(np.std([score(one) for one in together], ddof=1))
-    return spread if np.isfinite(spread) else None
+    return _spread(sides[0] - sides[1])
+
+
+def _of_seeds(tallies: Tallies, place: int, score: Score) -> Float64[np.ndarray, " G"]:
+    return np.array([score(one) for one in tallies.counts[:, place].sum(axis=1)], np.float64)
+
+
+def _spread(values: Float64[np.ndarray, " G"]) -> float | None:
+    if len(values) == 1 or not np.isfinite(values).all():
+        return None
+    return float(values.std(ddof=1))
 
 
 def chance_of(tallies: Tallies) -> float:

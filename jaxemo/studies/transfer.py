@@ -41,12 +41,8 @@ from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.runs import Bench, Place, Run, make_bench, rows_in
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded, Source
-from jaxemo.studies.speaker_scores import (
-    SpeakerConfusions,
-    gain_figures,
-    pool_by_speaker,
-    score_figures,
-)
+from jaxemo.studies.tallies import Tallies, chance_of
+from jaxemo.studies.transfer_scores import gain_figures, pool_by_speaker, score_figures
 from jaxemo.training.progress import EpochRecord
 
 logger = logging.getLogger("jaxemo")
@@ -281,7 +277,7 @@ def _collect(
             "n": ours.num_clips,
             "folds": len({outcome.fold for outcome in group}),
             "seeds": len({outcome.seed for outcome in group}),
-            "chance": 1 / int(np.count_nonzero(ours.confusion.sum(axis=1))),
+            "chance": chance_of(ours),
             "trainable_parameters": parameters,
         }
         rows = [{"baseline": None, **row} for row in score_figures(ours, experiment.emotions)]
@@ -293,13 +289,14 @@ def _collect(
         results.rows.extend(TransferRow(**identity, **row, **context) for row in rows)
         if seen.share in (0.0, max(one.share for one in outcomes)):
             place = {"study": "transfer", **identity, "layer": None}
-            results.confusions.extend(confusion_rows(ours.confusion, experiment.emotions, place))
+            together = ours.counts.sum(axis=(0, 1, 2)).astype(int)
+            results.confusions.extend(confusion_rows(together, experiment.emotions, place))
             results.layer_weights.extend(
                 LayerWeightRow(**identity, **row) for row in _mixture_rows(group)
             )
 
 
-def _baselines(seen: _Seen, pooled: dict[_Seen, SpeakerConfusions]) -> list[_Seen]:
+def _baselines(seen: _Seen, pooled: dict[_Seen, Tallies]) -> list[_Seen]:
     """What a regime is compared with: target-only training, and for joint and two-stage the controls."""
     over = {SOURCE_ONLY: (TARGET_ONLY,), LONGER: (TARGET_ONLY,), PLACEBO: (TARGET_ONLY,)}
     names = (
@@ -310,7 +307,7 @@ def _baselines(seen: _Seen, pooled: dict[_Seen, SpeakerConfusions]) -> list[_See
     return [baseline for baseline in baselines if baseline in pooled]
 
 
-def _pooled(group: list[_Outcome]) -> SpeakerConfusions:
+def _pooled(group: list[_Outcome]) -> Tallies:
     answers: dict[int, list[HeldOut]] = defaultdict(list)
     for outcome in group:
         answers[outcome.seed].append(outcome.answers)
