@@ -93,11 +93,11 @@ def test_emotion_is_as_good_in_new_sentences_and_not_learnt_by_heart(rows):
 
 @pytest.mark.slow
 def test_cues_that_carry_all_of_the_emotion_leave_none_and_others_take_none(rows):
-    place = {"control": "without_cues", "layer": EMOTION, "domain": "speech"}
+    place = {"control": "cues_removed", "layer": EMOTION, "domain": "speech"}
     unrelated = only(rows, metric="UA_difference", **place)
     assert abs(unrelated.mean) < 0.1
     experiment = planted_experiment(UTTERANCES)
-    settings = planted_settings(controls=("without_cues",))
+    settings = planted_settings(controls=("cues_removed",))
     embedded = embedded_as(planted_layers(UTTERANCES, strength=3.0))
     cues = np.eye(3, dtype=np.float32)[column(UTTERANCES, "emotion")][:, :2]
     cues += 0.01 * np.random.default_rng(0).normal(size=cues.shape).astype(np.float32)
@@ -149,4 +149,4 @@ def test_controls_that_a_corpus_has_no_labels_for_are_named():
         assert control in note
     assert "speaker" not in note.partition(".")[0]
     [note] = control_notes(planted_experiment(UTTERANCES), CONTROLS)
-    assert note.startswith("Controls left out: without_cues. ")
+    assert note.startswith("Controls left out: cues_removed. ")

@@ -32,7 +32,7 @@ CONTROLS = (
     "speaker",
     "statement_held_out",
     "intensity_matched",
-    "without_cues",
+    "cues_removed",
     "control_labels",
     "duration",
 )
@@ -80,7 +80,7 @@ class ControlRow:
             "zero_shot: the emotion, by the probe of the other domain; `_standardised`: each domain by "
             "its own unlabelled clips. domain, sex, statement, intensity, speaker: that label. "
             "statement_held_out: the emotion in sentences that were not trained on. intensity_matched: "
-            "the emotion in clips of one intensity. without_cues: the emotion, once pitch, loudness, "
+            "the emotion in clips of one intensity. cues_removed: the emotion, once pitch, loudness, "
             "spectral balance and rate are regressed out. control_labels: classes that mean nothing. "
             "duration: the emotion from the clip's length alone.",
             values=CONTROLS,

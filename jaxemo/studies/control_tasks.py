@@ -16,7 +16,7 @@ OF_EMOTION = (
     *CROSS_DOMAIN,
     "statement_held_out",
     "intensity_matched",
-    "without_cues",
+    "cues_removed",
     "control_labels",
 )
 BOTH = "both"
@@ -98,7 +98,7 @@ def _tasks_in(
         names = np.array([getattr(experiment.utterances[row], control) for row in rows], object)
         known = names != ""
         yield from _task(experiment, control, domain, rows[known], names[known].tolist())
-    elif control in ("duration", "without_cues"):
+    elif control in ("duration", "cues_removed"):
         yield from _task(experiment, control, domain, rows, _emotions(experiment, rows))
     elif control == "speaker":
         yield from _speaker_task(experiment, domain, rows)

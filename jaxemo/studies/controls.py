@@ -13,21 +13,13 @@ from jaxtyping import Float, Float32, Int
 
 from jaxemo.analysis.intervals import SpeakerInterval
 from jaxemo.analysis.probing import FinalFit, fit_probes
-from jaxemo.data.acoustics import SUMMARY_FEATURES
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.layer_rows import ControlRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.control_tasks import Task, cross_domain_tasks, tasks_of
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.layers import Probed, interval_columns
-from jaxemo.studies.sources import (
-    ACOUSTIC,
-    ACOUSTIC_RATE_HZ,
-    Embedded,
-    Needs,
-    embed_sources,
-    load_source,
-)
+from jaxemo.studies.sources import Embedded
 from jaxemo.studies.tallies import (
     UA,
     Tallies,
@@ -38,8 +30,6 @@ from jaxemo.studies.tallies import (
 )
 
 CLIP_LENGTH = "clip length"
-# How the names of the summary's statistics of these cues begin.
-CUES = ("pitch_semitones_", "loudness_db_", "high_frequency_db_", "onset_rate_hz")
 
 
 def control_rows(
@@ -59,11 +49,11 @@ def control_rows(
     found = []
     place = {"encoder": embedded.source.name, "origin": embedded.source.origin}
     pooled = embedded.embedding.pooled
-    left_out = {"duration"} | ({"without_cues"} if cues is None else set())
+    left_out = {"duration"} | ({"cues_removed"} if cues is None else set())
     of_layers = [control for control in config.layers.controls if control not in left_out]
     for task in tasks_of(experiment, of_layers):
         features = pooled[task.rows].transpose(1, 0, 2)
-        if task.control == "without_cues" and cues is not None:
+        if task.control == "cues_removed" and cues is not None:
             tallies = _probe_without(task, features, cues[task.rows], config)
         else:
             tallies = _probe(task, features, config)
@@ -87,20 +77,6 @@ def length_rows(
             tallies = _probe(task, lengths[None, task.rows, None], config)
             found += _rows(task, tallies, None, place)
     return found
-
-
-def measured_cues(experiment: Experiment, config: Settings) -> Float32[np.ndarray, "n Q"] | None:
-    """Pitch, loudness, balance of high and low frequencies, and onsets per second, of each clip.
-
-    Statistics of their contours, as the acoustic baseline has them. None where no control asks for
-    them, or no audio is at hand.
-    """
-    if "without_cues" not in config.layers.controls or ACOUSTIC_RATE_HZ not in experiment.stores:
-        return None
-    sources = [load_source(ACOUSTIC)]
-    [embedded] = embed_sources(experiment, config, sources=sources, needs=Needs())
-    chosen = [place for place, name in enumerate(SUMMARY_FEATURES) if name.startswith(CUES)]
-    return embedded.embedding.pooled[:, 0, chosen]
 
 
 def _probe(task: Task, features: Float32[np.ndarray, "L m D"], config: Settings) -> Tallies:
@@ -258,8 +234,8 @@ def control_notes(experiment: Experiment, controls: Sequence[str]) -> list[str]:
         for task in cross_domain_tasks(experiment, controls, domain)
     ]
     made = {task.control for task in tasks_of(experiment, controls)} | set(cross)
-    if ACOUSTIC_RATE_HZ not in experiment.stores:
-        made -= {"without_cues"}
+    if not experiment.stores:
+        made -= {"cues_removed"}
     lacking = [control for control in controls if control not in made]
     if not lacking:
         return []

@@ -209,13 +209,13 @@ def compared_excerpt(similarity: SimilaritySettings) -> Excerpt:
     return Excerpt(Extent.MIDDLE, similarity.crop_seconds, similarity.trim_silence_db)
 
 
-def compared_cues(experiment: Experiment, config: Settings) -> Float32[np.ndarray, "n C"] | None:
-    """Acoustic cues of the excerpts that are compared; None where there is no audio."""
+def clip_cues(experiment: Experiment, excerpt: Excerpt) -> Float32[np.ndarray, "n C"] | None:
+    """Acoustic cues of every clip's excerpt; None where there is no audio."""
     if not experiment.stores:
         return None
     rates = sorted(experiment.stores)
     rate = ACOUSTIC_RATE_HZ if ACOUSTIC_RATE_HZ in rates else rates[0]
-    clips = _clips_at(experiment, rate, compared_excerpt(config.similarity))
+    clips = _clips_at(experiment, rate, excerpt)
     return acoustic_cues(clips, cache_dir=experiment.cache_dir, track=experiment.progress.track)
 
 

@@ -16,7 +16,6 @@ from jaxemo.studies.controls import (
     control_notes,
     control_rows,
     length_rows,
-    measured_cues,
 )
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
@@ -29,6 +28,7 @@ from jaxemo.studies.sources import (
     Embedded,
     Needs,
     Source,
+    clip_cues,
     compared_excerpt,
     describe_source,
     embed_sources,
@@ -138,7 +138,9 @@ def _run_one(
         results["confusions"] += found.confusions
         if not results["controls"]:
             results["controls"] += length_rows(experiment, config, found.probed)
-        cues = measured_cues(experiment, config)
+        cues = None
+        if "cues_removed" in config.layers.controls:
+            cues = clip_cues(experiment, recognised_excerpt(config.audio))
         results["controls"] += control_rows(
             experiment, embedded, config, plain=found.probed, cues=cues
         )

@@ -25,7 +25,7 @@ CONTROLS = {
     "speaker": "speaker",
     "statement_held_out": "emotion, new sentences",
     "intensity_matched": "emotion, one intensity",
-    "without_cues": "emotion, acoustic cues regressed out",
+    "cues_removed": "emotion, acoustic cues regressed out",
     "control_labels": "labels that mean nothing",
     "duration": "emotion from clip length",
 }

@@ -12,7 +12,7 @@ from jaxemo.analysis.emotion_whitening import num_contrasts
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.similarity.shift import can_shift
-from jaxemo.studies.sources import compared_cues
+from jaxemo.studies.sources import clip_cues, compared_excerpt
 
 # Fewer clips beside others of their cell would be fitted by chance.
 _CONTRASTS_PER_CUE = 10
@@ -46,7 +46,7 @@ def controls(experiment: Experiment, design: Design, config: Settings) -> Iterat
         among = design.among(clips)
         if can_shift(among):
             yield Control("matched", clips, among, None)
-    cues = compared_cues(experiment, config)
+    cues = clip_cues(experiment, compared_excerpt(config.similarity))
     if cues is not None and num_contrasts(design) >= _CONTRASTS_PER_CUE * cues.shape[1]:
         everything = np.arange(len(rows))
         yield Control("cues_removed", everything, design, cues.astype(np.float64))
