@@ -37,36 +37,39 @@ def control_section(content: Content) -> Section:
         "controls",
         "Controls",
         "What else does a layer hold, and what of the emotion is left without it?",
-        f.with_rows([control_table(content)]),
+        f.with_rows(control_tables(content)),
         f.with_panels([control_matrices(content)]),
         [],
         _sentences(content),
     )
 
 
-def control_table(content: Content) -> Table:
+def control_tables(content: Content) -> list[Table]:
     """UA of each control at the layer that most runs chose for the emotion, with its difference."""
-    body: list[list[str | TableCell]] = []
+    bodies: dict[str, list[list[str | TableCell]]] = {}
     for score, difference in _at_chosen_layers(content):
         layer = r.UNKNOWN if score["origin"] == "hand-made" else str(score["layer"])
         cells = [interval_cell(score), number_cell(score["chance"], r.percent)]
         cells.append(interval_cell(difference, r.points))
         cells.append(number_cell(difference and difference["p_corrected"], r.probability))
         cells += [number_cell(score[name]) for name in ("speakers", "n")]
-        encoder = str(score["encoder"])
-        names = [content.labels.get(encoder, encoder), score["domain"], _name(score), layer]
-        body.append([*names, *cells])
-    columns = ["encoder", "domain", "control", "layer", "UA [95 %]", "chance", "difference [95 %]"]
-    return Table(
-        "controls",
-        "Controls at the layer that dev speakers choose most often for the emotion (UA, %); difference: "
-        "UA minus UA of the domain's own emotion probe on the same clips (points), for labels that mean "
-        "nothing that probe's UA minus theirs; p by t over speakers, corrected by Holm over this table",
-        [*columns, "p, Holm", "speakers", "clips"],
-        body,
-        keys=4,
-        figures=6,
-    )
+        names = [score["domain"], _name(score), layer]
+        bodies.setdefault(str(score["encoder"]), []).append([*names, *cells])
+    columns = ["domain", "control", "layer", "UA [95 %]", "chance", "difference [95 %]"]
+    return [
+        Table(
+            f"controls_chosen_{encoder}",
+            f"{content.labels.get(encoder, encoder)}: controls at the layer that dev speakers choose most "
+            "often for the emotion (UA, %); difference: UA minus UA of the domain's own emotion probe on "
+            "the same clips (points), for labels that mean nothing that probe's UA minus theirs; p by t "
+            "over speakers, corrected by Holm over all controls of this page",
+            [*columns, "p, Holm", "speakers", "clips"],
+            body,
+            keys=3,
+            figures=6,
+        )
+        for encoder, body in bodies.items()
+    ]
 
 
 def control_matrices(content: Content) -> Figure:
@@ -158,11 +161,16 @@ def _sentences(content: Content) -> list[Sentence]:
         ):
             continue
         if difference["p_corrected"] <= LEVEL and difference["metric"] == "UA_difference":
-            change = "lower" if difference["mean"] < 0 else "higher"
-            says = f"{score['domain']}, {_name(score)}: UA {change} than the domain's own probe by "
-            says += f"{r.with_interval(difference, r.points)} points (layer {score['layer']})"
+            says = (
+                f"{score['domain']}, {_name(score)}: {r.with_interval(difference, r.points)} points"
+            )
+            if score["origin"] != "hand-made":
+                says += f" (layer {score['layer']})"
             said.setdefault(str(score["encoder"]), []).append(says)
     return [
-        Sentence(content.labels.get(name, name), "; ".join(of) + " (paired by speaker, Holm).")
+        Sentence(
+            content.labels.get(name, name),
+            f"UA against the domain's own probe, paired by speaker, where Holm's p tells: {'; '.join(of)}.",
+        )
         for name, of in said.items()
     ]
