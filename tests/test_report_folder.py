@@ -7,7 +7,7 @@ import socket
 
 import pytest
 from fabricated_results import drawn, fabricated_results
-from test_similarity_report import with_second_opinions
+from test_similarity_report import with_second_opinions, with_something_held_still
 
 from jaxemo import figures
 from jaxemo.analysis.intervals import holm
@@ -62,7 +62,7 @@ def test_a_folder_holds_the_page_every_table_thrice_and_every_figure_twice(folde
         found = {path.stem for path in (place / "tables").glob(f"*.{suffix}")}
         assert {name for name in found if not name.startswith("rows_")} == tables
     drawn_as = {path.name for path in (place / "figures").iterdir()}
-    assert {"layer-curves.pdf", "layer-curves.svg", "cross-emotion.pdf"} <= drawn_as
+    assert {"layer-curves.pdf", "layer-curves.svg", "confusions-layers.pdf"} <= drawn_as
 
 
 def test_tables_for_programs_hold_numbers_and_ends_of_intervals(folder):
@@ -191,7 +191,7 @@ def test_each_figure_is_saved_without_a_network(name, tmp_path, monkeypatch):
         raise OSError("no network in this test")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    chart = getattr(figures, name)(with_second_opinions())
+    chart = getattr(figures, name)(with_something_held_still(with_second_opinions()))
     # Rasters and PDFs are made from the SVG; one figure shows that they are.
     formats = FORMATS if name == "layer_curves" else {"svg": FORMATS["svg"]}
     for suffix, start in formats.items():

@@ -136,7 +136,7 @@ def test_the_best_is_chosen_on_dev_and_not_on_test():
         for point, dev, test in (("rank=4", 0.6, 0.3), ("rank=8", 0.5, 0.9))
         for seed in range(3)
     ]
-    results = {"schema_version": 3, "provenance": {}, "sweep": rows}
+    results = {"provenance": {}, "sweep": rows}
     table = sweep_table(content_of(results))
     marked = [row[3] for row in table.rows if str(row[3]).endswith("\N{DAGGER}")]
     assert marked == ["rank=4\N{DAGGER}"]
