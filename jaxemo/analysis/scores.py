@@ -2,7 +2,8 @@
 
 Every score is a function of the confusion matrix, so folds are pooled by adding matrices. Intervals
 are over units that are independent of each other (held-out speaker folds, not clips and not seeds
-of one fold): the caller averages within a unit first. One unit has no interval, and gets none.
+of one fold): the caller averages within a unit first. One unit has no interval, nor have units that
+are all alike.
 """
 
 from typing import NamedTuple
@@ -10,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float64, Int, Int64, Real
 
+# Spread, as a share of the largest value, that is rounding alone.
+_ROUNDING = 1e-12
+
 
 class Interval(NamedTuple):
-    """A mean with its confidence limits, which are None when one unit leaves the spread unknown."""
+    """A mean with its confidence limits, which are None where no spread was measured."""
 
     mean: float
     low: float | None
@@ -93,6 +97,8 @@ def student_interval(
 
     mean +- t_{(1 + level) / 2, n - 1} * std / sqrt(n),   std over n - 1
 
+    One unit, and units that are all alike, have no interval: no spread was measured.
+
     Args:
       values: One value per unit, such as the UA of each held-out fold.
       level: Confidence, in (0, 1).
@@ -109,11 +115,10 @@ def student_interval(
     if values.size == 0 or not np.isfinite(values).all():
         raise ValueError(f"Expected at least one value, all finite; got {values.tolist()}.")
     mean, n = float(values.mean()), values.size
-    if n == 1:
-        return Interval(mean, None, None, 1)
-    half_width = (
-        _student_quantile((1.0 + level) / 2.0, n - 1) * float(values.std(ddof=1)) / np.sqrt(n)
-    )
+    deviation = float(values.std(ddof=1)) if n > 1 else 0.0
+    if deviation <= _ROUNDING * np.abs(values).max():
+        return Interval(mean, None, None, n)
+    half_width = _student_quantile((1.0 + level) / 2.0, n - 1) * deviation / np.sqrt(n)
     low, high = bounds if bounds is not None else (-np.inf, np.inf)
     return Interval(
         mean, float(max(mean - half_width, low)), float(min(mean + half_width, high)), n
