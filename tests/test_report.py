@@ -352,3 +352,11 @@ def _luminance(colour: str) -> float:
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(-0.0004, "+0.0"), (0.0, "+0.0"), (-0.2, f"{r.MINUS}20.0"), (None, "\N{EN DASH}")],
+)
+def test_a_difference_that_rounds_to_nothing_has_no_minus(value, shown):
+    assert r.points(value) == shown

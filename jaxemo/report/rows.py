@@ -125,12 +125,12 @@ def whole_percent(value: Number | None) -> str:
 
 def points(value: Number | None) -> str:
     """A difference of fractions as signed percentage points, with a true minus."""
-    return f"{100 * value:+.1f}".replace("-", MINUS) if known(value) else UNKNOWN
+    return f"{100 * value:+z.1f}".replace("-", MINUS) if known(value) else UNKNOWN
 
 
 def signed(value: Number | None) -> str:
     """Two decimals with their sign."""
-    return f"{value:+.2f}".replace("-", MINUS) if known(value) else UNKNOWN
+    return f"{value:+z.2f}".replace("-", MINUS) if known(value) else UNKNOWN
 
 
 def distance(value: Number | None) -> str:
