@@ -5,10 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Int, Real
 
-from jaxemo.analysis.intervals import (
-    SpeakerInterval,
-    holm,
-)
+from jaxemo.analysis.intervals import SpeakerInterval, holm
 from jaxemo.analysis.probing import FinalFit, ProbeResult, fit_probes
 from jaxemo.analysis.scores import (
     macro_f1,
@@ -235,9 +232,12 @@ def choice_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerChoiceRow
     own = score_interval(tallies, num_layers, UA)
     assert own is not None
     chosen = (tallies, num_layers)
-    every = (difference_interval((tallies, layer), chosen, UA) for layer in range(num_layers))
-    differences = [found for found in every if found is not None]
-    corrected = iter(holm([one.p_value for one in differences if one.p_value is not None]))
+    differences = [
+        (layer, found)
+        for layer in range(num_layers)
+        if (found := difference_interval((tallies, layer), chosen, UA)) is not None
+    ]
+    corrected = iter(holm([one.p_value for _, one in differences if one.p_value is not None]))
     common = {**identity, **size_of(probed)}
     choice = LayerChoiceRow(
         **common,
@@ -258,7 +258,7 @@ def choice_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerChoiceRow
             p_corrected=None if difference.p_value is None else next(corrected),
             chance=None,
         )
-        for layer, difference in enumerate(differences)
+        for layer, difference in differences
     ]
 
 
