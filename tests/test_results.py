@@ -18,7 +18,7 @@ from jaxemo.results.describe import json_schema
 from jaxemo.results.file import read_results, write_results
 from jaxemo.results.schema import FigureRow, LayerRow
 from jaxemo.results.transfer_rows import TransferRow
-from jaxemo.studies.config import REGIMES
+from jaxemo.studies.study_settings import REGIMES
 
 # Its fixtures are dear: one worker makes them.
 pytestmark = pytest.mark.xdist_group("results")

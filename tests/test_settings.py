@@ -20,11 +20,13 @@ from jaxemo.peft import METHODS as PEFT_METHODS
 from jaxemo.peft.combined import COMBINABLE
 from jaxemo.peft.lora import SCALINGS
 from jaxemo.peft.targets import KERNELS
-from jaxemo.studies import config as config_module
 from jaxemo.studies import method_settings
 from jaxemo.studies.config import Settings, default_config, read_corpus, read_settings
+from jaxemo.studies.method_settings import METHODS
 from jaxemo.studies.ranges import Between, Block, Items, fault_of
 from jaxemo.studies.regimes import REGIMES as TRANSFER_REGIMES
+from jaxemo.studies.study_settings import REGIMES
+from jaxemo.studies.training_settings import REMAT
 
 
 def keys_of(block, prefix=""):
@@ -216,7 +218,7 @@ def test_all_faults_come_at_once_in_the_order_of_the_keys():
     assert said.splitlines()[1:] == [
         "  config.seed is -1; expected a whole number, 0 or more and at most 2147483647",
         "  config.audio.crop_seconds is 0.0; expected a number, 0.025 or more and at most 600",
-        f"  config.transfer.methods has ['lroa']; expected of {config_module.METHODS.words()}",
+        f"  config.transfer.methods has ['lroa']; expected of {METHODS.words()}",
     ]
 
 
@@ -276,8 +278,8 @@ def test_a_spoilt_record_of_a_corpus_is_refused():
 
 
 def test_names_of_methods_and_regimes_are_those_that_the_studies_know():
-    assert config_module.METHODS.names == tuple(PEFT_METHODS)
-    assert config_module.REGIMES.names == TRANSFER_REGIMES
+    assert METHODS.names == tuple(PEFT_METHODS)
+    assert REGIMES.names == TRANSFER_REGIMES
 
 
 def test_names_of_kernels_and_scalings_are_those_that_the_methods_know():
@@ -287,7 +289,7 @@ def test_names_of_kernels_and_scalings_are_those_that_the_methods_know():
 
 
 def test_what_is_computed_again_is_called_as_the_encoder_calls_it():
-    assert config_module.REMAT.names == tuple(choice.value for choice in Remat)
+    assert REMAT.names == tuple(choice.value for choice in Remat)
 
 
 def test_settings_cannot_be_changed():

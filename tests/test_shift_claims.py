@@ -7,8 +7,9 @@ from test_emotion_shift import EMOTIONS, corpus, design_of
 from jaxemo.report.contents import content_of
 from jaxemo.report.sections.distance_sentences import sentences
 from jaxemo.results.contents import Results
-from jaxemo.studies.config import Settings, SimilaritySettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.shift import SECTIONS, encoder_shift, shift_rows
+from jaxemo.studies.study_settings import SimilaritySettings
 
 NAMES = ("neutral", "calm", "happy", "sad", "angry", "fearful")
 CONFIG = Settings(similarity=SimilaritySettings(permutations=199))

@@ -7,8 +7,9 @@ from test_emotion_shift import EMOTIONS, corpus, design_of
 from jaxemo import emotion_shift
 from jaxemo.analysis.design import Design
 from jaxemo.analysis.emotion_whitening import whiten
-from jaxemo.studies.config import Settings, SimilaritySettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity.shift import can_shift, encoder_shift, shift_rows
+from jaxemo.studies.study_settings import SimilaritySettings
 
 NAMES = tuple(f"emotion-{number}" for number in range(EMOTIONS))
 CONFIG = Settings(similarity=SimilaritySettings(permutations=99))

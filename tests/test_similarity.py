@@ -8,10 +8,11 @@ from jaxemo.analysis.design import Design
 from jaxemo.distances.frechet import frechet_distance
 from jaxemo.distances.kernel import exchange_test, kernel_distance, kernel_sums
 from jaxemo.embedding.frames import FrameSample
-from jaxemo.studies.config import Settings, SimilaritySettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.similarity import samples as similarity_samples
 from jaxemo.studies.similarity.cells import Cells
 from jaxemo.studies.similarity.samples import interval_of, sample_layer
+from jaxemo.studies.study_settings import SimilaritySettings
 
 EMOTIONS = ("neutral", "happy", "sad")
 SPEAKERS, CLIPS, FRAMES, WIDTH = 6, 3, 4, 5

@@ -28,7 +28,7 @@ def main() -> int:
 
 
 def config_text(name: str) -> str:
-    """`config.block.key = value` for every key, in the order of `jaxemo/studies/config.py`.
+    """`config.block.key = value` for every key, in the order of `Settings` in `jaxemo/studies/config.py`.
 
     Values are not checked: a config may leave to its user what it cannot know.
     """

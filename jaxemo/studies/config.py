@@ -1,8 +1,8 @@
 """The configuration of everything: each key once, with its default and its range.
 
-A key is a field of one of the blocks below; `default_config` and the check of values are both made
-from it. Files under configs/ change defaults. A command reads its config once, by `read_settings`;
-what comes after takes settings.
+A key is a field of one of the blocks, which stand by subject in the `*_settings.py` beside this file;
+`default_config` and the check of values are both made from them. Files under configs/ change defaults.
+A command reads its config once, by `read_settings`; what comes after takes settings.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,182 +10,32 @@ from typing import Annotated, Any, NamedTuple
 
 from jaxemo.data.corpora.catalogue import CATALOGUE
 from jaxemo.data.corpora.corpus import SPEECH_EMOTIONS
-from jaxemo.results.layer_rows import CONTROLS
+from jaxemo.studies.audio_settings import AudioSettings, EmbedSettings
 from jaxemo.studies.corpus_settings import (
     PUBLISHED_NAMES,
     RAVDESS_NAMES,
     Corpora,
     CorpusSettings,
-    Domains,
     FoldSettings,
-    NumFolds,
     PathText,
     Seed,
     known_emotions,
 )
 from jaxemo.studies.editable import editable
-from jaxemo.studies.method_settings import METHODS, Epochs, MethodSettings, Rate
+from jaxemo.studies.method_settings import MethodSettings
 from jaxemo.studies.pretrain_settings import PretrainSettings
 from jaxemo.studies.ranges import (
     Between,
     Block,
     Items,
-    OneOf,
     SomeBlock,
     Text,
     read_block,
     settings,
     shown,
 )
-
-# One frame of the published encoders has 25 ms; attention takes 4 GB per head for 10 minutes.
-Seconds = Annotated[float, Between(0.025, 600)]
-Overlap = Annotated[float, Between(0, 300)]
-AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
-# Less than 1 dB would leave a clip its loudest 20 ms; 24-bit audio has 144 dB.
-Decibels = Annotated[float, Between(1, 150, also=(0,))]
-BatchSize = Annotated[int, Between(1, 65_536)]
-Width = Annotated[int, Between(1, 65_536)]
-NumSeeds = Annotated[int, Between(1, 1000)]
-# The values of `models.encoder.Remat`, whose module takes a second to import.
-REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
-ComputeDtype = Annotated[str, OneOf(("float32", "bfloat16"))]
-
-
-@settings
-class EmbedSettings(Block):
-    """`jaxemo embed`: whole clips, no crop."""
-
-    # 'pooled' (a mean by clip and layer) or 'frames' (and every frame).
-    frames: Annotated[str, OneOf(("pooled", "frames"))] = "pooled"
-    dtype: Annotated[str, OneOf(("float32", "float16"))] = "float32"  # of the stored arrays
-    compute_dtype: ComputeDtype = "float32"
-    window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
-    overlap_seconds: Overlap = 4.0
-    batch_size: BatchSize = 8
-
-
-@settings
-class AudioSettings(Block):
-    """What of each clip the studies take."""
-
-    # What studies 1 and 2 look at: 'whole' clips, their 'middle', or whole clips of which training
-    # draws a 'random' stretch in every step.
-    excerpt: Annotated[str, OneOf(("whole", "middle", "random"))] = "whole"
-    crop_seconds: Seconds = 3.0  # of the middle or of a random stretch
-    # Edges this far below a clip's loudest 20 ms go first; 0: none.
-    trim_silence_db: Decibels = 0.0
-    window_seconds: Seconds = 30.0  # longer clips go through in overlapping windows
-    overlap_seconds: Overlap = 4.0
-    batch_size: BatchSize = 16
-
-
-@settings
-class LayerSettings(Block):
-    """Study 1."""
-
-    num_seeds: NumSeeds = 3
-    # What a probe is fitted on once dev speakers have chosen its strength: 'train_and_dev' or 'train'.
-    final_fit: Annotated[str, OneOf(("train_and_dev", "train"))] = "train_and_dev"
-    l2_strengths: Annotated[tuple[float, ...], Items(Between(1e-9, 1e6), most=100)] = (
-        1e-4,
-        1e-3,
-        1e-2,
-        1e-1,
-        1.0,
-    )
-    # What else is asked of every layer, and of the emotion without it; see docs/statistics.md.
-    controls: Annotated[tuple[str, ...], Items(OneOf(CONTROLS), least=0)] = CONTROLS
-
-
-REGIMES = OneOf(
-    ("target_only", "target_only_longer", "source_only", "joint", "placebo", "two_stage")
-)
-_SHARE = Between(0, 1, above=True)
-
-
-@settings
-class TransferSettings(Block):
-    """Study 2."""
-
-    methods: Annotated[tuple[str, ...], Items(METHODS)] = (
-        "full",
-        "weighted_sum",
-        "lora",
-        "adapter",
-    )
-    # Whether two-stage training helps shows beside the controls alone: the target for as many updates,
-    # and a placebo, whose first stage learns shuffled labels.
-    regimes: Annotated[tuple[str, ...], Items(REGIMES)] = REGIMES.names
-    # What the second stage takes from the first; the rest begins as in target-only training.
-    inherits: Annotated[tuple[str, ...], Items(OneOf(("adaptation", "head")))] = (
-        "adaptation",
-        "head",
-    )
-    # Of the target's training speakers, for low-resource curves: smaller shares are parts of larger ones.
-    shares: Annotated[tuple[float, ...], Items(_SHARE, most=20)] = (1.0,)
-    num_folds: NumFolds = 6
-    num_seeds: NumSeeds = 1
-
-
-@settings
-class TrainingSettings(Block):
-    """The recipe of every training run."""
-
-    epochs: Epochs = 20
-    batch_size: BatchSize = 32
-    micro_batches: Annotated[int, Between(1, 4096)] = 1
-    head_rate: Rate = 1e-3
-    head_width: Width = 256
-    head_dropout: Annotated[float, Between(0, 0.95)] = 0.1
-    weight_decay: Annotated[float, Between(0, 1)] = 1e-2
-    clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
-    warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
-    compute_dtype: ComputeDtype = "float32"  # of the encoder; parameters and optimiser stay float32
-    # Of the encoder's layers, what the backward pass computes again instead of keeping it in memory.
-    remat: Annotated[str, REMAT] = "nothing"
-    # Runs of one method in memory at a time; 0: as many as half of a device's memory holds, or 2 GiB of a CPU's.
-    runs_at_once: Annotated[int, Between(0, 65_536)] = 0
-    # Time between two snapshots of what is being trained; 0: after every call of the device.
-    save_seconds: Annotated[float, Between(0, 86_400)] = 60.0
-
-
-@settings
-class TrainSettings(Block):
-    """`jaxemo train`: one model."""
-
-    encoder: Annotated[str, Text()] = "untrained/speech"
-    method: Annotated[str, METHODS] = "lora"
-    domains: Domains = ("speech",)
-    fold: Annotated[int, Between(0, 999)] = 0
-    seed: Annotated[int, Between(0, 999)] = 0  # of initialisation, batches and folds
-
-
-@settings
-class SimilaritySettings(Block):
-    """Study 3.
-
-    Where domains are compared, every clip gives the middle of what is left once its quiet edges are
-    gone: RAVDESS's songs are longer than its speech, which has more quiet.
-    """
-
-    crop_seconds: Seconds = 3.0
-    trim_silence_db: Decibels = 40.0
-    # Kept for everything that is resampled; two give each clip a spread.
-    frames_per_clip: Annotated[int, Between(2, 1000)] = 8
-    # Leading principal directions of each layer, for the same.
-    resampling_dimensions: Annotated[int, Between(1, 4096)] = 64
-    permutations: Annotated[int, Between(1, 1_000_000)] = 9999  # of emotions within speakers
-
-
-@settings
-class MeshSettings(Block):
-    """How devices are shared out; -1, for one axis, means all devices that the others leave."""
-
-    run: AxisSize = 1
-    data: AxisSize = -1
-    fsdp: AxisSize = 1
-    tensor: AxisSize = 1
+from jaxemo.studies.study_settings import LayerSettings, SimilaritySettings, TransferSettings
+from jaxemo.studies.training_settings import MeshSettings, TrainingSettings, TrainSettings
 
 
 @settings

@@ -41,7 +41,8 @@ from jaxemo.embedding.plan import Pass, plan_passes
 from jaxemo.embedding.stream import Settings as StreamSettings
 from jaxemo.embedding.stream import window_plan
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.studies.config import EmbedSettings, Settings
+from jaxemo.studies.audio_settings import EmbedSettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.corpora import open_corpora
 from jaxemo.studies.experiment import usable_stores
 from jaxemo.studies.sources import ACOUSTIC, check_long_enough

@@ -11,7 +11,8 @@ from typing import Annotated, Any
 from jaxemo import __version__
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.checks import rows_from
-from jaxemo.studies.config import ComputeDtype, read_audio, read_corpus
+from jaxemo.studies.audio_settings import ComputeDtype
+from jaxemo.studies.config import read_audio, read_corpus
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown

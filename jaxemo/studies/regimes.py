@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 
 from jaxemo.data.corpora.corpus import DOMAINS
-from jaxemo.studies.config import Settings, TransferSettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.runs import Bench, Place, Run, recipe_updates, train_rows, train_runs
+from jaxemo.studies.study_settings import TransferSettings
 
 TARGET_ONLY, LONGER, SOURCE_ONLY = "target_only", "target_only_longer", "source_only"
 JOINT, PLACEBO, TWO_STAGE = "joint", "placebo", "two_stage"

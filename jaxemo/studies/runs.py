@@ -23,11 +23,11 @@ from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
-from jaxemo.studies.config import TrainingSettings as RecipeSettings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.methods import choose_method
 from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
 from jaxemo.studies.sources import Embedded, Source
+from jaxemo.studies.training_settings import TrainingSettings as RecipeSettings
 from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit

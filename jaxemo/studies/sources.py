@@ -29,9 +29,11 @@ from jaxemo.embedding.passes import Timing, row_mesh
 from jaxemo.embedding.stream import Clips, Embedding, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.pretrained import Encoder, load_encoder
-from jaxemo.studies.config import AudioSettings, Settings, SimilaritySettings
+from jaxemo.studies.audio_settings import AudioSettings
+from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
 from jaxemo.studies.peft_folder import is_peft_folder, load_adapted_encoder
+from jaxemo.studies.study_settings import SimilaritySettings
 
 logger = logging.getLogger("jaxemo")
 

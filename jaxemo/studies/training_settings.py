@@ -1,0 +1,56 @@
+"""The blocks `config.training`, `config.train` and `config.mesh`: how, what and on which devices to train."""
+
+from typing import Annotated
+
+from jaxemo.studies.audio_settings import BatchSize, ComputeDtype
+from jaxemo.studies.corpus_settings import Domains
+from jaxemo.studies.method_settings import METHODS, Epochs, Rate
+from jaxemo.studies.ranges import Between, Block, OneOf, Text, settings
+
+AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
+Width = Annotated[int, Between(1, 65_536)]
+# The values of `models.encoder.Remat`, whose module takes a second to import.
+REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
+
+
+@settings
+class TrainingSettings(Block):
+    """The recipe of every training run."""
+
+    epochs: Epochs = 20
+    batch_size: BatchSize = 32
+    micro_batches: Annotated[int, Between(1, 4096)] = 1
+    head_rate: Rate = 1e-3
+    head_width: Width = 256
+    head_dropout: Annotated[float, Between(0, 0.95)] = 0.1
+    weight_decay: Annotated[float, Between(0, 1)] = 1e-2
+    clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
+    warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
+    compute_dtype: ComputeDtype = "float32"  # of the encoder; parameters and optimiser stay float32
+    # Of the encoder's layers, what the backward pass computes again instead of keeping it in memory.
+    remat: Annotated[str, REMAT] = "nothing"
+    # Runs of one method in memory at a time; 0: as many as half of a device's memory holds, or 2 GiB of a CPU's.
+    runs_at_once: Annotated[int, Between(0, 65_536)] = 0
+    # Time between two snapshots of what is being trained; 0: after every call of the device.
+    save_seconds: Annotated[float, Between(0, 86_400)] = 60.0
+
+
+@settings
+class TrainSettings(Block):
+    """`jaxemo train`: one model."""
+
+    encoder: Annotated[str, Text()] = "untrained/speech"
+    method: Annotated[str, METHODS] = "lora"
+    domains: Domains = ("speech",)
+    fold: Annotated[int, Between(0, 999)] = 0
+    seed: Annotated[int, Between(0, 999)] = 0  # of initialisation, batches and folds
+
+
+@settings
+class MeshSettings(Block):
+    """How devices are shared out; -1, for one axis, means all devices that the others leave."""
+
+    run: AxisSize = 1
+    data: AxisSize = -1
+    fsdp: AxisSize = 1
+    tensor: AxisSize = 1
