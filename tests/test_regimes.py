@@ -18,6 +18,7 @@ from jaxemo.studies.runs import INHERITED, make_bench, recipe_updates, rows_in, 
 from jaxemo.studies.sources import Needs, embed_sources, load_sources
 from jaxemo.studies.transfer import study_transfer
 from jaxemo.training.loop import fit_runs
+from jaxemo.training.optim import Rates
 from jaxemo.training.sharding import make_mesh
 
 SHARES = (0.3, 1.0)
@@ -226,6 +227,7 @@ def test_what_the_second_stage_does_not_inherit_begins_as_in_target_only_trainin
         *jax.tree.map(lambda leaf: leaf[None], (alone.key, alone.statistics)),
         bench.base,
         np.ones(1, np.int32),
+        Rates(np.ones(1), np.ones(1)),
         None,
     ).trainable
     expected = (

@@ -16,6 +16,7 @@ from jaxemo.training.grids import make_grid
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
+from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel
 from jaxemo.training.program import TrainingSettings, make_program
 from jaxemo.training.sharding import make_mesh
@@ -138,6 +139,30 @@ def test_runs_two_at_a_time_come_back_in_their_order(small_encoder, stems):
     )
     assert_equal_fits(pairs, whole)
     assert sorted(told) == [(run, epoch) for run in range(3) for epoch in range(3)]
+
+
+@pytest.mark.parametrize("name", ["weighted_sum", pytest.param("lora", marks=pytest.mark.slow)])
+def test_runs_of_different_rates_equal_programs_of_each_rate(name, small_encoder, stems):
+    problem = make_problem(name, small_encoder, stems)
+    examples = Examples(DenseFeatures(problem.inputs), LABELS)
+    rates = [Rates(3e-2, 1e-3), Rates(1e-3, 1e-2), SETTINGS.rates]
+    one = three_runs()[0]
+    together = fit_runs(
+        program_of(problem),
+        problem.base,
+        examples,
+        [one._replace(rates=own) for own in rates[:2]] + [one],
+    )
+    alone = [
+        fit_runs(
+            program_of(problem, settings=SETTINGS._replace(**own._asdict())),
+            problem.base,
+            examples,
+            [one],
+        )[0]
+        for own in rates
+    ]
+    assert_equal_fits(together, alone)
 
 
 def test_one_run_gives_these_figures(small_encoder, stems):

@@ -15,7 +15,7 @@ from jaxemo.training.features import DenseFeatures, Examples
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import balanced_weights, cross_entropy, emotion_classes
-from jaxemo.training.optim import make_optimiser, warmup_cosine
+from jaxemo.training.optim import Rates, make_optimiser, warmup_cosine
 from jaxemo.training.predict import TrainedModel, place, place_stacked, stack_trees
 from jaxemo.training.program import TrainingSettings, make_program
 from jaxemo.training.sharding import make_mesh, stacked_shardings, tree_shardings
@@ -78,15 +78,14 @@ def gradients_of(problem, *, mesh):
 
 def state_after_one_step(problem, *, mesh, micro_batches=1, weight=None, labels=None):
     """(state of one run on the host, metrics)."""
-    optimiser = make_optimiser(
-        head_rate=1e-2, adaptation_rate=1e-2, weight_decay=0.01, clip_norm=1.0
-    )
+    optimiser = make_optimiser(weight_decay=0.01, clip_norm=1.0)
+    rates = Rates(np.full(1, 1e-2, np.float32), np.full(1, 1e-2, np.float32))
     keys, statistics = place_stacked(
         stack_trees([(jax.random.key(0), problem.statistics)], mesh), mesh
     )
     base = place(problem.base, mesh)
     init = make_init_runs(problem.network, optimiser, mesh=mesh)
-    states = init(keys, statistics, base, np.ones(1, np.int32), None)
+    states = init(keys, statistics, base, np.ones(1, np.int32), rates, None)
     pieces = lambda leaf: np.reshape(leaf, (1, 1, micro_batches, -1, *leaf.shape[1:]))  # noqa: E731
     batch = Batch(
         problem.inputs,

@@ -18,6 +18,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft.method import Params
 from jaxemo.training.features import DenseFeatures, Examples
+from jaxemo.training.optim import Rates
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.sharding import (
     batch_ways,
@@ -124,7 +125,8 @@ def explain_step(
         lambda leaf: jax.ShapeDtypeStruct((num_runs, *leaf.shape), leaf.dtype), statistics
     )
     num_steps = jax.ShapeDtypeStruct((num_runs,), np.dtype(np.int32))
-    states = jax.eval_shape(program.init_runs, keys, stacked, base, num_steps, None)
+    rates = jax.eval_shape(lambda: Rates(*jnp.zeros((2, num_runs))))
+    states = jax.eval_shape(program.init_runs, keys, stacked, base, num_steps, rates, None)
     states, stacked = (
         _on(tree, stacked_shardings(tree, mesh, num_runs=num_runs)) for tree in (states, stacked)
     )

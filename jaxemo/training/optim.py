@@ -1,10 +1,10 @@
 """The optimiser: AdamW with one learning rate for the head and one for the encoder's adaptation.
 
-The learning-rate schedule is a function of progress in [0, 1] and is applied by the training step, not
-baked into the optimiser: runs of different lengths then share one compiled step.
+The rates and their schedule, a function of progress in [0, 1], are applied by the training step, not baked
+into the optimiser: runs of different rates and lengths then share one compiled step.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -16,37 +16,48 @@ from jaxemo.peft.method import LayerRates
 from jaxemo.peft.targets import layer_index
 
 
+class Rates(NamedTuple):
+    """Peak learning rates of a run.
+
+    Attributes:
+      head_rate: Of the head.
+      adaptation_rate: Of what the method trains in the encoder.
+    """
+
+    head_rate: Float[Array, "..."] | float
+    adaptation_rate: Float[Array, "..."] | float
+
+    def scale(
+        self, updates: dict[str, Any], factor: Float[Array, ""] | float = 1.0
+    ) -> dict[str, Any]:
+        """Updates at a rate of 1, times the rate of their subtree and a factor."""
+        rates = {"head": self.head_rate, "adaptation": self.adaptation_rate}
+        return {
+            part: jax.tree.map(lambda leaf, rate=factor * rates[part]: rate * leaf, tree)
+            for part, tree in updates.items()
+        }
+
+
 def make_optimiser(
     *,
-    head_rate: float,
-    adaptation_rate: float,
     weight_decay: float,
     clip_norm: float,
     layer_rates: LayerRates | None = None,
 ) -> optax.GradientTransformation:
-    """Global-norm clipping, then AdamW for the subtrees `head` and `adaptation`, each at its own rate.
+    """Global-norm clipping, then AdamW at a rate of 1; `Rates.scale` takes its updates to theirs.
 
     Biases, norms' scales and the layer weights are not decayed: only leaves of two or more axes are.
 
     Args:
-      head_rate: Peak learning rate of the head.
-      adaptation_rate: Peak learning rate of what the method trains in the encoder.
       weight_decay: Decoupled decay a unit of learning rate.
       clip_norm: Largest global norm of a gradient.
       layer_rates: How the adaptation's rate goes down the layers; None for one rate.
 
     Reference: Loshchilov & Hutter 2019, arXiv 1711.05101.
     """
-
-    def adamw(rate: float) -> optax.GradientTransformation:
-        return optax.adamw(rate, weight_decay=weight_decay, mask=_is_matrix)
-
-    groups: dict[Hashable, optax.GradientTransformation] = {
-        "head": adamw(head_rate),
-        "adaptation": adamw(adaptation_rate),
-    }
     optimiser = optax.chain(
-        optax.clip_by_global_norm(clip_norm), optax.multi_transform(groups, _group_labels)
+        optax.clip_by_global_norm(clip_norm),
+        optax.adamw(1.0, weight_decay=weight_decay, mask=_is_matrix),
     )
     return optimiser if layer_rates is None else by_layer(optimiser, layer_rates)
 
@@ -116,12 +127,6 @@ def warmup_cosine(*, warmup: float) -> Callable[[Float[Array, ""]], Float[Array,
         return jnp.where(progress < warmup, rising, decayed)
 
     return schedule
-
-
-def _group_labels(trainable: dict[str, Any]) -> dict[str, Any]:
-    return {
-        group: jax.tree.map(lambda _, label=group: label, tree) for group, tree in trainable.items()
-    }
 
 
 def _is_matrix(tree: Any) -> Any:

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
-from jaxemo.training.optim import make_optimiser, warmup_cosine
+from jaxemo.training.optim import Rates, make_optimiser, warmup_cosine
 from jaxemo.training.predict import Predictor
 from jaxemo.training.step import RunState, Steps, make_init_runs, make_keep_better, make_train_steps
 
@@ -39,6 +39,11 @@ class TrainingSettings(NamedTuple):
     compute_dtype: str = "float32"
     remat: str = "nothing"
 
+    @property
+    def rates(self) -> Rates:
+        """Of every run that has none of its own."""
+        return Rates(self.head_rate, self.adaptation_rate)
+
 
 class TrainingProgram(NamedTuple):
     """The compiled parts of one (network, objective, recipe) on a mesh; they serve any number of runs."""
@@ -67,8 +72,6 @@ def make_program(
             "take a divisor, so that every piece has as many clips."
         )
     optimiser = make_optimiser(
-        head_rate=settings.head_rate,
-        adaptation_rate=settings.adaptation_rate,
         weight_decay=settings.weight_decay,
         clip_norm=settings.clip_norm,
         layer_rates=network.method.layer_rates,

@@ -19,6 +19,7 @@ from jaxemo.models.heads import LayerStatistics
 from jaxemo.training.features import Examples, Feed
 from jaxemo.training.grids import RowGrid, make_grid
 from jaxemo.training.objectives import Objective
+from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel, place_stacked, stack_trees
 from jaxemo.training.processes import on_host
 from jaxemo.training.program import TrainingProgram
@@ -43,6 +44,7 @@ class RunInputs(NamedTuple):
       initial: Trainable tree to go on from (stage 2); a fresh one when None.
       num_updates: Optimiser steps, whatever the recipe's epochs: the last epoch is cut short. 0: those of
         the recipe's epochs.
+      rates: Peak learning rates; the recipe's when None.
     """
 
     key: PRNGKeyArray
@@ -52,6 +54,7 @@ class RunInputs(NamedTuple):
     statistics: LayerStatistics
     initial: dict[str, Any] | None = None
     num_updates: int = 0
+    rates: Rates | None = None
 
 
 class FitResult(NamedTuple):
@@ -148,15 +151,23 @@ class RunStack:
 
     def _init_states(self) -> RunState:
         runs, mesh = self._runs, self._program.mesh
-        keys, num_steps = stack_trees(
-            [(run.key, np.int32(steps)) for run, steps in zip(runs, self._num_steps, strict=True)],
+        rates = [run.rates or self._program.settings.rates for run in runs]
+        keys, num_steps, rates = stack_trees(
+            [
+                (run.key, np.int32(steps), jax.tree.map(np.float32, own))
+                for run, steps, own in zip(runs, self._num_steps, rates, strict=True)
+            ],
             mesh,
         )
         initial = None
         if any(run.initial is not None for run in runs):
             initial = place_stacked(stack_trees(_initial_trees(runs), mesh), mesh)
         return self._program.init_runs(
-            *place_stacked((keys, self._statistics), mesh), self._shared.base, num_steps, initial
+            *place_stacked((keys, self._statistics), mesh),
+            self._shared.base,
+            num_steps,
+            rates,
+            initial,
         )
 
     def _train_epoch(self, progress: Progress, saver: Saver) -> Progress:

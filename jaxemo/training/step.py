@@ -19,6 +19,7 @@ from jaxemo.peft.method import Params
 from jaxemo.training.features import look_up
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
+from jaxemo.training.optim import Rates
 from jaxemo.training.sharding import replicated, stacked_shardings
 
 
@@ -28,6 +29,7 @@ class RunState(NamedTuple):
     Attributes:
       step: Steps done.
       num_steps: Length of the run; with `step` it gives the schedule's progress.
+      rates: Peak learning rates of the run.
       trainable: {adaptation, head}.
       optimiser: optax state of the trainable tree alone.
       key: Root of the dropout stream; the step number is folded in, so a restart continues it.
@@ -35,6 +37,7 @@ class RunState(NamedTuple):
 
     step: Int[Array, "..."]
     num_steps: Int[Array, "..."]
+    rates: Rates
     trainable: dict[str, Any]
     optimiser: Any
     key: Key[Array, "..."]
@@ -88,21 +91,27 @@ def _dropout_key(key: Key[Array, ""]) -> Key[Array, ""]:
 def make_init_runs(
     network: Network, optimiser: optax.GradientTransformation, *, mesh: Mesh
 ) -> Callable[..., RunState]:
-    """The jitted (keys, statistics, base, num_steps, initial) -> stacked state at step 0.
+    """The jitted (keys, statistics, base, num_steps, rates, initial) -> stacked state at step 0.
 
     `initial` is None or (given, trees): where `given` is True a run starts from its tree.
     """
 
-    def one_run(key, statistics, base, num_steps, initial) -> RunState:
+    def one_run(key, statistics, base, num_steps, rates, initial) -> RunState:
         trainable = network.init(init_key(key), base, statistics)
         if initial is not None:
             trainable = _select(initial[0], initial[1], trainable)
-        start = jnp.zeros((), jnp.int32)
-        return RunState(start, num_steps, trainable, optimiser.init(trainable), _dropout_key(key))
+        return RunState(
+            step=jnp.zeros((), jnp.int32),
+            num_steps=num_steps,
+            rates=rates,
+            trainable=trainable,
+            optimiser=optimiser.init(trainable),
+            key=_dropout_key(key),
+        )
 
-    def all_runs(keys, statistics, base, num_steps, initial) -> RunState:
-        stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
-        return _constrain(stacked(keys, statistics, base, num_steps, initial), mesh)
+    def all_runs(keys, statistics, base, num_steps, rates, initial) -> RunState:
+        stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0, 0))
+        return _constrain(stacked(keys, statistics, base, num_steps, rates, initial), mesh)
 
     return jax.jit(all_runs)
 
@@ -192,9 +201,7 @@ def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.trainable)
         # The middle of the step: neither the first nor the last one is spent at a rate of zero.
         factor = schedule((state.step + 0.5) / state.num_steps)
-        trainable = optax.apply_updates(
-            state.trainable, jax.tree.map(lambda update: factor * update, updates)
-        )
+        trainable = optax.apply_updates(state.trainable, state.rates.scale(updates, factor))
         advanced = state._replace(
             step=state.step + 1, trainable=trainable, optimiser=optimiser_state
         )
