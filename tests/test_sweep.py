@@ -5,12 +5,14 @@ import json
 import pytest
 
 from jaxemo.cli.command import ArgumentFault, parse
-from jaxemo.cli.config_flags import full_key
+from jaxemo.cli.config_flags import changed_config, full_key
 from jaxemo.cli.main import COMMANDS, main
 from jaxemo.report.contents import content_of
 from jaxemo.report.sections.sweep import sweep_table
-from jaxemo.studies.config import default_config
-from jaxemo.studies.sweep import grid_points, share_of
+from jaxemo.studies.config import default_config, read_settings
+from jaxemo.studies.record import read_model_record
+from jaxemo.studies.sweep import Point, grid_points, share_of
+from jaxemo.training.stack import RunStack
 
 GRID = {"train.seed": ("0", "1"), "methods.lora.rank": ("4", "8")}
 
@@ -22,6 +24,32 @@ def test_points_of_one_shape_are_neighbours():
         ("8", "0"),
         ("8", "1"),
     ]
+
+
+def shapes_of(grid):
+    """The shape of each point of a grid, in order."""
+    points = [
+        Point(values, read_settings(changed_config(default_config(), values)))
+        for values in grid_points(grid)
+    ]
+    return [dict(point.shape) for point in points]
+
+
+def test_points_that_differ_in_rates_seed_and_fold_alone_have_one_shape():
+    grid = GRID | {
+        "training.head_rate": ("0.01", "0.001"),
+        "methods.lora.adaptation_rate": ("0.01", "0.001"),
+        "train.fold": ("0", "1"),
+    }
+    shapes = shapes_of(grid)
+    assert shapes == [{"methods.lora.rank": rank} for rank in ("4", "8") for _ in range(16)]
+
+
+def test_the_rate_of_another_method_is_part_of_the_shape():
+    """Both points train the same model, each for itself."""
+    grid = {"methods.adapter.adaptation_rate": ("0.01", "0.001")}
+    first, second = shapes_of(grid)
+    assert first != second
 
 
 @pytest.mark.parametrize("count", [1, 3, 4, 7])
@@ -115,6 +143,25 @@ def test_every_point_has_its_row_and_its_model(swept):
         assert (swept / "points" / name / "checkpoint" / "0").is_dir()
 
 
+def test_every_points_model_says_its_own_rate(swept):
+    for rate in (0.01, 0.001):
+        folder = swept / "points" / f"head_rate-{rate}+seed-0" / "checkpoint"
+        assert read_model_record(folder)["training"]["head_rate"] == rate
+
+
+def test_points_of_different_rates_are_one_program(flags, tmp_path, monkeypatch):
+    stacks = []
+    fit = RunStack.fit
+
+    def counted(stack, *arguments):
+        stacks.append(len(stack._runs))
+        return fit(stack, *arguments)
+
+    monkeypatch.setattr(RunStack, "fit", counted)
+    assert main(["sweep", *flags, f"--workdir={tmp_path}"]) == 0
+    assert stacks == [4]
+
+
 def test_points_that_are_there_are_not_trained_again(flags, swept, monkeypatch):
     before = rows_of(swept)
     monkeypatch.setattr("jaxemo.training.stack.RunStack.fit", None)
@@ -126,6 +173,8 @@ def test_points_that_are_there_are_not_trained_again(flags, swept, monkeypatch):
 def test_a_value_twice_is_refused_before_any_training(flags, tmp_path, capsys):
     assert main(["sweep", *flags, "--grid.fold=0,0", f"--workdir={tmp_path}"]) == 2
     assert "have one name" in capsys.readouterr().err
+    assert main(["sweep", *flags, "--grid.fold=0,00", f"--workdir={tmp_path}"]) == 2
+    assert "mean the same" in capsys.readouterr().err
 
 
 def test_the_best_is_chosen_on_dev_and_not_on_test():

@@ -175,7 +175,7 @@ COMMANDS: dict[str, Command] = {
         summary="trains one model (config.train) at each point of a grid of settings",
         reads="what `jaxemo train` reads",
         writes="WORKDIR/points/*/ (checkpoint/, results.json), WORKDIR/results.json and report.html of all",
-        needs="what `jaxemo train` needs; points that differ in seed and fold alone are one program",
+        needs="what `jaxemo train` needs; points that differ in seed, fold and learning rates alone are one program",
         example="jaxemo sweep --config=demo --grid.lora.rank=4,8,16 --grid.seed=0,1,2 --workdir=runs/rank",
         handler="jaxemo.cli.training:sweep",
         flags=(

@@ -18,7 +18,7 @@ from jaxemo.results.file import read_results, write_results
 from jaxemo.studies.config import read_settings
 from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.sweep import Point, check_names, grid_points, run_points, share_of
-from jaxemo.studies.train import Replicate, explain_model, train_models
+from jaxemo.studies.train import explain_model, train_models
 from jaxemo.training.explain import Explanation
 from jaxemo.training.logs import CurveLog
 from jaxemo.training.processes import is_first
@@ -39,8 +39,7 @@ def train(*, config: ConfigDict, workdir: Path, replace: bool, explain: bool) ->
             CurveLog(workdir / "logs", run_id=run_id) as log,
         ):
             [record] = train_models(
-                settings,
-                {Replicate(settings.train.seed, settings.train.fold): workdir / "checkpoint"},
+                {workdir / "checkpoint": settings},
                 unfinished=unfinished_runs(workdir, settings),
                 cache_dir=cache_dir,
                 progress=console(),

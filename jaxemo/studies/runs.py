@@ -33,6 +33,7 @@ from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective, emotion_classes
+from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel
 from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
@@ -73,6 +74,7 @@ class Place(NamedTuple):
       domains: Whose train speakers' clips it is trained on.
       dev_domain: Whose dev speakers' clips choose the epoch.
       share: Of the training speakers of `dev_domain`, in (0, 1]; a smaller share is part of a larger one.
+      rates: Learning rates; those of the recipe when None.
     """
 
     seed: int
@@ -81,6 +83,7 @@ class Place(NamedTuple):
     domains: tuple[str, ...]
     dev_domain: str
     share: float = 1.0
+    rates: Rates | None = None
 
 
 class Run(NamedTuple):
@@ -178,13 +181,14 @@ def _identity(
     config: Settings,
     method_options: dict[str, Any],
 ) -> dict[str, Any]:
+    recipe = program.settings._asdict()
     return {
         "encoder": source.fingerprint,
         "method": network.method.name,
         "options": method_options,
         "head": [network.head_width, network.head_dropout, network.num_outputs],
         "objective": program.objective.name,
-        "training": program.settings._asdict(),
+        "training": {key: recipe[key] for key in recipe if key not in Rates._fields},
         "audio": config.audio.to_dict(),
     }
 
@@ -322,6 +326,7 @@ def _run_inputs(experiment: Experiment, bench: Bench, place: Place, updates: int
         dev_rows=rows_in(experiment, parts.dev, (place.dev_domain,)),
         statistics=layer_statistics(bench.pooled[parts.train]),
         num_updates=updates,
+        rates=place.rates or bench.program.settings.rates,
     )
 
 

@@ -75,6 +75,7 @@ def _make_record(
     experiment: Experiment, bench: Bench, run: Run, config: Settings
 ) -> dict[str, Any]:
     place, program = run.place, bench.program
+    rates = place.rates or program.settings.rates
     parts = experiment.split(place.seed, place.fold)
     seen = np.concatenate([parts.train, parts.dev])
     return {
@@ -95,6 +96,7 @@ def _make_record(
         "corpus": config.corpus.to_dict()
         | {"hash": experiment.corpus_hash(), "corpora": list(config.corpora)},
         "training": program.settings._asdict()
+        | rates._asdict()
         | {
             "regime": place.regime,
             "domains": list(place.domains),

@@ -3,8 +3,8 @@
     DIR/points/<settings>/checkpoint/     the model
     DIR/points/<settings>/results.json    its figures
 
-Points that differ in seed and fold alone share a program; every point can be taken up again where it was
-killed, and a point that is there is not trained again.
+Points that differ in seed, fold and learning rates alone share a program; every point can be taken up again
+where it was killed, and a point that is there is not trained again.
 """
 
 import itertools
@@ -18,10 +18,10 @@ from jaxemo.results.checks import rows_from
 from jaxemo.results.schema import SweepRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.resuming import Unfinished
-from jaxemo.studies.train import Replicate, train_models
+from jaxemo.studies.train import keys_of_runs, train_models
 from jaxemo.studies.transfer import LogEpoch
 
-# Keys that do not change the compiled program.
+# Over which a table takes the mean.
 _REPLICATED = ("train.seed", "train.fold")
 
 
@@ -45,23 +45,25 @@ class Point(NamedTuple):
     @property
     def shape(self) -> tuple[tuple[str, str], ...]:
         """What it shares with the points that are trained beside it."""
-        return tuple(item for item in self.values.items() if item[0] not in _REPLICATED)
+        of_runs = keys_of_runs(self.settings.train.method)
+        return tuple(item for item in self.values.items() if item[0] not in of_runs)
 
     @property
     def name(self) -> str:
-        """Its shape for people: `lora.rank=8`."""
-        short = ((key.removeprefix("methods."), value) for key, value in self.shape)
-        return ", ".join(f"{key}={value}" for key, value in short) or "as the config says"
-
-    @property
-    def replicate(self) -> Replicate:
-        """Its seed and fold."""
-        return Replicate(self.settings.train.seed, self.settings.train.fold)
+        """What it shares with its other seeds and folds, for people: `lora.rank=8`."""
+        return (
+            ", ".join(
+                f"{key.removeprefix('methods.')}={value}"
+                for key, value in self.values.items()
+                if key not in _REPLICATED
+            )
+            or "as the config says"
+        )
 
 
 def grid_points(grid: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
     """All combinations of the values; points that can be trained together are neighbours."""
-    keys = sorted(grid, key=lambda key: key in _REPLICATED)
+    keys = sorted(grid, key=lambda key: (key in _REPLICATED, key.endswith("_rate")))
     combinations = itertools.product(*(grid[key] for key in keys))
     return [dict(zip(keys, values, strict=True)) for values in combinations]
 
@@ -74,14 +76,21 @@ def share_of(points: Sequence[Any], shard: tuple[int, int]) -> Sequence[Any]:
 
 
 def check_names(points: Sequence[Point]) -> None:
-    """Raises ValueError where two points would go to one folder."""
-    seen: dict[str, Point] = {}
+    """Raises ValueError where two points would go to one folder, or are the same settings."""
+    names: dict[str, Point] = {}
+    settings: dict[Settings, Point] = {}
     for point in points:
-        other = seen.setdefault(point.folder, point)
+        other = names.setdefault(point.folder, point)
         if other is not point:
             raise ValueError(
                 f"--grid gives {dict(other.values)} and {dict(point.values)}, which have one name "
                 f"({point.folder}); give each value once."
+            )
+        other = settings.setdefault(point.settings, point)
+        if other is not point:
+            raise ValueError(
+                f"--grid gives {dict(other.values)} and {dict(point.values)}, which mean the same; "
+                "give each value once."
             )
 
 
@@ -98,8 +107,7 @@ def run_points(
     for _, group in itertools.groupby(points, key=lambda point: point.shape):
         alike = list(group)
         records = train_models(
-            alike[0].settings,
-            {point.replicate: workdir / "points" / point.folder / "checkpoint" for point in alike},
+            {workdir / "points" / point.folder / "checkpoint": point.settings for point in alike},
             unfinished=unfinished,
             cache_dir=cache_dir,
             progress=progress,
@@ -119,8 +127,8 @@ def _row(point: Point, record: dict[str, Any]) -> SweepRow:
         method=record["method"]["name"],
         domain=domain,
         point=point.name,
-        seed=point.replicate.seed,
-        fold=point.replicate.fold,
+        seed=point.settings.train.seed,
+        fold=point.settings.train.fold,
         dev_score=max(epoch["dev_score"] for epoch in record["history"]),
         mean=scored.mean,
         n=scored.n,

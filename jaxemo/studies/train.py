@@ -1,17 +1,17 @@
 """Single models: what `jaxemo train` and `jaxemo sweep` do, through the same bench as the transfer study."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.held_out import held_out_answers
-from jaxemo.studies.methods import check_options
+from jaxemo.studies.methods import check_options, choose_method
 from jaxemo.studies.resuming import Unfinished
-from jaxemo.studies.runs import Bench, Place, make_bench, train_runs
+from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.transfer import LogEpoch, needs_stem
@@ -19,38 +19,36 @@ from jaxemo.training.explain import Explanation, explain_step
 from jaxemo.training.sharding import make_mesh
 
 
-class Replicate(NamedTuple):
-    """What may differ between models that are trained together."""
-
-    seed: int
-    fold: int
+def keys_of_runs(method: str) -> tuple[str, ...]:
+    """Keys of the config that do not change the compiled program: models that differ in them go together."""
+    return (
+        "train.seed",
+        "train.fold",
+        "training.head_rate",
+        f"methods.{method}.adaptation_rate",
+    )
 
 
 def train_models(
-    config: Settings,
-    folders: Mapping[Replicate, Path],
+    models: Mapping[Path, Settings],
     *,
     unfinished: Unfinished,
     cache_dir: Path,
     progress: Progress,
     log_epoch: LogEpoch,
 ) -> list[dict[str, Any]]:
-    """Trains `config.train` for each seed and fold, as one program; returns records with held-out figures.
+    """Trains `config.train` of each settings, as one program; returns records with held-out figures.
 
     Args:
-      folders: Where each model goes.
+      models: Where each model goes, and its settings, which differ in their `keys_of_runs` alone.
       unfinished: Where runs are saved meanwhile.
       log_epoch: Told of every epoch, under the name of the model's folder.
 
     Raises:
       ValueError: For a corpus, an encoder or options that cannot be used, before any training.
     """
-    experiment, bench = _prepare(config, folders, cache_dir, progress)
-    domains = tuple(config.train.domains)
-    places = {
-        Place(replicate.seed, replicate.fold, "single", domains, dev_domain=domains[0]): folder
-        for replicate, folder in folders.items()
-    }
+    experiment, bench = _prepare(list(models.values()), cache_dir, progress)
+    places = {_place(settings): folder for folder, settings in models.items()}
     runs = train_runs(
         experiment,
         bench,
@@ -58,7 +56,7 @@ def train_models(
         folder_of=places.__getitem__,
         unfinished=unfinished,
         on_epoch=lambda place, record: log_epoch(
-            f"{config.train.method}/{places[place].parent.name}", record
+            f"{bench.method.name}/{places[place].parent.name}", record
         ),
     )
     answers = held_out_answers(experiment, bench, runs)
@@ -69,7 +67,7 @@ def train_models(
             bench=bench,
             run=run,
             answers=answer,
-            config=config,
+            config=models[places[run.place]],
         )
         for run, answer in zip(runs, answers, strict=True)
     ]
@@ -83,14 +81,28 @@ def explain_model(config: Settings, *, cache_dir: Path, progress: Progress) -> E
     Raises:
       ValueError: As `train_models`.
     """
-    replicate = Replicate(config.train.seed, config.train.fold)
-    _, bench = _prepare(config, [replicate], cache_dir, progress)
+    _, bench = _prepare([config], cache_dir, progress)
     return explain_step(bench.program, bench.base, bench.examples, layer_statistics(bench.pooled))
 
 
+def _place(config: Settings) -> Place:
+    train = config.train
+    recipe = training_settings(config.training, choose_method(config, train.method).recipe)
+    domains = tuple(train.domains)
+    return Place(
+        train.seed,
+        train.fold,
+        "single",
+        domains,
+        dev_domain=domains[0],
+        rates=recipe.rates,
+    )
+
+
 def _prepare(
-    config: Settings, replicates: Collection[Replicate], cache_dir: Path, progress: Progress
+    models: Sequence[Settings], cache_dir: Path, progress: Progress
 ) -> tuple[Experiment, Bench]:
+    config = models[0]
     settings = config.train
     mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
@@ -98,11 +110,11 @@ def _prepare(
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),
-        num_seeds=1 + max(replicate.seed for replicate in replicates),
+        num_seeds=1 + max(model.train.seed for model in models),
         cache_dir=cache_dir,
         progress=progress,
     )
-    _check_fold(max(replicate.fold for replicate in replicates), num_folds=len(experiment.folds[0]))
+    _check_fold(max(model.train.fold for model in models), num_folds=len(experiment.folds[0]))
     check_training_parts(experiment)
     needs = Needs(stem=needs_stem((settings.method,)))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
