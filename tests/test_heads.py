@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxemo.models.heads import (
+    HeadForm,
     LayerStatistics,
     apply_head,
     init_head,
@@ -35,7 +36,7 @@ def test_the_mean_of_many_frames_in_bfloat16_divides_by_their_exact_number():
 def test_pooling_before_mixing_equals_mixing_before_pooling():
     hidden = jax.random.normal(jax.random.key(1), (3, 2, 7, 4))
     mask = jnp.arange(7) < jnp.array([[7], [4]])
-    mixture = layer_mixture({"layer_weights": jnp.array([0.3, -1.0, 2.0])})
+    mixture = layer_mixture({"layer_weights": jnp.array([0.3, -1.0, 2.0])}, num_layers=3)
     mixed_first = jnp.einsum("lbtd,l->btd", hidden, mixture)
     mixed_last = jnp.einsum("bld,l->bd", pool_frames(hidden, mask), mixture)
     for clip, frames in enumerate((7, 4)):
@@ -58,7 +59,8 @@ def test_a_constant_feature_stays_finite():
 
 
 def test_the_mixture_starts_equal_and_sums_to_one():
-    np.testing.assert_allclose(layer_mixture(make_head()), np.full(3, 1 / 3), rtol=1e-6)
+    mixture = layer_mixture(make_head(), num_layers=3)
+    np.testing.assert_allclose(mixture, np.full(3, 1 / 3), rtol=1e-6)
 
 
 def test_the_whole_head_is_this_tree():
@@ -68,6 +70,35 @@ def test_the_whole_head_is_this_tree():
         "projection": {"kernel": (4, 5), "bias": (5,)},
         "classifier": {"kernel": (5, 6), "bias": (6,)},
     }
+
+
+@pytest.mark.parametrize(
+    ("form", "between"),
+    [
+        (HeadForm.STANDARDISED, lambda x: np.maximum(x, 0)),
+        (HeadForm.HUB_WEIGHTED, lambda x: x),
+        (HeadForm.HUB_LAST, lambda x: x),
+        (HeadForm.HUB_TANH, np.tanh),
+    ],
+)
+def test_each_form_is_its_equation(form, between):
+    pooled = np.random.default_rng(0).normal(1, 2, (6, 3, 4)).astype(np.float32)
+    head = init_head(jax.random.key(0), num_layers=3, width=4, hidden=5, num_outputs=6, form=form)
+    assert ("layer_weights" in head) == form.mixes_layers
+    if form.mixes_layers:
+        head["layer_weights"] = jnp.array([0.3, -1.0, 2.0])
+        shares = np.exp([0.3, -1.0, 2.0]) / np.exp([0.3, -1.0, 2.0]).sum()
+    else:
+        shares = np.array([0.0, 0.0, 1.0])
+    layers = pooled
+    if form is HeadForm.STANDARDISED:
+        layers = (pooled - pooled.mean(axis=0)) / pooled.std(axis=0)
+    mixed = np.einsum("bld,l->bd", layers, shares)
+    projected = between(mixed @ head["projection"]["kernel"] + head["projection"]["bias"])
+    expected = projected @ head["classifier"]["kernel"] + head["classifier"]["bias"]
+    statistics = layer_statistics(pooled, form)
+    found = apply_head(head, jnp.asarray(pooled), statistics=statistics, form=form)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_dropout_acts_exactly_when_a_key_is_given():

@@ -5,6 +5,7 @@ time first and mixed afterwards: a frozen encoder then needs only its pooled lay
 clip.
 """
 
+import enum
 from typing import Any, NamedTuple
 
 import jax
@@ -16,24 +17,62 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 _MINIMUM_STD = 1e-6
 
 
+class HeadForm(enum.StrEnum):
+    """What the head makes of the pooled layers p_0 to p_L; projection and classifier are dense layers.
+
+    STANDARDISED: classifier(relu(projection(sum_l w_l (p_l - mean_l) / std_l))).
+    HUB_WEIGHTED: classifier(projection(sum_l w_l p_l)), which is what the classes
+      `...ForSequenceClassification` of Hugging Face transformers compute with `use_weighted_layer_sum`.
+    HUB_LAST: classifier(projection(p_L)), which is what they compute without.
+    HUB_TANH: classifier(tanh(projection(p_L))), the head of many published emotion models.
+    """
+
+    STANDARDISED = "standardised"
+    HUB_WEIGHTED = "hub_weighted"
+    HUB_LAST = "hub_last"
+    HUB_TANH = "hub_tanh"
+
+    @property
+    def mixes_layers(self) -> bool:
+        """Whether it has layer weights; otherwise it reads the last layer alone."""
+        return self in (HeadForm.STANDARDISED, HeadForm.HUB_WEIGHTED)
+
+
+_BETWEEN_DENSE_LAYERS = {HeadForm.STANDARDISED: jax.nn.relu, HeadForm.HUB_TANH: jnp.tanh}
+
+
 class LayerStatistics(NamedTuple):
-    """Mean and standard deviation of each layer's pooled features over the training clips."""
+    """Mean and standard deviation of each layer's pooled features over the training clips.
+
+    0 and 1 for a head that takes the layers as they are.
+    """
 
     mean: Float[np.ndarray | Array, "L D"]
     std: Float[np.ndarray | Array, "L D"]
 
 
-def layer_statistics(pooled: Float[np.ndarray, "B L D"]) -> LayerStatistics:
+def layer_statistics(
+    pooled: Float[np.ndarray, "B L D"], form: HeadForm = HeadForm.STANDARDISED
+) -> LayerStatistics:
     """Statistics that put every layer on one scale, so that a large-valued layer cannot swamp the mixture.
 
     Args:
       pooled: Time means of the training clips only; test clips would leak.
+      form: Of the head that they are for.
     """
+    if form is not HeadForm.STANDARDISED:
+        return no_standardisation(*pooled.shape[1:])
     mean = pooled.mean(axis=0, dtype=np.float64)
     std = pooled.std(axis=0, dtype=np.float64)
     return LayerStatistics(
         mean.astype(np.float32), np.maximum(std, _MINIMUM_STD).astype(np.float32)
     )
+
+
+def no_standardisation(num_layers: int, width: int) -> LayerStatistics:
+    """Statistics that leave every layer as it is."""
+    shape = (num_layers, width)
+    return LayerStatistics(np.zeros(shape, np.float32), np.ones(shape, np.float32))
 
 
 def pool_frames(
@@ -48,9 +87,15 @@ def pool_frames(
 
 
 def init_head(
-    key: PRNGKeyArray, *, num_layers: int, width: int, hidden: int, num_outputs: int
+    key: PRNGKeyArray,
+    *,
+    num_layers: int,
+    width: int,
+    hidden: int,
+    num_outputs: int,
+    form: HeadForm = HeadForm.STANDARDISED,
 ) -> dict[str, Any]:
-    """Head parameters: equal layer weights, LeCun-normal kernels, zero biases.
+    """Head parameters: equal layer weights if the form has any, LeCun-normal kernels, zero biases.
 
     Args:
       num_layers: L, hidden states including the input of layer 0.
@@ -60,8 +105,8 @@ def init_head(
     """
     projection_key, classifier_key = jax.random.split(key)
     kernel = jax.nn.initializers.lecun_normal()
-    return {
-        "layer_weights": jnp.zeros(num_layers),
+    layer_weights = {"layer_weights": jnp.zeros(num_layers)} if form.mixes_layers else {}
+    return layer_weights | {
         "projection": {
             "kernel": kernel(projection_key, (width, hidden)),
             "bias": jnp.zeros(hidden),
@@ -73,8 +118,10 @@ def init_head(
     }
 
 
-def layer_mixture(head: dict[str, Any]) -> Float[Array, " L"]:
-    """The learnt share of each layer: softmax of the layer weights, summing to 1."""
+def layer_mixture(head: dict[str, Any], *, num_layers: int) -> Float[Array, " L"]:
+    """The share of each layer, summing to 1: softmax of the layer weights, or the last layer alone."""
+    if "layer_weights" not in head:
+        return jnp.zeros(num_layers).at[-1].set(1.0)
     return jax.nn.softmax(head["layer_weights"])
 
 
@@ -83,12 +130,14 @@ def apply_head(
     pooled: Float[Array, "B L D"],
     *,
     statistics: LayerStatistics,
+    form: HeadForm = HeadForm.STANDARDISED,
     dropout_rate: float = 0.0,
     dropout_key: PRNGKeyArray | None = None,
 ) -> Float[Array, "B O"]:
-    """Raw outputs: classifier(dropout(relu(projection(sum_l w_l (pooled_l - mean_l) / std_l)))).
+    """Raw outputs: classifier(dropout(f(projection(sum_l w_l (pooled_l - mean_l) / std_l)))).
 
-    The mixture is that of SUPERB's downstream models; standardising each layer first is our choice.
+    f is that of the form: relu, tanh or none. The mixture is that of SUPERB's downstream models;
+    standardising each layer first is our choice.
 
     Args:
       dropout_rate: Share of projected features dropped; applied only when `dropout_key` is given.
@@ -96,8 +145,11 @@ def apply_head(
     Reference: Yang et al. 2021, SUPERB, section 3 (weighted sum of layers).
     """
     standardised = (pooled - statistics.mean) / statistics.std
-    mixed = jnp.einsum("bld,l->bd", standardised, layer_mixture(head))
-    projected = jax.nn.relu(_dense(head["projection"], mixed))
+    mixture = layer_mixture(head, num_layers=pooled.shape[1])
+    mixed = jnp.einsum("bld,l->bd", standardised, mixture, precision="highest")
+    projected = _dense(head["projection"], mixed)
+    if form in _BETWEEN_DENSE_LAYERS:
+        projected = _BETWEEN_DENSE_LAYERS[form](projected)
     if dropout_key is not None and dropout_rate > 0:
         keep = jax.random.bernoulli(dropout_key, 1 - dropout_rate, projected.shape)
         projected = jnp.where(keep, projected / (1 - dropout_rate), 0)

@@ -16,6 +16,7 @@ from jaxemo.studies.config import read_audio, read_corpus
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
+from jaxemo.studies.training_settings import HEADS
 from jaxemo.training.checkpoint import read_record
 
 RECORD_FORMAT = 5
@@ -34,6 +35,7 @@ KEYS: dict[str, Any] = {
     "encoder.sample_rate_hz": Annotated[int, Between(4_000, 768_000)],
     "method.name": Annotated[str, METHODS],
     "objective": Annotated[str, OneOf(("emotion_classes",))],
+    "head.form": Annotated[str, HEADS],
     "head.width": _SIZE,
     "head.dropout": Annotated[float, Between(0, 1, below=True)],
     "head.num_layers": _SIZE,
@@ -59,7 +61,7 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
       ValueError: The checkpoint is absent or damaged, of another format, or its record holds values
         that cannot be used; all are listed.
     """
-    record = read_record(directory)
+    record = _completed(read_record(directory))
     if record.get("format") != RECORD_FORMAT:
         raise ValueError(
             f"Checkpoint {str(directory)!r} has record format {shown(record.get('format'))}; this "
@@ -75,6 +77,14 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
     if faults:
         listed = "\n  ".join(faults)
         raise ValueError(f"The record of checkpoint {str(directory)!r} cannot be used:\n  {listed}")
+    return record
+
+
+def _completed(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with what earlier versions of this format left unsaid: their head had one form."""
+    head = record.get("head")
+    if isinstance(head, dict):
+        record["head"] = {"form": "standardised"} | head
     return record
 
 

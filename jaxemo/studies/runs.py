@@ -18,7 +18,7 @@ from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.batches import num_batches
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.encoder import Remat
-from jaxemo.models.heads import LayerStatistics, layer_statistics
+from jaxemo.models.heads import HeadForm, LayerStatistics, layer_statistics
 from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
@@ -113,11 +113,13 @@ def make_network(
     head_dropout: float,
     num_outputs: int,
     compute_dtype: str,
+    head_form: str = HeadForm.STANDARDISED.value,
     remat: str = Remat.NOTHING.value,
 ) -> Network:
     """The pure functions of this source under this method.
 
     Args:
+      head_form: A value of `HeadForm`.
       compute_dtype: Of the encoder's products.
       remat: A value of `Remat`, for training.
 
@@ -130,7 +132,7 @@ def make_network(
         )
     else:
         module = None if source.encoder is None else source.encoder.module
-    return Network(module, method, head_width, head_dropout, num_outputs)
+    return Network(module, method, head_width, head_dropout, num_outputs, HeadForm(head_form))
 
 
 def make_bench(
@@ -150,6 +152,7 @@ def make_bench(
         method,
         head_width=config.training.head_width,
         head_dropout=config.training.head_dropout,
+        head_form=config.training.head,
         num_outputs=objective.num_outputs,
         compute_dtype=settings.compute_dtype,
         remat=settings.remat,
@@ -186,7 +189,12 @@ def _identity(
         "encoder": source.fingerprint,
         "method": network.method.name,
         "options": method_options,
-        "head": [network.head_width, network.head_dropout, network.num_outputs],
+        "head": [
+            network.head_form.value,
+            network.head_width,
+            network.head_dropout,
+            network.num_outputs,
+        ],
         "objective": program.objective.name,
         "training": {key: recipe[key] for key in recipe if key not in Rates._fields},
         "audio": config.audio.to_dict(),
@@ -324,7 +332,7 @@ def _run_inputs(experiment: Experiment, bench: Bench, place: Place, updates: int
         seed=place.seed,
         train_rows=train_rows(experiment, place),
         dev_rows=rows_in(experiment, parts.dev, (place.dev_domain,)),
-        statistics=layer_statistics(bench.pooled[parts.train]),
+        statistics=layer_statistics(bench.pooled[parts.train], bench.program.network.head_form),
         num_updates=updates,
         rates=place.rates or bench.program.settings.rates,
     )

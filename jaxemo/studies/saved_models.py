@@ -86,6 +86,7 @@ def _make_record(
         "method": {"name": bench.method.name, "options": bench.method_options},
         "objective": program.objective.name,
         "head": {
+            "form": program.network.head_form.value,
             "width": program.network.head_width,
             "dropout": program.network.head_dropout,
             "num_layers": run.statistics.mean.shape[0],
@@ -145,6 +146,7 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
         method,
         head_width=record["head"]["width"],
         head_dropout=record["head"]["dropout"],
+        head_form=record["head"]["form"],
         num_outputs=objective.num_outputs,
         compute_dtype=record["training"]["compute_dtype"],
     )

@@ -9,7 +9,9 @@ from jaxemo.studies.ranges import Between, Block, OneOf, Text, settings
 
 AxisSize = Annotated[int, Between(1, 65_536, also=(-1,))]
 Width = Annotated[int, Between(1, 65_536)]
-# The values of `models.encoder.Remat`, whose module takes a second to import.
+# Values of `models.heads.HeadForm` that can be trained, and those of `models.encoder.Remat`; either module
+# takes a second to import.
+HEADS = OneOf(("standardised", "hub_weighted", "hub_last"))
 REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
 
 
@@ -21,6 +23,9 @@ class TrainingSettings(Block):
     batch_size: BatchSize = 32
     micro_batches: Annotated[int, Between(1, 4096)] = 1
     head_rate: Rate = 1e-3
+    # 'standardised', or as transformers computes it, which `jaxemo export` can then write: of all
+    # layers ('hub_weighted') or of the last one ('hub_last'). See docs/methods.md.
+    head: Annotated[str, HEADS] = "standardised"
     head_width: Width = 256
     head_dropout: Annotated[float, Between(0, 0.95)] = 0.1
     weight_decay: Annotated[float, Between(0, 1)] = 1e-2

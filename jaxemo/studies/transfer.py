@@ -230,7 +230,8 @@ def _views(place: Place, config: Settings) -> Iterator[_Seen]:
 
 
 def _outcome(run: Run, answers: HeldOut) -> _Outcome:
-    mixture = np.asarray(layer_mixture(run.fit.trainable["head"]))
+    num_layers = run.statistics.mean.shape[0]
+    mixture = np.asarray(layer_mixture(run.fit.trainable["head"], num_layers=num_layers))
     return _Outcome(run.place.fold, run.place.seed, answers, mixture)
 
 

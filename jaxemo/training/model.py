@@ -12,7 +12,7 @@ from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxemo.models.encoder import AudioEncoder, StemOutput
-from jaxemo.models.heads import LayerStatistics, apply_head, init_head, pool_frames
+from jaxemo.models.heads import HeadForm, LayerStatistics, apply_head, init_head, pool_frames
 from jaxemo.peft.method import Method, Params
 from jaxemo.training.dropout_bits import hashed_key
 
@@ -28,6 +28,7 @@ class Network(NamedTuple):
       head_width: Width of the head's projection.
       head_dropout: Dropout rate in the head while training.
       num_outputs: O, values per clip that the objective reads.
+      head_form: What the head computes.
     """
 
     module: AudioEncoder | None
@@ -35,6 +36,7 @@ class Network(NamedTuple):
     head_width: int
     head_dropout: float
     num_outputs: int
+    head_form: HeadForm = HeadForm.STANDARDISED
 
     def init(self, key: PRNGKeyArray, base: Params, statistics: LayerStatistics) -> dict[str, Any]:
         """A fresh trainable tree {adaptation, head}."""
@@ -46,6 +48,7 @@ class Network(NamedTuple):
             width=width,
             hidden=self.head_width,
             num_outputs=self.num_outputs,
+            form=self.head_form,
         )
         return {"adaptation": self.method.init(adaptation_key, base), "head": head}
 
@@ -69,6 +72,7 @@ class Network(NamedTuple):
             trainable["head"],
             pooled,
             statistics=statistics,
+            form=self.head_form,
             dropout_rate=self.head_dropout,
             dropout_key=head_key,
         )
