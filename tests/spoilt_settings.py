@@ -60,6 +60,7 @@ REASONS = {
     "the user's own cache folder": {"cache_dir": ("empty",)},
     "one corpus alone": {"corpora": ("empty tuple",)},
     "no controls": {"layers.controls": ("empty tuple",)},
+    "no baselines": {"layers.baselines": ("empty tuple",)},
     "not needed by the synthetic corpus": {
         "corpus.audio_dir": ("empty",),
         "corpus.manifest": ("empty",),
@@ -138,4 +139,8 @@ ANY_NAMES = (
 # Typed texts that a key takes: a list by layer may be empty.
 TYPED_IN_RANGE = {("methods.lora.layer_ranks", "empty"), ("methods.dora.layer_ranks", "empty")}
 # Lists that may be empty, with what they hold else; as a text, nothing is an empty list.
-MAY_BE_EMPTY = {"corpora": ("crema_d=data",), "layers.controls": ("zero_shot",)}
+MAY_BE_EMPTY = {
+    "corpora": ("crema_d=data",),
+    "layers.controls": ("zero_shot",),
+    "layers.baselines": ("majority",),
+}

@@ -22,7 +22,7 @@ def test_a_study_writes_results_and_report(study, results, capsys):
 def test_layer_rows_cover_every_layer_domain_metric_and_emotion(results):
     rows = results["layers"]
     places = {(r["encoder"], r["layer"], r["domain"], r["metric"], r["emotion"]) for r in rows}
-    assert len(places) == len(rows) == (1 + 4) * 2 * (3 + 6)
+    assert len(places) == len(rows) == (1 + 1 + 4) * 2 * (3 + 6)
     for row in rows:
         if row["reason"]:
             assert row["low"] is row["high"] is None

@@ -7,9 +7,9 @@ import pytest
 
 from jaxemo.data.audio import Excerpt, Extent, centre_crop, standardise
 from jaxemo.distances.statistics import FrechetStatistics, covariance, unpack
-from jaxemo.embedding.acoustic import embed_acoustics
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.frames import FrameSample, sampled_positions
+from jaxemo.embedding.hand_made import HAND_MADE, embed_hand_made
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Settings, Wanted, embed_clips
 from jaxemo.models.pretrained import load_encoder
@@ -114,7 +114,7 @@ def test_stem_features_are_each_clips_own(embedding, alone):
 
 
 def test_the_baseline_stands_in_an_encoders_place(clips):
-    found = embed_acoustics(corpus_of(clips), EVERYTHING, cache_dir=None)
+    found = embed_hand_made(HAND_MADE["acoustic"], corpus_of(clips), EVERYTHING, cache_dir=None)
     assert found.pooled.shape[:2] == (7, 1)
     assert np.isfinite(found.pooled).all()
     num_rows = np.asarray(found.statistics.num_rows)
@@ -155,7 +155,7 @@ def test_quiet_edges_are_cut_before_the_crop_in_encoder_and_baseline_alike(encod
     trimmed = padded._replace(excerpt=MIDDLE._replace(trim_silence_db=20.0))
     for run in (
         lambda corpus: embed(encoder, corpus, Wanted()),
-        lambda corpus: embed_acoustics(corpus, Wanted(), cache_dir=None),
+        lambda corpus: embed_hand_made(HAND_MADE["acoustic"], corpus, Wanted(), cache_dir=None),
     ):
         plain = run(corpus_of(clips[5:6]))
         cut = run(trimmed)

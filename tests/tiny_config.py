@@ -14,6 +14,7 @@ def get_config(argument="speech"):
     config.layers.num_seeds = 2
     # Those that need no probe of their own, and one that does.
     config.layers.controls = ("zero_shot", "zero_shot_standardised", "duration")
+    config.layers.baselines = ("majority",)
     config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 2

@@ -3,8 +3,7 @@
 `acoustic_features` turns one mono waveform into frame vectors (for distances) and one summary
 vector (for probes). Their columns are named, in order, by `FRAME_FEATURES` and `SUMMARY_FEATURES`.
 The waveform comes as recorded: zero-mean/unit-variance normalisation would remove the loudness
-cue. Clip length is pad_before out of the summary on purpose, since in many corpora it gives the domain
-away.
+cue. Clip length is left out of the summary on purpose, since in many corpora it gives the domain away.
 """
 
 from functools import lru_cache
@@ -108,16 +107,7 @@ def acoustic_features(
     Reference: de Cheveigne & Kawahara 2002, JASA 111(4):1917-1930 (YIN); McFee et al. 2015
     (librosa).
     """
-    if sample_rate_hz < MIN_SAMPLE_RATE_HZ:
-        raise ValueError(
-            f"sampling rate is {sample_rate_hz} Hz; the features need at least "
-            f"{MIN_SAMPLE_RATE_HZ}. Resample the clip or leave it out."
-        )
-    if waveform.size == 0 or not np.isfinite(waveform).all():
-        raise ValueError(
-            f"clip of {waveform.size} samples is empty or has NaN or infinite samples; "
-            "expected finite ones. Leave it out."
-        )
+    check_usable(waveform, sample_rate_hz)
     import librosa
 
     frame, hop = _even_samples(FRAME_MS, sample_rate_hz), _hop(sample_rate_hz)
@@ -139,6 +129,20 @@ def acoustic_features(
     }
     frames = np.concatenate([mfcc, delta]).T.astype(np.float32)
     return AcousticFeatures(frames, _summary(mfcc, delta, contours))
+
+
+def check_usable(waveform: Float32[np.ndarray, " N"], sample_rate_hz: int) -> None:
+    """Raises ValueError for what has no features: rates under 8 kHz, empty clips, NaN or infinity."""
+    if sample_rate_hz < MIN_SAMPLE_RATE_HZ:
+        raise ValueError(
+            f"sampling rate is {sample_rate_hz} Hz; the features need at least "
+            f"{MIN_SAMPLE_RATE_HZ}. Resample the clip or leave it out."
+        )
+    if waveform.size == 0 or not np.isfinite(waveform).all():
+        raise ValueError(
+            f"clip of {waveform.size} samples is empty or has NaN or infinite samples; "
+            "expected finite ones. Leave it out."
+        )
 
 
 def _summary(

@@ -30,6 +30,7 @@ from jaxemo.embedding.files import (
     partial,
     start,
 )
+from jaxemo.embedding.hand_made import HAND_MADE
 from jaxemo.embedding.passes import (
     SECONDS_BETWEEN_COMMITS,
     Timing,
@@ -45,7 +46,7 @@ from jaxemo.studies.audio_settings import EmbedSettings
 from jaxemo.studies.config import Settings
 from jaxemo.studies.corpora import open_corpora
 from jaxemo.studies.experiment import usable_stores
-from jaxemo.studies.sources import ACOUSTIC, check_long_enough
+from jaxemo.studies.sources import check_long_enough
 from jaxemo.training.processes import first_goes_first
 
 logger = logging.getLogger("jaxemo")
@@ -105,9 +106,9 @@ def embed(
       ValueError: For a config, corpus or folder that cannot be used, before any compute.
     """
     settings = config.embed
-    sources = [source for source in config.encoders if source != ACOUSTIC]
+    sources = [source for source in config.encoders if source not in HAND_MADE]
     if len(sources) < len(config.encoders):
-        logger.info("the acoustic baseline is no encoder and is not embedded")
+        logger.info("hand-made features are no encoder and are not embedded")
     if not sources:
         raise ValueError("config.encoders names no encoder; expected at least one to embed with")
     encoders = [load_encoder(source, dtype=settings.compute_dtype) for source in sources]

@@ -97,7 +97,15 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Settings) -
             "origin": embedded.source.origin,
             "domain": domain,
         }
-        results.rows.extend(_score_rows(probed, identity))
+        converged = np.asarray(probed.probes.converged).mean(axis=1)
+        results.rows.extend(
+            score_rows(
+                probed.tallies,
+                probed.emotions,
+                {**identity, **size_of(probed.runs)},
+                converged=converged,
+            )
+        )
         results.choices.extend(choice_rows(probed, identity))
         results.confusions.extend(_best_confusion(probed, identity))
     return results
@@ -113,7 +121,7 @@ def probe_domain(
     """
     domain_rows = experiment.rows_of(domain)
     emotions, labels = domain_classes(experiment, domain_rows)
-    runs = _runs(experiment, domain_rows, labels, domain=domain)
+    runs = runs_of(experiment, domain_rows, labels, domain=domain)
     probes = fit_probes(
         embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
         labels,
@@ -127,18 +135,36 @@ def probe_domain(
     # The lowest of layers that are equal on dev.
     chosen = np.asarray(probes.dev_score).argmax(axis=0)
     by_choice = predictions[chosen, np.arange(len(runs))]
-    tallies = tally(
+    tallies = tally_runs(
+        experiment,
         np.concatenate([predictions, by_choice[None]]),
         labels,
-        speakers=[experiment.utterances[row].speaker for row in domain_rows],
-        held_out=np.stack([run.test for run in runs]),
-        seeds=[run.seed for run in runs],
-        num_classes=len(emotions),
+        runs,
+        rows=domain_rows,
     )
     return Probed(runs, probes, emotions, tallies, chosen)
 
 
-def _runs(
+def tally_runs(
+    experiment: Experiment,
+    predictions: Int[np.ndarray, "L F m"],
+    labels: Int[np.ndarray, " m"],
+    runs: list[Run],
+    *,
+    rows: Int[np.ndarray, " m"],
+) -> Tallies:
+    """What L sets of predictions of some rows say of the test clips of each run."""
+    return tally(
+        predictions,
+        labels,
+        speakers=[experiment.utterances[row].speaker for row in rows],
+        held_out=np.stack([run.test for run in runs]),
+        seeds=[run.seed for run in runs],
+        num_classes=int(labels.max()) + 1,
+    )
+
+
+def runs_of(
     experiment: Experiment,
     domain_rows: Int[np.ndarray, " m"],
     labels: Int[np.ndarray, " m"],
@@ -177,37 +203,46 @@ def domain_classes(
     return tuple(experiment.emotions[index] for index in present), labels
 
 
-def _score_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerRow]:
-    """Every metric of every layer, with its interval over speakers."""
-    converged = np.asarray(probed.probes.converged).mean(axis=1)
-    context = {
-        **size_of(probed),
-        "num_layers": len(converged),
-        "chance": chance_of(probed.tallies),
-    }
+def score_rows(
+    tallies: Tallies,
+    emotions: tuple[str, ...],
+    place: dict[str, Any],
+    *,
+    converged: Float[np.ndarray, " L"],
+) -> list[LayerRow]:
+    """Every metric of every layer, with its interval over speakers.
+
+    Args:
+      tallies: Held-out predictions of the layers; sets beyond those are left out.
+      emotions: The classes.
+      place: Columns that all rows share.
+      converged: Share of each layer's probes that converged.
+    """
+    context = {**place, "num_layers": len(converged), "chance": chance_of(tallies)}
     rows = []
     for layer, share in enumerate(converged):
-        place = {**identity, "layer": layer, "converged": float(share)}
-        for named in scores_of(probed.emotions):
-            interval = score_interval(probed.tallies, layer, named)
+        for named in scores_of(emotions):
+            interval = score_interval(tallies, layer, named)
             if interval is None:
                 continue
             figure = {
+                "layer": layer,
+                "converged": float(share),
                 "metric": named.metric,
                 "emotion": named.emotion,
-                "seed_spread": seed_spread(probed.tallies, layer, named.score),
+                "seed_spread": seed_spread(tallies, layer, named.score),
                 **interval_columns(interval),
             }
-            rows.append(LayerRow(**place, **figure, **context))
+            rows.append(LayerRow(**context, **figure))
     return rows
 
 
-def size_of(probed: Probed) -> dict[str, int]:
+def size_of(runs: list[Run]) -> dict[str, int]:
     """What the figures of a domain rest on: clips, folds and seeds."""
     return {
-        "n": int(sum({run.fold: run.test.sum() for run in probed.runs}.values())),
-        "folds": len({run.fold for run in probed.runs}),
-        "seeds": len({run.seed for run in probed.runs}),
+        "n": int(sum({run.fold: run.test.sum() for run in runs}.values())),
+        "folds": len({run.fold for run in runs}),
+        "seeds": len({run.seed for run in runs}),
     }
 
 
@@ -238,7 +273,7 @@ def choice_rows(probed: Probed, identity: dict[str, Any]) -> list[LayerChoiceRow
         if (found := difference_interval((tallies, layer), chosen, UA)) is not None
     ]
     corrected = iter(holm([one.p_value for _, one in differences if one.p_value is not None]))
-    common = {**identity, **size_of(probed)}
+    common = {**identity, **size_of(probed.runs)}
     choice = LayerChoiceRow(
         **common,
         **interval_columns(own),

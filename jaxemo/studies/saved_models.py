@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo import __version__
-from jaxemo.embedding.acoustic import embed_acoustics
+from jaxemo.embedding.hand_made import embed_hand_made
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
@@ -186,8 +186,14 @@ def class_probabilities(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n
 
 def _frozen_outputs(model: SavedModel, clips: Clips) -> Features:
     """What the model's network reads of each clip: the output of its method's frozen layers."""
+    if model.source.hand_made is not None:
+        found = embed_hand_made(model.source.hand_made, clips, Wanted(), cache_dir=None)
+        return DenseFeatures(found.pooled)
     if model.source.encoder is None:
-        return DenseFeatures(embed_acoustics(clips, Wanted(), cache_dir=None).pooled)
+        raise ValueError(
+            f"{model.source.source!r} holds embeddings and no encoder for other clips; pass "
+            "--encoder=FOLDER or --encoder=HUB_ID of the weights that made them."
+        )
     audio = read_audio(model.record["audio"])
     stem = model.method.frozen_layers is not None
     embedding = embed_clips(

@@ -1,4 +1,4 @@
-"""What stands in a row of every chart: an encoder, a folder of its embeddings, or the baseline.
+"""What stands in a row of every chart: an encoder, a folder of its embeddings, or hand-made features.
 
 Sources are loaded here, and put over the corpus one at a time, each as far as the store does not
 know the answer.
@@ -16,15 +16,10 @@ from jaxtyping import Float32
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore
 from jaxemo.distances.statistics import PackedStatistics
-from jaxemo.embedding.acoustic import (
-    ACOUSTIC_NAME,
-    acoustic_cues,
-    acoustic_fingerprint,
-    embed_acoustics,
-)
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.folder import EmbeddingFolder, embed_from_folder, is_embedding_folder
 from jaxemo.embedding.frames import FrameSample
+from jaxemo.embedding.hand_made import HAND_MADE, HandMade, acoustic_cues, embed_hand_made
 from jaxemo.embedding.passes import Timing, row_mesh
 from jaxemo.embedding.stream import Clips, Embedding, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
@@ -37,14 +32,14 @@ from jaxemo.studies.study_settings import SimilaritySettings
 
 logger = logging.getLogger("jaxemo")
 
-ACOUSTIC = "acoustic"
-ACOUSTIC_RATE_HZ = 16_000
+# Hand-made features look at the band that encoders of speech are given.
+HAND_MADE_RATE_HZ = 16_000
 
 
 class Source(NamedTuple):
-    """One row of every chart: an encoder, a folder of its embeddings, or the hand-made baseline.
+    """One row of every chart: an encoder, a folder of its embeddings, or hand-made features.
 
-    `encoder` and `folder` are None for the baseline, and one of them for the others.
+    One of `encoder`, `folder` and `hand_made` is there.
     """
 
     name: str
@@ -54,6 +49,7 @@ class Source(NamedTuple):
     fingerprint: str
     encoder: Encoder | None = None
     folder: EmbeddingFolder | None = None
+    hand_made: HandMade | None = None
 
     @property
     def needs_audio(self) -> bool:
@@ -136,9 +132,17 @@ def check_long_enough(encoder: Encoder, store: ClipStore) -> None:
 
 
 def load_source(name: str) -> Source:
-    """An encoder by hub id, folder (peft's too) or own name, embeddings by their folder, or `acoustic`."""
-    if name == ACOUSTIC:
-        return Source(ACOUSTIC_NAME, name, "hand-made", ACOUSTIC_RATE_HZ, acoustic_fingerprint())
+    """An encoder by hub id, folder (peft's too) or own name, embeddings by their folder, or hand-made features."""
+    if name in HAND_MADE:
+        features = HAND_MADE[name]
+        return Source(
+            features.name,
+            name,
+            "hand-made",
+            HAND_MADE_RATE_HZ,
+            features.fingerprint,
+            hand_made=features,
+        )
     if is_embedding_folder(name):
         folder = EmbeddingFolder(Path(name).expanduser())
         return Source(
@@ -216,7 +220,7 @@ def clip_cues(experiment: Experiment, excerpt: Excerpt) -> Float32[np.ndarray, "
     if not experiment.stores:
         return None
     rates = sorted(experiment.stores)
-    rate = ACOUSTIC_RATE_HZ if ACOUSTIC_RATE_HZ in rates else rates[0]
+    rate = HAND_MADE_RATE_HZ if HAND_MADE_RATE_HZ in rates else rates[0]
     clips = _clips_at(experiment, rate, excerpt)
     return acoustic_cues(clips, cache_dir=experiment.cache_dir, track=experiment.progress.track)
 
@@ -255,9 +259,10 @@ def _embed_excerpts(
     store = experiment.stores[source.sample_rate_hz]
     clips = _clips_at(experiment, source.sample_rate_hz, excerpt)
     common = {"cache_dir": experiment.cache_dir, "track": experiment.progress.track}
-    if source.encoder is None:
-        embedding = embed_acoustics(clips, wanted, **common)
+    if source.hand_made is not None:
+        embedding = embed_hand_made(source.hand_made, clips, wanted, **common)
     else:
+        assert source.encoder is not None
         check_long_enough(source.encoder, store)
         audio = config.audio
         settings = EmbeddingSettings(audio.batch_size, audio.window_seconds, audio.overlap_seconds)

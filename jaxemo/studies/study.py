@@ -11,6 +11,7 @@ from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
 from jaxemo.data.folds import fold_summary
 from jaxemo.data.progress import Progress
 from jaxemo.results.schema import CorpusRow, EmptyCellRow, FoldRow, LeftOutRow
+from jaxemo.studies.baselines import baseline_rows
 from jaxemo.studies.config import Settings
 from jaxemo.studies.controls import (
     control_notes,
@@ -132,15 +133,18 @@ def _run_one(
     log_epoch: LogEpoch,
 ) -> None:
     if study == LAYERS:
+        wanted = {*config.layers.controls, *config.layers.baselines}
+        cues = None
+        if {"cues_removed", "speaker_only"} & wanted:
+            cues = clip_cues(experiment, recognised_excerpt(config.audio))
+        if not results["layers"]:
+            results["layers"] += baseline_rows(experiment, config, cues=cues)
         found = study_layers(experiment, embedded, config)
         results["layers"] += found.rows
         results["layer_choices"] += found.choices
         results["confusions"] += found.confusions
         if not results["controls"]:
             results["controls"] += length_rows(experiment, config, found.probed)
-        cues = None
-        if "cues_removed" in config.layers.controls:
-            cues = clip_cues(experiment, recognised_excerpt(config.audio))
         results["controls"] += control_rows(
             experiment, embedded, config, plain=found.probed, cues=cues
         )

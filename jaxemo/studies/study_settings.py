@@ -8,6 +8,7 @@ from jaxemo.studies.corpus_settings import NumFolds
 from jaxemo.studies.method_settings import METHODS
 from jaxemo.studies.ranges import Between, Block, Items, OneOf, settings
 
+BASELINES = ("majority", "speaker_only")
 NumSeeds = Annotated[int, Between(1, 1000)]
 
 
@@ -27,6 +28,8 @@ class LayerSettings(Block):
     )
     # What else is asked of every layer, and of the emotion without it; see docs/statistics.md.
     controls: Annotated[tuple[str, ...], Items(OneOf(CONTROLS), least=0)] = CONTROLS
+    # What is known without any encoder: the most frequent emotion, and who speaks alone.
+    baselines: Annotated[tuple[str, ...], Items(OneOf(BASELINES), least=0)] = BASELINES
 
 
 REGIMES = OneOf(
