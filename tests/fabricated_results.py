@@ -236,7 +236,7 @@ def _similarity(draw, figure, *, encoders, emotions) -> list[dict]:
         "small_sample": False,
         "level": "frame",
     }
-    unknown = ("standard_error", "p_value", "fit_error", "r_squared", "variance_kept")
+    unknown = ("standard_error", "p_value", "fit_error", "variance_kept")
     sizes |= dict.fromkeys((*unknown, "rank_a", "rank_b"))
     for name, (origin, depth) in encoders.items():
         common = {"encoder": name, "origin": origin, "metric": "FAD", **sizes}

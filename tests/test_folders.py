@@ -42,14 +42,14 @@ def tone(seed, *, pitch_hz=200.0, seconds=0.6):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """reference: 6 tones. candidate: 4 more in a folder below, a far one, a broken one, a text."""
+    """reference: 6 tones. candidate: 5 more in a folder below, a far one, a broken one, a text."""
     root = tmp_path_factory.mktemp("folders")
     below = root / "candidate" / "below"
     below.mkdir(parents=True)
     (root / "reference").mkdir()
     for seed in range(6):
         soundfile.write(root / "reference" / f"{seed}.wav", tone(seed), RATE_HZ)
-    for seed in range(10, 14):
+    for seed in range(10, 15):
         soundfile.write(below / f"{seed}.flac", tone(seed), RATE_HZ)
     odd = np.sign(tone(20, pitch_hz=3000.0))
     soundfile.write(root / "candidate" / "odd.WAV", 0.3 * odd, RATE_HZ)
@@ -84,9 +84,9 @@ def test_every_layer_has_its_distances_and_what_they_rest_on(comparison):
     assert [row.layer for row in rows] == [0, 1, 2, 3]
     for row in rows:
         assert row.FAD > 0 and row.KAD > 0
-        assert row.FAD_infinity < row.FAD
+        assert row.FAD_infinite_files < row.FAD
         assert row.rank_reference <= row.d and row.frames_reference > 2 * row.d
-    assert (sets.clips_reference, sets.clips_candidate) == (6, 5)
+    assert (sets.clips_reference, sets.clips_candidate) == (6, 6)
 
 
 def test_unusable_files_are_left_out_by_name_and_reason(comparison):
@@ -98,7 +98,7 @@ def test_a_planted_outlier_has_the_highest_score_in_every_layer(comparison):
     for layer in range(4):
         rows = [row for row in comparison.file_scores if row["layer"] == layer]
         ranked = sorted(rows, key=lambda row: row["score"])
-        assert len(rows) == 5 and ranked[-1]["path"].endswith("odd.WAV")
+        assert len(rows) == 6 and ranked[-1]["path"].endswith("odd.WAV")
 
 
 def test_a_folder_is_at_no_distance_from_itself(compare, folders):
@@ -108,7 +108,7 @@ def test_a_folder_is_at_no_distance_from_itself(compare, folders):
         # Both samples are one: all that remains is each frame's kernel with itself.
         assert abs(row.KAD) < 2.0 / row.frames_reference
         # Draws from one set are not independent: the line would end below 0.
-        assert row.FAD_infinity is None and row.FAD_infinity_standard_error is None
+        assert row.FAD_infinite_files is None and row.FAD_infinite_files_error is None
     assert found.results["sets"].files_in_both == 6
     scores = [row["score"] for row in found.file_scores if row["layer"] == 2]
     assert np.mean(scores) == pytest.approx(1.0, abs=0.1)
@@ -120,7 +120,7 @@ def test_one_file_in_both_sets_withholds_the_extrapolation(compare, folders, tmp
     soundfile.write(tmp_path / "candidate" / "copy.aiff", samples, rate)  # In another container.
     found = compare(folders / "reference", tmp_path / "candidate")
     assert found.results["sets"].files_in_both == 1
-    assert {row.FAD_infinity for row in found.results["folders"]} == {None}
+    assert {row.FAD_infinite_files for row in found.results["folders"]} == {None}
     assert None not in {row.FAD for row in found.results["folders"]}
 
 
@@ -173,7 +173,7 @@ def test_folders_without_audio_are_refused(compare, folders, tmp_path, content, 
 
 def test_files_are_found_at_any_depth_in_order(folders):
     names = [row.path.rpartition("/")[2] for row in read_folder(folders / "candidate").utterances]
-    assert names == ["10.flac", "11.flac", "12.flac", "13.flac", "broken.wav", "odd.WAV"]
+    assert names == ["10.flac", "11.flac", "12.flac", "13.flac", "14.flac", "broken.wav", "odd.WAV"]
 
 
 def test_links_are_followed_and_what_is_not_read_is_listed(folders, tmp_path):
@@ -251,14 +251,14 @@ def test_the_command_prints_a_table_and_writes_results_and_scores(
     workdir = tmp_path / "out"
     assert main(["fad", *arguments, f"--encoder={ENCODER}", f"--workdir={workdir}"]) == 0
     said = capsys.readouterr().out
-    assert said.splitlines()[0].split()[:3] == ["layer", "FAD", "FAD-inf"]
+    assert said.splitlines()[0].split()[:3] == ["layer", "FAD", "FAD-files"]
     listed = said[said.index("least like") :]
     assert listed.index("odd.WAV") < listed.index("10.flac")
     results = json.loads((workdir / "results.json").read_text())
     assert len(results["folders"]) == 4 and results["provenance"]["encoders"][0]["fingerprint"]
     with open(workdir / "file_scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 5 * 4 and set(rows[0]) == {"path", "layer", "score"}
+    assert len(rows) == 6 * 4 and set(rows[0]) == {"path", "layer", "score"}
 
 
 @pytest.mark.parametrize(

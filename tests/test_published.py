@@ -133,17 +133,22 @@ def test_scale_is_squared_in_ours_and_in_fadtk(fadtk):
 @needs_fadtk
 def test_drawing_one_set_alone_keeps_the_other_sets_bias(fadtk):
     """fadtk's FAD-infinity, its loop written out: of two samples of one Gaussian ours is near 0."""
-    import jax
-
-    from jaxemo.distances.extrapolation import frechet_distance_infinity
+    from jaxemo.analysis.resampling import sums_by_unit
+    from jaxemo.analysis.unit_extrapolation import infinite_units_distance
 
     x, y = sample(0, num_rows=400), sample(1, num_rows=400)
     random = np.random.default_rng(0)
     sizes = np.linspace(100, len(y), 25).astype(int)
     theirs = [fadtk(*moments(x), *moments(y[random.choice(len(y), size=n)])) for n in sizes]
     _, their_limit = np.polyfit(1 / sizes, theirs, 1)
-    ours = frechet_distance_infinity(jax.random.key(0), x, y)
-    assert abs(ours.distance) < 3 * ours.standard_error + 0.1 * float(frechet_distance(x, y))
+    # Each row is a unit of its own.
+    units = (np.arange(len(side)) + start for side, start in ((x, 0), (y, len(x))))
+    sums = [
+        sums_by_unit(side.astype(float), unit, num_units=len(x) + len(y))
+        for side, unit in zip((x, y), units, strict=True)
+    ]
+    ours = infinite_units_distance(random, *sums)
+    assert abs(ours.distance) < 0.1 * float(frechet_distance(x, y))
     assert their_limit > 0.3 * float(frechet_distance(x, y))
 
 

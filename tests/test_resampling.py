@@ -7,7 +7,6 @@ from jaxemo.analysis.resampling import (
     ClipRows,
     draw_clips,
     equal_clips_distance,
-    infinite_clips_distance,
     jackknife_distance,
     pair_distances,
     principal_rows,
@@ -92,23 +91,6 @@ def _clips(seed, clips, *, shift=0.0, frames=4, width=6):
         seed + 1, clips * frames, width
     ).reshape(clips, frames, width)
     return ClipRows(rows + shift, np.ones((clips, frames), bool), np.arange(clips) % 8)
-
-
-def test_infinite_clips_take_off_the_bias_that_frames_of_few_clips_leave():
-    random = np.random.default_rng(0)
-    lines, plain = [], []
-    for seed in range(0, 20, 4):
-        a, b = _clips(seed, 160), _clips(seed + 2, 160)
-        lines.append(infinite_clips_distance(random, a, b))
-        plain.append(equal_clips_distance(random, a, b, num_clips=160, num_draws=1))
-    # Both sets are of one distribution: the distance is all bias.
-    assert abs(np.mean([line.distance for line in lines])) < 0.25 * np.mean(plain)
-    assert all(line.slope > 0 for line in lines)
-    assert all(line.standard_error < plain[0] for line in lines)
-
-
-def test_too_few_clips_are_not_extrapolated():
-    assert infinite_clips_distance(np.random.default_rng(0), _clips(0, 3), _clips(2, 3)) is None
 
 
 def test_equal_clips_make_an_uneven_pair_as_biased_as_an_even_one():

@@ -121,8 +121,8 @@ def test_what_a_side_lacks_is_unknown_in_every_row_and_never_made_up(found):
     for layer in found:
         for row in layer.rows:
             lacking = row.emotion == "sad" and row.comparison != "null_speech"
-            # A line needs three sizes, and three clips can be drawn down to 3 and 2 alone.
-            few = row.metric == "FAD_infinity" and min(row.clips_a, row.clips_b) < 4
+            # Music has five speakers, and a third of them is fewer than two.
+            few = row.metric == "FAD_infinite_speakers" and min(row.speakers_a, row.speakers_b) < 6
             assert (row.mean is None) == (lacking or few), row
             assert row.small_sample == (min(row.n_a, row.n_b) < 2 * row.d)
 

@@ -19,7 +19,7 @@ from jaxemo.report.sections.shift import emotion_shift, shift_controls
 # Its fixtures are dear: one worker makes them.
 pytestmark = pytest.mark.xdist_group("similarity_report")
 
-METRICS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
+METRICS = ("FAD_equal_n", "FAD_infinite_speakers", "FAD_clip", "KAD")
 
 
 def with_second_opinions(*, seed=0) -> dict:
@@ -27,7 +27,7 @@ def with_second_opinions(*, seed=0) -> dict:
     draw = random.Random(seed)
     results = fabricated_results(seed=seed)
     first = list(results["similarity"])
-    extra = {"standard_error": 0.4, "fit_error": 0.3, "r_squared": 0.9, "variance_kept": 0.87}
+    extra = {"standard_error": 0.4, "fit_error": 0.3, "variance_kept": 0.87}
     for row in first:
         for metric in METRICS:
             mean = row["mean"] * draw.uniform(0.9, 1.1)
@@ -132,7 +132,7 @@ def kernel_and_infinity(results, layer):
         row
         for row in results["similarity"]
         if row["comparison"] == "cross_domain"
-        and row["metric"] in ("KAD", "FAD_infinity")
+        and row["metric"] in ("KAD", "FAD_infinite_speakers")
         and (row["encoder"], row["layer"]) == ("speech-small", layer)
     ]
 
@@ -156,7 +156,7 @@ def test_every_second_opinion_and_every_shift_is_on_the_page(tmp_path):
 def test_charts_of_second_opinions_stay_inside_their_frame_below_zero(tmp_path):
     results = with_second_opinions()
     for row in results["similarity"]:
-        if row["metric"] in ("FAD_infinity", "KAD"):
+        if row["metric"] in ("FAD_infinite_speakers", "KAD"):
             row |= {"mean": row["mean"] - 6, "low": row["low"] - 8, "high": row["high"] - 4}
     html, _ = drawn(results, tmp_path)
     charts = charts_of(html)

@@ -17,7 +17,6 @@ from jax import lax
 from jaxtyping import Bool, Float, Float64, Int
 
 from jaxemo.analysis.scores import Interval, student_interval
-from jaxemo.distances.extrapolation import Extrapolation, inverse_sizes, line_over_inverse
 
 # Added to a covariance's diagonal as a share of the mean square row, so that Cholesky takes rank-deficient
 # ones: well above rounding, and a millionth in the distance.
@@ -58,7 +57,7 @@ class Jackknife(NamedTuple):
 
 
 def principal_rows(rows: Float[np.ndarray, "N D"], *, num_dimensions: int) -> PrincipalRows:
-    """Centred rows along their leading `num_dimensions` principal directions; all, where D is no more.
+    """Centred rows along their leading `num_dimensions` principal directions, the leading ones last.
 
     A Frechet distance there is at most the one in all directions, and equal to it where D is no more.
 
@@ -66,8 +65,6 @@ def principal_rows(rows: Float[np.ndarray, "N D"], *, num_dimensions: int) -> Pr
       num_dimensions: k.
     """
     with jax.enable_x64(True):
-        if rows.shape[1] <= num_dimensions:
-            return PrincipalRows(np.asarray(_centred(rows)), 1.0)
         projected, variance_kept = _projected(rows, num_dimensions)
         return PrincipalRows(np.asarray(projected), float(variance_kept))
 
@@ -175,29 +172,6 @@ def equal_clips_distance(
     return float(_drawn_distances(random, a, b, sizes=np.repeat(num_clips, num_draws)).mean())
 
 
-def infinite_clips_distance(
-    random: np.random.Generator,
-    a: ClipRows,
-    b: ClipRows,
-    *,
-    num_sizes: int = 16,
-    num_draws: int = 4,
-) -> Extrapolation | None:
-    """Frechet distance extrapolated to infinitely many clips of the same speakers.
-
-    distance(c) = distance + slope / c,   least squares over sizes c, `num_draws` draws at each
-
-    As `distances.extrapolation.frechet_distance_infinity`, but whole clips are drawn, since the frames of a clip
-    are not independent: thinning frames alone would leave the bias of few clips in the intercept. None
-    where the smaller set has too few clips for three sizes.
-    """
-    sizes = inverse_sizes(min(len(a.speaker), len(b.speaker)), num_sizes=num_sizes)
-    if len(sizes) < 3:
-        return None
-    sizes = np.repeat(sizes, num_draws)
-    return line_over_inverse(sizes, _drawn_distances(random, a, b, sizes=sizes))
-
-
 def _drawn_distances(
     random: np.random.Generator, a: ClipRows, b: ClipRows, *, sizes: Int[np.ndarray, " P"]
 ) -> Float64[np.ndarray, " P"]:
@@ -226,16 +200,12 @@ def _fill(sums: RowSums, place: int, rows: Float64[np.ndarray, "N k"]) -> None:
     sums.outer[place] = rows.T @ rows
 
 
-@jax.jit
-def _centred(rows):
-    rows = rows.astype(jnp.float64)
-    return rows - jnp.mean(rows, axis=0)
-
-
 @partial(jax.jit, static_argnums=1)
 def _projected(rows, num_dimensions):
-    centred = _centred(rows)
+    rows = rows.astype(jnp.float64)
+    centred = rows - jnp.mean(rows, axis=0)
     values, vectors = jnp.linalg.eigh(centred.T @ centred)
+    values = jnp.maximum(values, 0.0)
     leading = slice(-num_dimensions, None)
     variance_kept = jnp.sum(values[leading]) / jnp.sum(values)
     return centred @ vectors[:, leading], variance_kept

@@ -135,7 +135,7 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace:
     _print_left_out(results)
     if shared := results["sets"].files_in_both:
         print(
-            f"{shared} files of the candidate are in the reference too: FAD-inf is withheld, since "
+            f"{shared} files of the candidate are in the reference too: FAD-files is withheld, since "
             "draws from sets that share files are not independent"
         )
     if workdir is not None and earlier is not None and is_first():

@@ -3,8 +3,8 @@
 The factor R of `statistics` is never squared into a covariance: tr sqrt(Ca Cb) is the nuclear norm
 of Ra Rb^T, which keeps full precision where eigh or sqrtm of the product of covariances lose half
 their digits. All arithmetic is float64, whatever `jax_enable_x64` says; results are float64 arrays,
-so take them through `float` or `np.asarray` before further jax arithmetic. Small-sample bias is
-`extrapolation`'s subject; nulls and intervals are left to the studies.
+so take them through `float` or `np.asarray` before further jax arithmetic. Small-sample bias, nulls and
+intervals are left to `analysis` and the studies.
 """
 
 from typing import NamedTuple

@@ -35,11 +35,13 @@ class ClipSet(NamedTuple):
     Attributes:
       statistics: Frechet statistics of all frames, one cell per layer.
       frames: Some of the frames, every one with the same chance.
+      clip_of_frame: The clip that each of them is of.
       scores: How unusual each clip is, in the layers of the reference; None without one.
     """
 
     statistics: FrechetStatistics
     frames: Float32[np.ndarray, "L K D"]
+    clip_of_frame: Int[np.ndarray, " K"]
     scores: Float64[np.ndarray, "n L"] | None
 
 
@@ -96,7 +98,8 @@ def embed_clip_set(
         track=track,
     )
     whole = unpack(PackedStatistics(*(leaf[:, 0] for leaf in statistics.result())))
-    return ClipSet(whole, frames.result(), None if scores is None else scores.result())
+    scored = None if scores is None else scores.result()
+    return ClipSet(whole, frames.result(), frames.clip_of_frame(), scored)
 
 
 class _AllClips:
@@ -126,6 +129,7 @@ class RandomFrames(_AllClips):
         # One number for all passes, so that taking them out compiles once for each width.
         self._most = max(len(rows) for rows, _ in self._places.values())
         self._frames: list[np.ndarray] = []
+        self._clips: list[np.ndarray] = []
 
     def reduce(self, encoded: Encoded) -> Float[Array, "L K D"]:
         index = np.zeros((2, self._most), np.int32)
@@ -136,10 +140,15 @@ class RandomFrames(_AllClips):
     def add(self, step: Pass, reduced: Float[np.ndarray, "L K D"]) -> None:
         rows, _ = self._places[step]
         self._frames.append(np.asarray(reduced[:, : len(rows)], np.float32))
+        self._clips.append(np.array([row.clip for row in step.rows], np.int64)[rows])
 
     def result(self) -> Float32[np.ndarray, "L K D"]:
         """The sample, layer by layer."""
         return np.concatenate(self._frames, axis=1)
+
+    def clip_of_frame(self) -> Int[np.ndarray, " K"]:
+        """The clip of each frame of the sample."""
+        return np.concatenate(self._clips)
 
 
 @jax.jit

@@ -11,7 +11,7 @@ from jaxemo.analysis.intervals import holm
 from jaxemo.report import rows as r
 from jaxemo.report.contents import drawable, groups, records, select
 
-_METRICS = ("FAD_infinity", "KAD")
+_METRICS = ("FAD_infinite_speakers", "KAD")
 _LEVEL = 0.05
 
 

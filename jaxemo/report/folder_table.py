@@ -5,7 +5,7 @@ from typing import Any
 
 from jaxemo.results.schema import FolderRow
 
-_COLUMNS = ("layer", "FAD", "FAD-inf", "+-", "KAD", "frames", "d", "rank", "")
+_COLUMNS = ("layer", "FAD", "FAD-files", "+-", "KAD", "frames", "d", "rank", "")
 _UNKNOWN = "-"
 
 
@@ -18,7 +18,8 @@ def folder_table(results: dict[str, Any]) -> str:
         for line in body
     ]
     if any(row.small_sample for row in results["folders"]):
-        lines.append("* fewer than 2 d frames: FAD is mostly small-sample bias, FAD-inf too high")
+        lines.append("* fewer than 2 d frames: FAD is mostly small-sample bias")
+    lines.append("FAD-files: extrapolated to infinitely many files, in fewer dimensions")
     return "\n".join(lines)
 
 
@@ -36,7 +37,7 @@ def _cells(row: FolderRow) -> tuple[str, ...]:
         str(row.layer),
         *(
             _number(getattr(row, key))
-            for key in ("FAD", "FAD_infinity", "FAD_infinity_standard_error", "KAD")
+            for key in ("FAD", "FAD_infinite_files", "FAD_infinite_files_error", "KAD")
         ),
         _pair(row, "frames"),
         str(row.d),

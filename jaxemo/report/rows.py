@@ -15,7 +15,7 @@ EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "s
 DISTANCES = {
     "FAD": "FAD",
     "FAD_equal_n": "FAD, equal n",
-    "FAD_infinity": "FAD, extrapolated over clips",
+    "FAD_infinite_speakers": "FAD, extrapolated over speakers",
     "FAD_clip": "FAD of clips",
     "KAD": "KAD",
 }

@@ -106,7 +106,7 @@ def model_table(content: Content) -> Table:
 
 def folder_table(content: Content) -> Table:
     """Distances between a reference and a candidate folder, as `fad --reference` gives them."""
-    figures = ("FAD", "FAD_infinity", "KAD")
+    figures = ("FAD", "FAD_infinite_files", "KAD")
     body: list[list[str | Cell]] = []
     for row in records(content.rows("folders")):
         cells = [number_cell(row[name], r.distance) for name in figures]
@@ -115,7 +115,7 @@ def folder_table(content: Content) -> Table:
         body.append([content.labels.get(encoder, encoder), str(row["layer"]), *cells])
     heads = [
         "FAD",
-        "FAD, extrapolated over frames",
+        "FAD, extrapolated over files",
         "KAD",
         "frames, reference",
         "frames, candidate",

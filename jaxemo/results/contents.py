@@ -29,7 +29,7 @@ from jaxemo.results.shift_rows import (
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 
 
 @dataclass(frozen=True, kw_only=True)

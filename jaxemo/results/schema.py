@@ -108,9 +108,9 @@ class Distance:
     metric: Annotated[
         str,
         Column(
-            "FAD of all frames, of as many clips for every emotion, extrapolated over clips of the "
-            "same speakers, of one vector per clip; KAD: kernel distance.",
-            values=("FAD", "FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD"),
+            "FAD of all frames, of as many clips for every emotion, extrapolated to infinitely many "
+            "speakers, of one vector per clip; KAD: kernel distance.",
+            values=("FAD", "FAD_equal_n", "FAD_infinite_speakers", "FAD_clip", "KAD"),
         ),
     ]
     level: Annotated[str, Column("What one row of a set is.", values=("frame", "clip"))]
@@ -119,12 +119,13 @@ class Distance:
     high: High | None = None
     standard_error: Annotated[float, Column("Over speakers, by jackknife.", low=0)] | None = None
     p_value: PValue | None = None
-    fit_error: Annotated[float, Column("Error of the extrapolated line.", low=0)] | None = None
-    r_squared: Annotated[float, Column("Fit of the extrapolated line.", high=1)] | None = None
+    fit_error: (
+        Annotated[float, Column("Part of it that dealing speakers into parts made.", low=0)] | None
+    ) = None
     variance_kept: (
         Annotated[
             float,
-            Column("Variance of the layer in the resampled dimensions.", "share", low=0, high=1),
+            Column("Variance of the layer in the d dimensions.", "share", low=0, high=1),
         ]
         | None
     ) = None
@@ -197,8 +198,11 @@ class FolderRow:
     candidate: Annotated[str, Column("The folder that is judged.")]
     layer: Layer
     FAD: Annotated[float, Column("Frechet distance of all frames.", low=0)] | None
-    FAD_infinity: Annotated[float, Column("Extrapolated over frames.")] | None
-    FAD_infinity_standard_error: Annotated[float, Column("Of the fit.", low=0)] | None
+    FAD_infinite_files: (
+        Annotated[float, Column("Extrapolated to infinitely many files, in fewer dimensions.")]
+        | None
+    )
+    FAD_infinite_files_error: Annotated[float, Column("Standard error, over files.", low=0)] | None
     KAD: Annotated[float, Column("Unbiased kernel distance.")] | None
     frames_reference: Annotated[int, Column("None for a moments file.", low=0)] | None
     frames_candidate: Annotated[int, Column("Frames of the candidate.", low=0)]

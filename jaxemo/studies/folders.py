@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from jaxemo.analysis.resampling import principal_rows, sums_by_unit
+from jaxemo.analysis.unit_extrapolation import infinite_units_distance
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora.folder import read_folder
 from jaxemo.data.files import writing
 from jaxemo.data.progress import Progress
-from jaxemo.distances.extrapolation import frechet_distance_infinity, numerical_rank
 from jaxemo.distances.frechet import distance_grid, frechet_distance_from_moments
 from jaxemo.distances.kernel import kernel_distance
 from jaxemo.distances.moments_file import (
@@ -32,6 +33,7 @@ from jaxemo.distances.moments_file import (
     write_layer_moments,
 )
 from jaxemo.distances.outliers import make_reference
+from jaxemo.distances.rank import numerical_rank
 from jaxemo.embedding.sets import ClipSet, embed_clip_set
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.results.contents import FolderSets
@@ -41,9 +43,10 @@ from jaxemo.studies.sources import describe_source, encoder_source
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
 # layers.
 MAX_FRAMES = 4096
-# Eight sizes from the smaller set down to a quarter of it; fewer frames make no line.
-NUM_SIZES = 8
-MIN_FRAMES_FOR_LINE = 64
+# Each is left out once: more files than these are pooled by chance.
+MAX_UNITS = 200
+# Of the extrapolation, at most.
+NUM_DIMENSIONS = 64
 
 
 class FolderQuestion(NamedTuple):
@@ -225,8 +228,8 @@ def _distances(
     width = cell.mean.size
     row = {
         "FAD": None,
-        "FAD_infinity": None,
-        "FAD_infinity_standard_error": None,
+        "FAD_infinite_files": None,
+        "FAD_infinite_files_error": None,
         "KAD": None,
         "frames_reference": None,
         "frames_candidate": int(cell.num_rows),
@@ -244,7 +247,7 @@ def _distances(
     frames = reference.clip_set.frames[layer], candidate.clip_set.frames[layer]
     return row | {
         "FAD": float(grid.distance) if grid.defined else None,
-        **({} if share_files else _extrapolated(*frames)),
+        **({} if share_files else _extrapolated(layer, reference, candidate)),
         "KAD": float(kernel_distance(*frames)) if smaller > 1 else None,
         "frames_reference": int(other.num_rows),
         "rank_reference": int(numerical_rank(other)),
@@ -252,11 +255,29 @@ def _distances(
     }
 
 
-def _extrapolated(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    if min(len(x), len(y)) < MIN_FRAMES_FOR_LINE:
+def _extrapolated(layer: int, reference: _Folder, candidate: _Folder) -> dict[str, Any]:
+    """To infinitely many files: frames of one file are not independent."""
+    random = np.random.default_rng(0)
+    units, first = [], 0
+    for folder in (reference, candidate):
+        num_units = min(len(folder.store), MAX_UNITS)
+        pooled = random.permutation(len(folder.store)) % num_units
+        units.append(first + pooled[folder.clip_set.clip_of_frame])
+        first += num_units
+    frames = [folder.clip_set.frames[layer] for folder in (reference, candidate)]
+    rows = principal_rows(np.concatenate(frames), num_dimensions=NUM_DIMENSIONS).rows
+    sides = np.split(rows, [len(frames[0])])
+    sums = (
+        sums_by_unit(side, of_rows, num_units=first)
+        for side, of_rows in zip(sides, units, strict=True)
+    )
+    found = infinite_units_distance(random, *sums)
+    if found is None:
         return {}
-    line = frechet_distance_infinity(jax.random.key(0), x, y, num_sizes=NUM_SIZES)
-    return {"FAD_infinity": line.distance, "FAD_infinity_standard_error": line.standard_error}
+    return {
+        "FAD_infinite_files": found.distance,
+        "FAD_infinite_files_error": found.standard_error,
+    }
 
 
 def _identity(question: FolderQuestion, encoder: Encoder) -> dict[str, Any]:

@@ -76,4 +76,5 @@ class SimilaritySettings(Block):
     frames_per_clip: Annotated[int, Between(2, 1000)] = 8
     # Leading principal directions of each layer, for the same.
     resampling_dimensions: Annotated[int, Between(1, 4096)] = 64
-    permutations: Annotated[int, Between(1, 1_000_000)] = 9999  # of emotions within speakers
+    # Of emotions within speakers; of the domains of each speaker for the kernel distance.
+    permutations: Annotated[int, Between(1, 1_000_000)] = 9999

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from jaxemo.analysis.intervals import holm
 from jaxemo.report import rows as r
 from jaxemo.report.agreement import agreements
 from jaxemo.report.contents import Content, groups, records, select
@@ -11,7 +12,7 @@ from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 SMALL = "\N{DAGGER}"
 _KINDS = ("cross_domain", "null_speech", "null_music")
-_OPINIONS = ("FAD_equal_n", "FAD_infinity", "FAD_clip", "KAD")
+_OPINIONS = ("FAD_equal_n", "FAD_infinite_speakers", "FAD_clip", "KAD")
 _SIZES = ("n_a", "n_b", "clips_a", "clips_b", "d")
 
 
@@ -39,13 +40,13 @@ def distance_table(content: Content, encoder: str) -> Table:
 def opinion_table(content: Content, encoder: str) -> Table:
     """The other distances of one encoder: at equal n, extrapolated, of clips, and of kernels."""
     rows = content.rows("similarity", encoder=encoder)
-    rows = rows[rows["metric"].isin(_OPINIONS)]
+    rows = _with_holm(rows[rows["metric"].isin(_OPINIONS)])
     body = [
         _opinion_line(layer, emotion, comparison, of)
         for (layer, emotion, comparison), of in groups(rows, "layer", "emotion", "comparison")
     ]
     names = [r.DISTANCES[metric] for metric in _OPINIONS]
-    heads = ["p, KAD", "error of the fit", "R² of the fit", "frames, a", "frames, b", "d"]
+    heads = ["p, KAD", "p, KAD, Holm", "error of the deals", "frames, a", "frames, b", "d"]
     return Table(
         f"second_opinions_{encoder}",
         f"{content.labels[encoder]}: second opinions [95 %] ({SMALL} fewer than 2 d rows; sizes are "
@@ -57,16 +58,23 @@ def opinion_table(content: Content, encoder: str) -> Table:
     )
 
 
+def _with_holm(rows: pd.DataFrame) -> pd.DataFrame:
+    """The p-values of one encoder, of all emotions and layers, corrected as one family."""
+    tested = rows.index[rows["p_value"].notna()]
+    corrected = holm(rows.loc[tested, "p_value"].tolist())
+    return rows.assign(p_holm=pd.Series(corrected, index=tested, dtype=float))
+
+
 def _opinion_line(
     layer: int, emotion: str, comparison: str, rows: pd.DataFrame
 ) -> list[str | Cell]:
     at = _by(rows, "metric")
-    extrapolated, kernel = at.get("FAD_infinity", {}), at.get("KAD", {})
-    fit = [number_cell(extrapolated.get(key), r.distance) for key in ("fit_error", "r_squared")]
+    extrapolated, kernel = at.get("FAD_infinite_speakers", {}), at.get("KAD", {})
     return [
         *(str(layer), emotion, r.name("comparison", comparison)),
         *(_distance(at.get(metric)) for metric in _OPINIONS),
-        *(number_cell(kernel.get("p_value"), r.probability), *fit),
+        *(number_cell(kernel.get(key), r.probability) for key in ("p_value", "p_holm")),
+        number_cell(extrapolated.get("fit_error"), r.distance),
         *(number_cell(extrapolated.get(key)) for key in ("n_a", "n_b", "d")),
         number_cell(extrapolated.get("variance_kept"), r.percent),
     ]
@@ -86,7 +94,7 @@ def agreement_table(content: Content) -> Table:
     ]
     return Table(
         "distance_agreement",
-        "FAD extrapolated over clips against KAD: do they order the emotions alike?",
+        "FAD extrapolated over speakers against KAD: do they order the emotions alike?",
         ["encoder", "layer", "Kendall's tau", "pairs that swap", "beyond their error"],
         body,
         keys=2,

@@ -74,9 +74,9 @@ def distance_curves(content: Content) -> Figure:
 
 
 def second_opinions(content: Content) -> Figure:
-    """FAD at equal n and extrapolated over clips, and KAD, by layer and emotion; three panels per encoder."""
+    """FAD at equal n and extrapolated over speakers, and KAD, by layer and emotion; three panels per encoder."""
     rows = drawable(content.rows("similarity"))
-    rows = rows[rows["metric"].isin(("FAD_equal_n", "FAD_infinity", "KAD"))]
+    rows = rows[rows["metric"].isin(("FAD_equal_n", "FAD_infinite_speakers", "KAD"))]
     panels = [
         _line_panel(of, metric, f"{content.labels[encoder]}: {r.DISTANCES[metric]}")
         for (encoder, metric), of in groups(rows, "encoder", "metric")
@@ -86,16 +86,17 @@ def second_opinions(content: Content) -> Figure:
     made += [tables.opinion_table(content, encoder) for encoder in present(rows, "encoder")]
     return Figure(
         "second-opinions",
-        "Second opinions: FAD at equal n, FAD extrapolated over clips, and a kernel distance",
+        "Second opinions: FAD at equal n, FAD extrapolated over speakers, and a kernel distance",
         panels,
         shift.emotion_keys(rows),
         "FAD of few frames is too high, the more so the fewer. Equal n: lines and nulls of as many clips "
         "each, so that a line above the grey region lies beyond what the same people's clips differ by "
-        "within a domain. Extrapolated: the line through FAD of "
-        "fewer and fewer clips, where it meets 1 / n = 0, in the leading principal directions of a "
-        "layer; the speakers stay the same, so that their number still weighs on it. KAD is the "
+        "within a domain. Extrapolated: FAD of all, half and a third of the speakers, where the "
+        "parabola through the three meets infinitely many, in as many leading principal directions of "
+        "a layer as two thirds of the speakers. KAD is the "
         "unbiased kernel distance (squared maximum mean discrepancy, one bandwidth per layer), which "
-        "assumes no Gaussian. All rest on a few frames per clip; the latter two may fall below 0 by chance. "
+        "assumes no Gaussian; its p exchanges the domains of whole speakers. All rest on a few frames "
+        "per clip; the latter two may fall below 0 by chance. "
         "Bands: 95 % intervals over speakers. To read: an order of emotions that FAD, its "
         "extrapolation and KAD share does not hang on one estimator; the first table says where they "
         "do not share it.",

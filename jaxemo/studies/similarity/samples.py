@@ -1,7 +1,7 @@
 """Study 3 on the frame sample: what needs clips drawn down and speakers left out or exchanged.
 
 One layer at a time: intervals over speakers for the Frechet distance of all frames, the distance at
-equal n and at infinite n, and the kernel distance with its permutation test. Everything
+equal n and at infinitely many speakers, and the kernel distance with its permutation test. Everything
 Frechet is resampled in the leading principal directions of the layer; the kernel distance is computed
 in all directions under one bandwidth for the layer.
 """
@@ -20,13 +20,13 @@ from jaxemo.analysis.resampling import (
     RowSums,
     draw_clips,
     equal_clips_distance,
-    infinite_clips_distance,
     influence_of,
     jackknife_distance,
     jackknife_interval,
     principal_rows,
     sums_by_unit,
 )
+from jaxemo.analysis.unit_extrapolation import infinite_units_distance
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.distances.kernel import (
     KernelSums,
@@ -47,17 +47,16 @@ _EQUAL_DRAWS = 8
 _MAX_KERNEL_ROWS = 6000
 # A median of 125 000 distances; 1000 rows take four times as long for the third digit.
 _BANDWIDTH_ROWS = 500
-_NORMAL_QUANTILE = 1.96
 # One seed for each purpose, and the same for every layer and encoder, so that draws are common to what
 # is compared.
-_DRAW, _KERNEL = range(2)
+_DRAW, _KERNEL, _DEAL = range(3)
 
 
 class LayerSample(NamedTuple):
     """What the frame sample says of one layer.
 
     Attributes:
-      rows: Rows at equal n, at infinite n, and of the kernel distance.
+      rows: Rows at equal n, at infinitely many speakers, and of the kernel distance.
       jackknives: Of each emotion's cross-domain distance over speakers; None where undefined.
       variance_kept: Share of the layer's variance that it was resampled in.
     """
@@ -82,9 +81,15 @@ def sample_layer(frames: FrameSample, layer: int, cells: Cells, *, config: Setti
     valid = frames.layer(layer)[frames.mask]
     found = principal_rows(valid, num_dimensions=settings.resampling_dimensions)
     at = _Layer(layer, valid, _by_clip(found, frames.mask), found.variance_kept)
-    jackknives = _jackknives(at, frames.mask, cells)
-    rows = [*_drawn_rows(at, frames.mask, cells, jackknives, config.seed)]
-    rows += _kernel_rows(at, frames.mask, cells, config.seed)
+    units = _unit_sums(at, frames.mask, cells)
+    speech, music = _domains(units)
+    jackknives = [
+        _jackknife(_of_emotion(speech, emotion), _of_emotion(music, emotion))
+        for emotion in range(cells.design.num_emotions)
+    ]
+    rows = [*_equal_rows(at, frames.mask, cells, config.seed)]
+    rows += _infinite_rows(at, units, cells, config.seed)
+    rows += _kernel_rows(at, frames.mask, cells, config)
     return LayerSample(rows, jackknives, found.variance_kept)
 
 
@@ -103,28 +108,35 @@ def _by_clip(found: PrincipalRows, mask: np.ndarray) -> Float64[np.ndarray, "n K
     return clips
 
 
-def _jackknives(at: _Layer, mask: np.ndarray, cells: Cells) -> list[Jackknife | None]:
+def _unit_sums(at: _Layer, mask: np.ndarray, cells: Cells) -> RowSums:
+    """Sums over the units (domain, half, emotion, speaker)."""
     design = cells.design
-    shape = (len(DOMAINS), design.num_emotions, design.num_speakers)
-    unit = np.ravel_multi_index((design.domain, design.emotion, design.speaker), shape)
+    shape = (len(DOMAINS), HALVES, design.num_emotions, design.num_speakers)
+    place = (design.domain, cells.half_of_clip, design.emotion, design.speaker)
+    unit = np.ravel_multi_index(place, shape)
     of_row = np.broadcast_to(unit[:, None], mask.shape)[mask]
     units = sums_by_unit(at.clips[mask], of_row, num_units=int(np.prod(shape)))
-    units = RowSums(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
-    return [_jackknife(units, emotion) for emotion in range(design.num_emotions)]
+    return RowSums(*(leaf.reshape(*shape, *leaf.shape[1:]) for leaf in units))
 
 
-def _jackknife(units: RowSums, emotion: int) -> Jackknife | None:
-    speech, music = (RowSums(*(leaf[domain, emotion] for leaf in units)) for domain in range(2))
+def _domains(units: RowSums) -> list[RowSums]:
+    """Sums over (emotion, speaker) of each domain, its halves together."""
+    return [RowSums(*(leaf[domain].sum(axis=0) for leaf in units)) for domain in range(2)]
+
+
+def _of_emotion(sums: RowSums, emotion: int) -> RowSums:
+    return RowSums(*(leaf[emotion] for leaf in sums))
+
+
+def _jackknife(speech: RowSums, music: RowSums) -> Jackknife | None:
     if min((side.num_rows > 0).sum() for side in (speech, music)) < 2:
         return None
     found = jackknife_distance(speech, music)
     return found if np.isfinite(found.influence).all() else None
 
 
-def _drawn_rows(
-    at: _Layer, mask: np.ndarray, cells: Cells, jackknives: list[Jackknife | None], seed: int
-) -> Iterator[Distance]:
-    """FAD at equal n and at infinite n, for every comparison and emotion.
+def _equal_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[Distance]:
+    """FAD at equal n for every comparison and emotion.
 
     One n for all: the nulls are of half as many clips as their domain has.
     """
@@ -134,20 +146,21 @@ def _drawn_rows(
     for comparison, pairs in compared.items():
         for emotion, pair in enumerate(pairs):
             random = np.random.default_rng((seed, _DRAW, emotion))
-            common = {"level": "frame", "layer": at.number, "d": at.clips.shape[-1]}
-            common |= {"variance_kept": at.variance_kept}
-            name = cells.emotions[emotion]
-            place = (comparison, name, pair)
             a, b = (_clip_rows(side, at, mask, cells) for side in pair)
-            defined = min(len(side.clips) for side in pair) > 1
-            equal = {"metric": "FAD_equal_n", "mean": None, "num_rows": _num_rows(a, b)}
-            infinite = {"metric": "FAD_infinity", "mean": None, "num_rows": _num_rows(a, b)}
-            if defined:
-                equal |= _equal(random, a, b, num_clips=smallest)
-                jackknife = jackknives[emotion] if comparison == CROSS_DOMAIN else None
-                infinite |= _infinite(random, a, b, jackknife)
-            yield result_row(*place, **common, **equal)
-            yield result_row(*place, **common, **infinite)
+            known = {"mean": None, "num_rows": (int(a.mask.sum()), int(b.mask.sum()))}
+            if min(len(side.clips) for side in pair) > 1:
+                known = _equal(random, a, b, num_clips=smallest)
+            yield result_row(
+                comparison,
+                cells.emotions[emotion],
+                pair,
+                metric="FAD_equal_n",
+                level="frame",
+                layer=at.number,
+                d=at.clips.shape[-1],
+                variance_kept=at.variance_kept,
+                **known,
+            )
 
 
 def _equal(random, a: ClipRows, b: ClipRows, *, num_clips: int) -> dict[str, Any]:
@@ -157,42 +170,54 @@ def _equal(random, a: ClipRows, b: ClipRows, *, num_clips: int) -> dict[str, Any
     return {"mean": distance, "num_rows": tuple(int(count) for count in drawn)}
 
 
-def _infinite(random, a: ClipRows, b: ClipRows, jackknife: Jackknife | None) -> dict[str, Any]:
-    """The extrapolation; with a jackknife, an interval of its error and the fit's error together.
-
-    Nothing where a clip is on both sides: draws are not independent then.
-    """
-    if {clip.tobytes() for clip in a.rows} & {clip.tobytes() for clip in b.rows}:
-        return {}
-    line = infinite_clips_distance(random, a, b)
-    if line is None:
-        return {}
-    known = {"mean": line.distance, "fit_error": line.standard_error, "r_squared": line.r_squared}
-    if jackknife is None:
-        return known
-    error = float(np.hypot(line.standard_error, jackknife.standard_error))
-    half_width = _NORMAL_QUANTILE * error
-    limits = {"low": line.distance - half_width, "high": line.distance + half_width}
-    return {**known, **limits, "standard_error": error}
+def _infinite_rows(at: _Layer, units: RowSums, cells: Cells, seed: int) -> Iterator[Distance]:
+    """FAD at infinitely many speakers for every comparison and emotion."""
+    sides = {CROSS_DOMAIN: _domains(units)}
+    for domain, comparison in enumerate(NULLS):
+        sides[comparison] = [RowSums(*(leaf[domain, h] for leaf in units)) for h in range(HALVES)]
+    spread = np.einsum("dhesii->i", units.outer)
+    for comparison, (a, b) in sides.items():
+        for emotion, pair in enumerate(cells.pairs(comparison)):
+            first, second = _of_emotion(a, emotion), _of_emotion(b, emotion)
+            random = np.random.default_rng((seed, _DEAL))
+            found = infinite_units_distance(random, first, second)
+            d = at.clips.shape[-1] if found is None else found.d
+            known: dict[str, Any] = {"mean": None}
+            if found is not None:
+                known = {"mean": found.distance, "low": found.low, "high": found.high}
+                known |= {"standard_error": found.standard_error, "fit_error": found.fit_error}
+            yield result_row(
+                comparison,
+                cells.emotions[emotion],
+                pair,
+                metric="FAD_infinite_speakers",
+                level="frame",
+                layer=at.number,
+                d=d,
+                variance_kept=at.variance_kept * float(spread[-d:].sum() / spread.sum()),
+                num_rows=(int(first.num_rows.sum()), int(second.num_rows.sum())),
+                **known,
+            )
 
 
 def _clip_rows(side: Side, at: _Layer, mask: np.ndarray, cells: Cells) -> ClipRows:
     return ClipRows(at.clips[side.clips], mask[side.clips], cells.design.speaker[side.clips])
 
 
-def _num_rows(a: ClipRows, b: ClipRows) -> tuple[int, int]:
-    return int(a.mask.sum()), int(b.mask.sum())
-
-
-def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Iterator[Distance]:
+def _kernel_rows(
+    at: _Layer, mask: np.ndarray, cells: Cells, config: Settings
+) -> Iterator[Distance]:
     """Kernel distance of every comparison: one pass of kernels an emotion serves them all."""
-    key = jax.random.fold_in(jax.random.key(seed), _KERNEL)
+    key = jax.random.fold_in(jax.random.key(config.seed), _KERNEL)
     bandwidth = float(median_bandwidth(key, at.valid, max_rows=_BANDWIDTH_ROWS))
     row_of = np.full(mask.shape, -1)
     row_of[mask] = np.arange(len(at.valid))
-    kept = [_kernel_clips(sides, mask, cells, seed) for sides in zip(*cells.sides, strict=True)]
+    kept = [
+        _kernel_clips(sides, mask, cells, config.seed) for sides in zip(*cells.sides, strict=True)
+    ]
     most = max(int(mask[clips].sum()) for clips in kept)
     pairs = {comparison: cells.pairs(comparison) for comparison in (CROSS_DOMAIN, *NULLS)}
+    permutations = config.similarity.permutations
     for emotion, clips in enumerate(kept):
         sums = _kernel_sums(at, row_of, cells, clips, (bandwidth, most))
         name = cells.emotions[emotion]
@@ -205,7 +230,7 @@ def _kernel_rows(at: _Layer, mask: np.ndarray, cells: Cells, seed: int) -> Itera
                 level="frame",
                 layer=at.number,
                 d=at.valid.shape[1],
-                **_kernel_figures(key, sums, cells, comparison),
+                **_kernel_figures(key, sums, (cells, comparison), num_permutations=permutations),
             )
 
 
@@ -248,8 +273,11 @@ def _kernel_sums(
     )
 
 
-def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dict[str, Any]:
+def _kernel_figures(
+    key, sums: KernelSums, compared: tuple[Cells, str], *, num_permutations: int
+) -> dict[str, Any]:
     """The distance, its jackknife interval over speakers and, across domains, its p-value."""
+    cells, comparison = compared
     num_rows = np.asarray(sums.num_rows)
     in_a, in_b = _unions(cells, comparison)
     sizes = tuple(int(num_rows[union].sum()) for union in (in_a, in_b))
@@ -265,7 +293,8 @@ def _kernel_figures(key, sums: KernelSums, cells: Cells, comparison: str) -> dic
     if len(members) > 2 and np.isfinite(distances).all():
         known |= _limits(distances[0], distances[1:])
         if comparison == CROSS_DOMAIN:
-            known["p_value"] = exchange_test(key, _of_domains(sums)).p_value
+            test = exchange_test(key, _of_domains(sums), num_permutations=num_permutations)
+            known["p_value"] = test.p_value
     return known
 
 

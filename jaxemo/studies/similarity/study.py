@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxemo.data.corpora.corpus import DOMAINS
-from jaxemo.distances.extrapolation import RANK_TOLERANCE, numerical_rank
 from jaxemo.distances.frechet import DistanceGrid, distance_grid, frechet_distance
+from jaxemo.distances.rank import RANK_TOLERANCE, numerical_rank
 from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, merge, unpack
 from jaxemo.results.schema import Distance, SimilarityRow
 from jaxemo.studies.config import Settings

@@ -1,0 +1,29 @@
+"""The rank of the rows behind statistics."""
+
+import numpy as np
+
+from jaxemo.distances import rank, statistics
+
+NUM_DIMENSIONS = 16
+
+
+def sample(seed, *, num_rows):
+    return np.random.default_rng(seed).normal(size=(num_rows, NUM_DIMENSIONS)).astype(np.float32)
+
+
+def statistics_of(rows, row_mask=None):
+    """One cell for each leading index of `rows`."""
+    mask = np.ones(rows.shape[:-1], bool) if row_mask is None else row_mask
+    return statistics.update(
+        statistics.empty_statistics(rows.shape[-1], cells=rows.shape[:-2]), rows, mask
+    )
+
+
+def test_rank_counts_the_directions_that_the_rows_span():
+    few, many = sample(0, num_rows=5), sample(1, num_rows=40)
+    flat = many.copy()
+    flat[:, 10:] = 1e3
+    mask = np.stack([np.arange(40) < 5, np.ones(40, bool), np.ones(40, bool), np.zeros(40, bool)])
+    padded = np.concatenate([few, np.zeros((35, NUM_DIMENSIONS), np.float32)])
+    cells = statistics_of(np.stack([padded, many, flat, many]), mask)
+    np.testing.assert_array_equal(rank.numerical_rank(cells), [4, NUM_DIMENSIONS, 10, 0])
