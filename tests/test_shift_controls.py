@@ -1,11 +1,16 @@
 """What is held still in study 3, on corpora where it is all that there is."""
 
+from dataclasses import replace
+
 import numpy as np
+from planted_corpus import planted_experiment, planted_settings, planted_utterances
 from test_emotion_shift import EMOTIONS, corpus, design_of, kept
 
 from jaxemo.analysis.controls import matched_clips, without_cues
 from jaxemo.analysis.emotion_shift import shift_effects
 from jaxemo.analysis.emotion_whitening import whiten
+from jaxemo.studies.similarity.cells import make_cells
+from jaxemo.studies.similarity.controls import controls
 
 
 def labelled(speakers=4, takes=2):
@@ -62,3 +67,25 @@ def test_a_cue_that_goes_with_emotion_alone_takes_nothing_off():
     rows = clips["embeddings"]
     left = without_cues(rows, cue, design)
     np.testing.assert_allclose(left, rows, atol=1e-9)
+
+
+def controls_of(utterances):
+    experiment = planted_experiment(utterances, num_seeds=1)
+    return list(controls(experiment, make_cells(experiment).design, planted_settings()))
+
+
+def test_matched_pairs_are_of_all_speakers_and_of_either_sex_apart():
+    utterances = tuple(
+        replace(row, sex=("male", "female")[int(row.speaker[-2:]) % 2])
+        for row in planted_utterances(speakers=8)
+    )
+    found = {
+        one.name: {utterances[clip].sex for clip in one.clips} for one in controls_of(utterances)
+    }
+    assert found == {
+        "matched": {"female", "male"},
+        "matched_female": {"female"},
+        "matched_male": {"male"},
+    }
+    few = tuple(row for row in utterances if row.speaker[-2:] in ("00", "01", "02", "03", "05"))
+    assert [one.name for one in controls_of(few)] == ["matched", "matched_female"]

@@ -44,7 +44,8 @@ def with_something_held_still(results: dict) -> dict:
     for section in ("emotion_shifts", "emotion_shift_tests"):
         for row in list(results[section]):
             if (row["encoder"], row["measure"], row["layer"]) == ("music-small", "shift", None):
-                results[section].append({**row, "control": "matched"})
+                for control in ("matched", "matched_female", "matched_male"):
+                    results[section].append({**row, "control": control})
                 known = {"p_value": 0.2} if "p_value" in row else {}
                 results[section].append({**row, "control": "cues_removed", **known})
     return results

@@ -37,6 +37,8 @@ METRICS = {
 CONTROLS = {
     "none": "nothing",
     "matched": "matched pairs",
+    "matched_female": "matched pairs, women",
+    "matched_male": "matched pairs, men",
     "cues_removed": "cues regressed out",
 }
 METHODS = {

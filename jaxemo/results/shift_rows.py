@@ -27,9 +27,9 @@ Measure = Annotated[
 Control = Annotated[
     str,
     Column(
-        "matched: pairs of speaker, statement and intensity, at intensities that all emotions have. "
-        "cues_removed: pitch, loudness, rate and spectral balance regressed out.",
-        values=("none", "matched", "cues_removed"),
+        "matched: pairs of speaker, statement and intensity, at intensities that all emotions have; of "
+        "female and male speakers apart. cues_removed: pitch, loudness, rate and spectral balance regressed out.",
+        values=("none", "matched", "matched_female", "matched_male", "cues_removed"),
     ),
 ]
 Squared = "squared within-cell standard deviations"

@@ -14,6 +14,7 @@ from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.similarity.shift import can_shift
 from jaxemo.studies.sources import clip_cues, compared_excerpt
 
+SEXES = ("female", "male")
 # Fewer clips beside others of their cell would be fitted by chance.
 _CONTRASTS_PER_CUE = 10
 
@@ -35,7 +36,10 @@ class Control(NamedTuple):
 
 
 def controls(experiment: Experiment, design: Design, config: Settings) -> Iterator[Control]:
-    """Those that the corpus allows: statements in both domains, and audio with several clips per cell."""
+    """Those that the corpus allows: statements in both domains, and audio with several clips per cell.
+
+    Matched pairs of female and of male speakers apart stand in units of their own speakers' clips.
+    """
     rows = experiment.utterances
     if all(row.statement for row in rows):
         statement, intensity = (
@@ -43,9 +47,12 @@ def controls(experiment: Experiment, design: Design, config: Settings) -> Iterat
             for name in ("statement", "intensity")
         )
         clips = matched_clips(design, statement, intensity)
-        among = design.among(clips)
-        if can_shift(among):
-            yield Control("matched", clips, among, None)
+        sex = np.array([row.sex for row in rows])[clips]
+        of_all = np.ones(len(clips), bool)
+        for name, kept in (("matched", of_all), *((f"matched_{s}", sex == s) for s in SEXES)):
+            among = design.among(clips[kept])
+            if can_shift(among):
+                yield Control(name, clips[kept], among, None)
     cues = clip_cues(experiment, compared_excerpt(config.similarity))
     if cues is not None and num_contrasts(design) >= _CONTRASTS_PER_CUE * cues.shape[1]:
         everything = np.arange(len(rows))
