@@ -69,6 +69,10 @@ REASONS = {
         "embed.overlap_seconds": ZERO_OR_TINY,
         "audio.overlap_seconds": ZERO_OR_TINY,
     },
+    "speakers alike, or the same in both domains": {
+        "corpus.synthetic.speaker_spread": ZERO_OR_TINY,
+        "corpus.synthetic.speaker_domain_spread": ZERO_OR_TINY,
+    },
     "nothing is trimmed": {
         "audio.trim_silence_db": ZERO,
         "similarity.trim_silence_db": ZERO,

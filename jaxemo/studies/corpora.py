@@ -1,5 +1,6 @@
 """The corpus of an experiment: one that the config names, or several that are joined."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -99,11 +100,14 @@ def _ravdess_emotions(domain: str | tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _synthetic_manifest(settings: CorpusSettings, cache_dir: Path) -> Path:
-    from jaxemo.data.synthetic.corpus import write_synthetic_corpus
+    from jaxemo.data.synthetic.corpus import NOTHING_PLANTED, Planted, write_synthetic_corpus
 
-    clips = settings.clips_per_cell
-    directory = cache_dir / f"synthetic-{settings.seed}-{clips}"
-    return write_synthetic_corpus(directory, seed=settings.seed, clips_per_cell=clips)
+    clips, planted = settings.clips_per_cell, Planted(**settings.synthetic)
+    name = f"synthetic-{settings.seed}-{clips}"
+    if planted != NOTHING_PLANTED:
+        name += f"-{hashlib.blake2b(repr(planted).encode(), digest_size=6).hexdigest()}"
+    options = {"seed": settings.seed, "clips_per_cell": clips, "planted": planted}
+    return write_synthetic_corpus(cache_dir / name, **options)
 
 
 # Joining --------------------------------------------------------------------------------------

@@ -24,6 +24,27 @@ JOINED_NAMES = (*PUBLISHED_NAMES, *RAVDESS_NAMES, "manifest")
 Corpora = Annotated[tuple[str, ...], Items(Place(JOINED_NAMES), least=0)]
 
 
+_OF_EMOTIONS = {"least": len(SHARED_EMOTIONS), "most": len(SHARED_EMOTIONS), "may_repeat": True}
+
+
+@settings
+class SyntheticSettings(Block):
+    """What is planted in the synthetic corpus, so that a study's answer is known; see docs/corpora.md."""
+
+    # 'spoken': music is made as speech is, so that the domains differ by what follows alone.
+    music: Annotated[str, OneOf(("performed", "spoken"))] = "performed"
+    # Semitones by which music of each emotion lies higher; neutral, calm, happy, sad, angry, fearful.
+    domain_shifts: Annotated[tuple[float, ...], Items(Between(-12, 12), **_OF_EMOTIONS)] = (
+        0.0,
+    ) * 6
+    # Times the usual spread of clips of each emotion.
+    emotion_spreads: Annotated[tuple[float, ...], Items(Between(0, 4), **_OF_EMOTIONS)] = (1.0,) * 6
+    # Times the usual spread of speakers' habits and expressiveness.
+    speaker_spread: Annotated[float, Between(0, 4)] = 1.0
+    # Spread of habits that a speaker has in music alone, in the units of the table of cues.
+    speaker_domain_spread: Annotated[float, Between(0, 4)] = 0.0
+
+
 @settings
 class CorpusSettings(Block):
     """Which corpus, and which of its clips."""
@@ -43,6 +64,7 @@ class CorpusSettings(Block):
     seed: Seed = 0  # synthetic
     # Synthetic: clips by speaker, emotion and domain.
     clips_per_cell: Annotated[int, Between(1, 1000)] = 2
+    synthetic: SyntheticSettings = SyntheticSettings()
 
 
 @settings

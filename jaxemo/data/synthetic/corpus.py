@@ -13,7 +13,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float32
@@ -26,6 +26,7 @@ from jaxemo.data.synthetic.expression import (
     draw_expression,
     draw_high_voice,
     draw_low_voice,
+    with_habits,
 )
 from jaxemo.data.synthetic.music import perform
 from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ
@@ -51,6 +52,28 @@ MANIFEST_COLUMNS = (
     "repetition",
 )
 _RECORD_NAME = "synthetic.json"
+
+
+class Planted(NamedTuple):
+    """What is set by hand, so that a study's answer about the corpus is known.
+
+    Attributes:
+      music: "performed", or "spoken" as speech is, so that the domains differ by what follows alone.
+      domain_shifts: Semitones by which music of each of `SHARED_EMOTIONS` lies higher.
+      emotion_spreads: Times the usual spread of clips of each emotion, in both domains.
+      speaker_spread: Times the usual spread of speakers' habits and expressiveness.
+      speaker_domain_spread: Standard deviation of habits that a speaker has in music alone, in the
+        units of `expression.EMOTION_CUES`.
+    """
+
+    music: str = "performed"
+    domain_shifts: tuple[float, ...] = (0.0,) * len(SHARED_EMOTIONS)
+    emotion_spreads: tuple[float, ...] = (1.0,) * len(SHARED_EMOTIONS)
+    speaker_spread: float = 1.0
+    speaker_domain_spread: float = 0.0
+
+
+NOTHING_PLANTED = Planted()
 
 
 class SyntheticClip(NamedTuple):
@@ -95,28 +118,43 @@ def synthetic_person(speaker: int, *, seed: int) -> Person:
     return draw(_generator(seed, 0, speaker))
 
 
-def render_clip(clip: SyntheticClip, *, seed: int) -> Float32[np.ndarray, " N"]:
+def render_clip(
+    clip: SyntheticClip, *, seed: int, planted: Planted = NOTHING_PLANTED
+) -> Float32[np.ndarray, " N"]:
     """The waveform of one clip at 24 kHz: 1.3-2.1 s, peak at most 0.97.
 
-    It depends on `clip` and `seed` alone, not on what was rendered before.
+    It depends on the arguments alone, not on what was rendered before.
     """
-    person = synthetic_person(clip.speaker, seed=seed)
-    place = (
-        DOMAINS.index(clip.domain),
-        SHARED_EMOTIONS.index(clip.emotion),
-        clip.speaker,
-        clip.take,
+    music, emotion = clip.domain == "music", SHARED_EMOTIONS.index(clip.emotion)
+    person = with_habits(
+        _generator(seed, 2, clip.speaker),
+        synthetic_person(clip.speaker, seed=seed),
+        spread=planted.speaker_spread,
+        added=music * planted.speaker_domain_spread,
     )
-    rng = _generator(seed, 1, *place)
+    rng = _generator(seed, 1, DOMAINS.index(clip.domain), emotion, clip.speaker, clip.take)
     seconds = rng.uniform(MIN_SECONDS, MAX_SECONDS)
-    expression = draw_expression(rng, person, emotion=clip.emotion, intensity=clip.intensity)
-    render = speak if clip.domain == "speech" else perform
+    expression = draw_expression(
+        rng,
+        person,
+        emotion=clip.emotion,
+        intensity=clip.intensity,
+        spread=planted.emotion_spreads[emotion],
+    )
+    higher = expression.pitch_semitones + music * planted.domain_shifts[emotion]
+    expression = expression._replace(pitch_semitones=higher)
+    render = perform if music and planted.music == "performed" else speak
     waveform = render(rng, person, expression=expression, statement=clip.statement, seconds=seconds)
     return waveform.astype(np.float32)
 
 
 def write_synthetic_corpus(
-    directory: str | os.PathLike[str], *, seed: int, num_speakers: int = 12, clips_per_cell: int = 2
+    directory: str | os.PathLike[str],
+    *,
+    seed: int,
+    num_speakers: int = 12,
+    clips_per_cell: int = 2,
+    planted: Planted = NOTHING_PLANTED,
 ) -> Path:
     """Writes 16-bit WAV files at 24 kHz and their manifest; returns the manifest's path.
 
@@ -130,6 +168,7 @@ def write_synthetic_corpus(
       num_speakers: Speakers, who are also the performers. Speaker k is the same in a corpus of
         any size.
       clips_per_cell: Clips of each speaker in each emotion and domain.
+      planted: What is set by hand.
 
     Raises:
       ValueError: a number is out of range.
@@ -141,12 +180,14 @@ def write_synthetic_corpus(
             f"got {seed}, {num_speakers}, {clips_per_cell}."
         )
     directory = Path(directory)
-    record = {
+    record: dict[str, Any] = {
         "generator_version": GENERATOR_VERSION,
         "seed": seed,
         "num_speakers": num_speakers,
         "clips_per_cell": clips_per_cell,
     }
+    if planted != NOTHING_PLANTED:
+        record["planted"] = json.loads(json.dumps(planted._asdict()))
     manifest = directory / MANIFEST_NAME
     if _holds(directory, record):
         return manifest
@@ -154,7 +195,7 @@ def write_synthetic_corpus(
     make_folder(directory.parent)
     temporary = temporary_beside(directory)
     try:
-        _write_files(temporary / "corpus", record)
+        _write_files(temporary / "corpus", record, planted)
         if directory.exists():
             directory.rename(temporary / "replaced")
         (temporary / "corpus").rename(directory)
@@ -171,7 +212,7 @@ def _generator(seed: int, *key: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
-def _holds(directory: Path, record: dict[str, int]) -> bool:
+def _holds(directory: Path, record: dict[str, Any]) -> bool:
     """Whether the folder is of this record, every file as it was written; damage is logged."""
     try:
         found = json.loads((directory / _RECORD_NAME).read_text(encoding="utf-8"))
@@ -193,7 +234,7 @@ def _refuse_foreign_folder(directory: Path) -> None:
         )
 
 
-def _write_files(folder: Path, record: dict[str, int]) -> None:
+def _write_files(folder: Path, record: dict[str, Any], planted: Planted) -> None:
     import soundfile
 
     clips = list(
@@ -204,7 +245,7 @@ def _write_files(folder: Path, record: dict[str, int]) -> None:
     for clip in clips:
         path = folder / clip.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        waveform = render_clip(clip, seed=record["seed"])
+        waveform = render_clip(clip, seed=record["seed"], planted=planted)
         with writing(path):
             soundfile.write(path, waveform, SAMPLE_RATE_HZ, subtype="PCM_16")
     with (folder / MANIFEST_NAME).open("w", newline="") as file:

@@ -93,7 +93,12 @@ def draw_high_voice(rng: np.random.Generator) -> Person:
 
 
 def draw_expression(
-    rng: np.random.Generator, person: Person, *, emotion: str, intensity: str
+    rng: np.random.Generator,
+    person: Person,
+    *,
+    emotion: str,
+    intensity: str,
+    spread: float = 1.0,
 ) -> Expression:
     """Settings of one clip: cue = intensity * expressiveness * table + habit + chance.
 
@@ -102,11 +107,11 @@ def draw_expression(
       person: Gives expressiveness and habit.
       emotion: A row of `EMOTION_CUES`.
       intensity: "normal" or "strong".
+      spread: Times the usual part of chance.
     """
     pull = _INTENSITY_STRENGTH[intensity] * person.expressiveness * np.array(EMOTION_CUES[emotion])
-    cue = dict(
-        zip(CUES, pull + person.habit + rng.normal(0.0, _CLIP_SPREAD, len(CUES)), strict=True)
-    )
+    chance = rng.normal(0.0, spread * _CLIP_SPREAD, len(CUES))
+    cue = dict(zip(CUES, pull + person.habit + chance, strict=True))
     return Expression(
         pitch_semitones=2.5 * cue["pitch_level"],
         pitch_range_scale=2.0 ** (0.6 * cue["pitch_range"]),
@@ -118,6 +123,20 @@ def draw_expression(
         gap_fraction=float(np.clip(0.25 + 0.15 * cue["staccato"], 0.02, 0.6)),
         tilt_db_per_octave=2.0 * cue["brightness"],
         roughness_scale=2.0 ** (0.8 * cue["roughness"]),
+    )
+
+
+def with_habits(rng: np.random.Generator, person: Person, *, spread: float, added: float) -> Person:
+    """The person with habits and expressiveness `spread` times as far from the usual, and further habits.
+
+    Args:
+      rng: Draws the further habits.
+      spread: 0: everybody is alike in both.
+      added: Standard deviation of the further habits, in the units of `EMOTION_CUES`.
+    """
+    return person._replace(
+        habit=spread * person.habit + added * rng.normal(size=len(CUES)),
+        expressiveness=1.0 + spread * (person.expressiveness - 1.0),
     )
 
 

@@ -95,7 +95,8 @@ def shift_controls(content: Content) -> Figure:
         panels,
         [Key("no shift", "line", dash=tuple(theme.REFERENCE_DASH))],
         "Matched pairs: of one speaker, emotion, statement and intensity, at the intensities that every "
-        "emotion has in both domains; of women and of men apart, in units of their own clips. Cues regressed out: mean and spread of pitch and loudness, rate of "
+        "emotion has in both domains; of women and of men apart, in units of their own clips. Cues "
+        "regressed out: mean and spread of pitch and loudness, rate of "
         "onsets and spectral balance, by slopes fitted within a speaker, emotion and domain and held to be "
         "the same between those. What remains of an order of emotions there is more than those cues; "
         "what does not may be them. Whiskers: 95 % intervals, jackknife over speakers; p uncorrected. "
