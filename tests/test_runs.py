@@ -251,7 +251,7 @@ def regression():
     return Objective(
         name="two_values",
         num_outputs=2,
-        loss=lambda outputs, targets: jnp.mean((jnp.tanh(outputs) - targets) ** 2, axis=-1),
+        terms=lambda outputs, targets: jnp.mean((jnp.tanh(outputs) - targets) ** 2, axis=-1),
         example_weights=lambda targets: np.ones(len(targets), np.float32),
         predict=jnp.tanh,
         score=lambda targets, predictions: -float(np.mean((targets - predictions) ** 2)),

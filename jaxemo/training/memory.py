@@ -57,13 +57,13 @@ def _kept_bytes(
     targets = examples.targets[rows]
 
     def backward(trainable: Any, inputs: Any, targets: jax.Array, key: jax.Array) -> Any:
-        def losses(trainable: Any) -> jax.Array:
+        def terms(trainable: Any) -> jax.Array:
             outputs = program.network.outputs(
                 trainable, base, inputs, statistics=statistics, dropout_key=key
             )
-            return program.objective.loss(outputs, targets)
+            return program.objective.terms(outputs, targets)
 
-        return jax.vjp(losses, trainable)[1]
+        return jax.vjp(terms, trainable)[1]
 
     shapes = jax.eval_shape(backward, trainable, inputs, targets, jax.random.key(0))
     return _num_bytes(shapes)

@@ -1,7 +1,7 @@
 """Training steps of many runs at once, as one compiled program over a shared frozen base.
 
 A step of one run is a pure function; `jax.vmap` lays it over a leading run axis of everything that
-belongs to a run, while the base and the table of inputs are shared. Gradients of sums are accumulated
+belongs to a run, while the base and the table of inputs are shared. Sums over examples are accumulated
 over micro-batches and divided once by the total example weight, so that splitting a batch changes nothing.
 """
 
@@ -126,7 +126,7 @@ def make_train_steps(
 ) -> Steps:
     """The jitted (states, statistics, shared, batches, active, num_steps) -> (states, metrics).
 
-    loss = sum_i w_i loss_i / sum_i w_i over a run's batch. `batches` has leading axes [S, R] (step,
+    The loss is the objective's, over a run's whole batch. `batches` has leading axes [S, R] (step,
     run) and the first `num_steps` of the S are done. A run whose `active` [S, R] is False keeps its
     whole state bit for bit; None means that all are active. The old states' buffers are reused.
 
@@ -174,27 +174,33 @@ def make_keep_better(mesh: Mesh) -> Callable[[Any, Any, Bool[Array, " R"]], Any]
 def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -> Callable:
     """(state, statistics, shared, batch, active) -> (state, metrics) of a single run."""
 
-    def weighted_loss(trainable, statistics, shared, piece, key):
+    def weighted_terms(trainable, statistics, shared, piece, key):
+        """sum_i w_i terms_i over a micro-batch."""
         inputs = look_up(shared.table, piece.inputs)
         outputs = network.outputs(
             trainable, shared.base, inputs, statistics=statistics, dropout_key=key
         )
-        return jnp.sum(piece.weight * objective.loss(outputs, piece.targets))
+        terms = objective.terms(outputs, piece.targets)
+        return jnp.sum(jnp.expand_dims(piece.weight, range(1, terms.ndim)) * terms, axis=0)
 
     def mean_gradient(state: RunState, statistics, shared, batch: Batch):
         step_key = jax.random.fold_in(state.key, state.step)
+        pieces = (jnp.arange(batch.weight.shape[0]), batch)
+        total_weight = jnp.maximum(batch.weight.sum(), 1e-8)
 
-        def add_piece(total, indexed_piece):
+        def terms_of(trainable, indexed_piece):
             index, piece = indexed_piece
             key = jax.random.fold_in(step_key, index)
-            new = jax.value_and_grad(weighted_loss)(state.trainable, statistics, shared, piece, key)
-            return jax.tree.map(jnp.add, total, new), None
+            return weighted_terms(trainable, statistics, shared, piece, key)
 
+        if objective.of_means is not None:
+            return _batch_loss_gradient(
+                terms_of, objective.of_means, state.trainable, pieces, total_weight
+            )
         zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.trainable))
-        pieces = (jnp.arange(batch.weight.shape[0]), batch)
-        (loss, gradient), _ = jax.lax.scan(add_piece, zero, pieces)
-        total_weight = jnp.maximum(batch.weight.sum(), 1e-8)
-        return jax.tree.map(lambda leaf: leaf / total_weight, (loss, gradient))
+        of_piece = jax.value_and_grad(terms_of)
+        total = _summed(lambda piece: of_piece(state.trainable, piece), pieces, zero)
+        return jax.tree.map(lambda leaf: leaf / total_weight, total)
 
     def train_step(state: RunState, statistics, shared: Shared, batch: Batch, active):
         loss, gradient = mean_gradient(state, statistics, shared, batch)
@@ -211,6 +217,41 @@ def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -
         return advanced, StepMetrics(loss, optax.tree.norm(gradient))
 
     return train_step
+
+
+def _batch_loss_gradient(terms_of, of_means, trainable, pieces, total_weight):
+    """(loss, gradient) of of_means(m), m = sum_i w_i terms_i / sum_i w_i over all pieces of a batch.
+
+    By the chain rule: the slope of `of_means` at m, then the gradient of slope . terms piece by piece.
+    """
+
+    def slope_at(sums):
+        loss, slope = jax.value_and_grad(of_means)(sums / total_weight)
+        return loss, slope / total_weight
+
+    if len(pieces[0]) == 1:
+        only = jax.tree.map(lambda leaf: leaf[0], pieces)
+        sums, pull_back = jax.vjp(lambda tree: terms_of(tree, only), trainable)
+        loss, slope = slope_at(sums)
+        return loss, pull_back(slope)[0]
+    shape = jax.eval_shape(terms_of, trainable, jax.tree.map(lambda leaf: leaf[0], pieces)).shape
+    sums = _summed(lambda piece: terms_of(trainable, piece), pieces, jnp.zeros(shape))
+    loss, slope = slope_at(sums)
+
+    def along_slope(tree, piece):
+        return jnp.sum(slope * terms_of(tree, piece))
+
+    zero = jax.tree.map(jnp.zeros_like, trainable)
+    return loss, _summed(lambda piece: jax.grad(along_slope)(trainable, piece), pieces, zero)
+
+
+def _summed(of_piece: Callable[[Any], Any], pieces: Any, zero: Any) -> Any:
+    """sum over pieces of of_piece(piece), one after the other."""
+
+    def add(total, piece):
+        return jax.tree.map(jnp.add, total, of_piece(piece)), None
+
+    return jax.lax.scan(add, zero, pieces)[0]
 
 
 def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
