@@ -10,6 +10,7 @@ from jaxemo.data.progress import Progress
 from jaxemo.embedding.stream import Embedding
 from jaxemo.studies.config import default_config, read_settings
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.recognition import Task
 from jaxemo.studies.sources import Embedded, Source
 
 EMOTIONS = ("happy", "sad", "angry")
@@ -53,6 +54,7 @@ def planted_experiment(utterances, *, num_folds=3, num_seeds=2) -> Experiment:
     empty = [cell for one in folds for cell in audit(utterances, one, digests=digests)]
     return Experiment(
         corpus=Corpus("planted", tuple(utterances), EMOTIONS, (), {}),
+        task=Task("emotion_classes", EMOTIONS),
         labels=np.array([EMOTIONS.index(row.emotion) for row in utterances]),
         digests=digests,
         duration_s=np.ones(len(utterances)),

@@ -59,6 +59,7 @@ REASONS = {
     "after every call of the device": {"training.save_seconds": ZERO_OR_TINY},
     "the user's own cache folder": {"cache_dir": ("empty",)},
     "one corpus alone": {"corpora": ("empty tuple",)},
+    "all tags that occur": {"corpus.tags": ("empty tuple",)},
     "no controls": {"layers.controls": ("empty tuple",)},
     "no baselines": {"layers.baselines": ("empty tuple",)},
     "not needed by the synthetic corpus": {
@@ -93,6 +94,8 @@ REASONS = {
         "methods.lora.dropout": ZERO_OR_TINY,
         "methods.dora.dropout": ZERO_OR_TINY,
         "training.weight_decay": ZERO_OR_TINY,
+        "training.focal_gamma": ZERO_OR_TINY,
+        "training.label_smoothing": ZERO_OR_TINY,
         "training.warmup": ZERO_OR_TINY,
         "pretrain.warmup": ZERO_OR_TINY,
         "pretrain.dropout": ZERO_OR_TINY,
@@ -135,6 +138,7 @@ ANY_NAMES = (
     "corpus.audio_dir",
     "corpus.manifest",
     "corpus.emotions",
+    "corpus.tags",
     "train.encoder",
     "pretrain.folders",
     "pretrain.initial",
@@ -147,4 +151,5 @@ MAY_BE_EMPTY = {
     "corpora": ("crema_d=data",),
     "layers.controls": ("zero_shot",),
     "layers.baselines": ("majority",),
+    "corpus.tags": ("happy",),
 }

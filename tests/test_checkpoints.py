@@ -172,8 +172,15 @@ GOOD = {
     },
     "method": {"name": "lora", "options": {"rank": 4}},
     "objective": "emotion_classes",
-    "head": {"width": 8, "dropout": 0.1, "num_layers": 4, "num_features": 48},
-    "emotions": ["sad", "happy"],
+    "head": {
+        "form": "standardised",
+        "pooling": "mean",
+        "width": 8,
+        "dropout": 0.1,
+        "num_layers": 4,
+        "num_features": 48,
+    },
+    "outputs": ["sad", "happy"],
     "audio": {"crop_seconds": 1.0},
     "corpus": {"name": "synthetic", "hash": "0" * 64},
     "training": {
@@ -203,6 +210,14 @@ def with_record(saved: Path, folder: Path, text: str) -> Path:
 
 def test_a_whole_record_is_read(saved, tmp_path):
     assert read_model_record(with_record(saved, tmp_path / "c", json.dumps(GOOD))) == GOOD
+
+
+def test_a_record_of_format_5_is_of_emotion_classes_and_means(saved, tmp_path):
+    """As jaxemo wrote it before it knew ratings, tags and other poolings than the mean."""
+    others = {key: value for key, value in GOOD.items() if key != "outputs"}
+    head = {key: GOOD["head"][key] for key in ("width", "dropout", "num_layers", "num_features")}
+    before = {**others, "format": 5, "emotions": ["sad", "happy"], "head": head}
+    assert read_model_record(with_record(saved, tmp_path / "c", json.dumps(before))) == GOOD
 
 
 @pytest.mark.parametrize("key", sorted(records.KEYS))

@@ -87,6 +87,19 @@ def test_pooled_layers_are_each_clips_own_means(embedding, alone):
         )
 
 
+def test_spreads_are_each_clips_own_deviations_over_all_its_windows(encoder, clips):
+    whole = corpus_of(clips, Excerpt(Extent.WHOLE))
+    found = embed(encoder, whole, Wanted(spread=True), window_seconds=0.3, overlap_seconds=0.1)
+    for row, clip in enumerate(clips):
+        pieces = encode_windows(
+            encoder, standardise(clip), window_samples=4800, overlap_samples=1600
+        )
+        hidden_states = np.concatenate([piece.hidden_states for piece in pieces], axis=1)
+        np.testing.assert_allclose(
+            found.spread[row], hidden_states.std(axis=1), atol=BATCH_TOLERANCE
+        )
+
+
 def test_cell_statistics_are_those_of_all_its_frames(embedding, alone):
     for cell in (0, 1, 3):
         frames = np.concatenate([alone[row][1] for row in np.flatnonzero(cell == CELLS)], axis=1)

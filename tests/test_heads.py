@@ -6,11 +6,15 @@ import pytest
 from jaxemo.models.heads import (
     HeadForm,
     LayerStatistics,
+    Pooling,
+    apply_attentive_head,
     apply_head,
     init_head,
     layer_mixture,
     layer_statistics,
+    pool_attentively,
     pool_frames,
+    pool_spread,
 )
 
 
@@ -122,3 +126,96 @@ def test_logits_do_not_depend_on_a_layers_scale(scale):
     )
     found = apply_head(make_head(), pooled, statistics=statistics)
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+# Deviations and attention -------------------------------------------------------------------
+
+
+def frames_with_padding():
+    """(valid frames of two clips, both padded to 9 frames with NaN, the mask)"""
+    draw = np.random.default_rng(0)
+    clips = [draw.normal(2, 3, (frames, 4)).astype(np.float32) for frames in (7, 4)]
+    padded = np.full((2, 9, 4), np.nan, np.float32)
+    for place, clip in enumerate(clips):
+        padded[place, : len(clip)] = clip
+    return clips, jnp.asarray(padded), jnp.arange(9) < jnp.array([[7], [4]])
+
+
+def test_deviations_are_over_valid_frames_alone():
+    clips, padded, mask = frames_with_padding()
+    found = pool_spread(padded[None], mask)[:, 0]
+    np.testing.assert_allclose(found, [clip.std(axis=0) for clip in clips], rtol=1e-5)
+
+
+def random_attention():
+    draw = np.random.default_rng(1)
+    return jax.tree.map(
+        lambda shape: jnp.asarray(draw.normal(size=shape), jnp.float32),
+        {"projection": {"kernel": (4, 5), "bias": (5,)}, "score": (5,)},
+        is_leaf=lambda leaf: isinstance(leaf, tuple),
+    )
+
+
+def test_attentive_statistics_are_okabes_equations():
+    clips, padded, mask = frames_with_padding()
+    attention = random_attention()
+    kernel, bias = (np.asarray(attention["projection"][name]) for name in ("kernel", "bias"))
+    found = pool_attentively(attention, padded, mask)
+    for clip, pooled in zip(clips, found, strict=True):
+        scores = np.tanh(clip @ kernel + bias) @ np.asarray(attention["score"])
+        weight = np.exp(scores) / np.exp(scores).sum()
+        mean = weight @ clip
+        deviation = np.sqrt(weight @ clip**2 - mean**2)
+        np.testing.assert_allclose(pooled, np.r_[mean, deviation], rtol=1e-4)
+
+
+def test_an_untrained_attention_gives_plain_means_and_deviations():
+    clips, padded, mask = frames_with_padding()
+    head = init_head(
+        jax.random.key(0),
+        num_layers=1,
+        width=4,
+        hidden=5,
+        num_outputs=6,
+        pooling=Pooling.ATTENTIVE,
+    )
+    assert jax.tree.map(jnp.shape, head) == {
+        "attention": {"projection": {"kernel": (4, 64), "bias": (64,)}, "score": (64,)},
+        "layer_weights": (1,),
+        "projection": {"kernel": (8, 5), "bias": (5,)},
+        "classifier": {"kernel": (5, 6), "bias": (6,)},
+    }
+    found = pool_attentively(head["attention"], padded, mask)
+    expected = [np.r_[clip.mean(axis=0), clip.std(axis=0)] for clip in clips]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_one_frame_has_a_finite_slope():
+    frames, mask = jnp.ones((1, 1, 3, 4)), jnp.array([[True, False, False]])
+    for slope in (
+        jax.grad(lambda x: pool_spread(x, mask).sum())(frames),
+        jax.grad(lambda x: pool_attentively(random_attention(), x[0], mask).sum())(frames),
+    ):
+        assert np.isfinite(slope).all()
+
+
+def test_attention_pools_the_standardised_mixture_of_layers():
+    hidden = jax.random.normal(jax.random.key(1), (3, 2, 7, 4))
+    mask = jnp.arange(7) < jnp.array([[7], [4]])
+    head = init_head(
+        jax.random.key(0),
+        num_layers=3,
+        width=4,
+        hidden=5,
+        num_outputs=6,
+        pooling=Pooling.ATTENTIVE,
+    ) | {"layer_weights": jnp.array([0.3, -1.0, 2.0]), "attention": random_attention()}
+    draw = np.random.default_rng(2)
+    statistics = LayerStatistics(draw.normal(size=(3, 4)), draw.uniform(1, 2, (3, 4)))
+    standardised = (hidden - statistics.mean[:, None, None]) / statistics.std[:, None, None]
+    mixed = jnp.einsum("lbtd,l->btd", standardised, layer_mixture(head))
+    pooled = pool_attentively(head["attention"], mixed, mask)
+    hidden_units = jax.nn.relu(pooled @ head["projection"]["kernel"])
+    expected = hidden_units @ head["classifier"]["kernel"]
+    found = apply_attentive_head(head, hidden, mask, statistics=statistics)
+    np.testing.assert_allclose(found, expected, atol=1e-5)

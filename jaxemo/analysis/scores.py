@@ -6,6 +6,7 @@ of one fold): the caller averages within a unit first. One unit has no interval,
 are all alike.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -85,6 +86,13 @@ def macro_f1(confusion: Real[np.ndarray, "C C"]) -> float:
     _check_not_empty(confusion)
     seen = confusion.sum(axis=0) + confusion.sum(axis=1)
     return float(np.mean(2.0 * np.diag(confusion)[seen > 0] / seen[seen > 0]))
+
+
+CLASS_SCORES: dict[str, Callable[[Real[np.ndarray, "C C"]], float]] = {
+    "UA": unweighted_accuracy,
+    "WA": weighted_accuracy,
+    "macro_F1": macro_f1,
+}
 
 
 def student_interval(

@@ -187,7 +187,7 @@ def evaluate(
     """Scores a checkpoint on a corpus: the config's, else the one that it was trained on."""
     settings = None if config is None else read_settings(config)
     with held(workdir):
-        sections = ("figures", "predictions", "seen_clips_not_scored")
+        sections = ("figures", "predictions", "predicted_values", "seen_clips_not_scored")
         earlier = earlier_results(workdir, sections, replace=replace)
         results = _evaluate(checkpoint, encoder, settings)
         if workdir is not None and earlier is not None:
@@ -269,14 +269,19 @@ def pretrain(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
 
 
 def print_figures(figures: list[FigureRow]) -> None:
-    """UA, WA and macro-F1 of each domain, one line per domain."""
+    """The summary metrics of each domain, one line per domain; of ratings those of each too."""
     for domain in DOMAINS:
-        rows = {row.metric: row for row in figures if row.domain == domain}
-        if rows:
+        rows = [row for row in figures if row.domain == domain]
+        names = dict.fromkeys(row.emotion for row in rows if row.metric in ("CCC", "PCC", "R2"))
+        for name in ("all", *(name for name in names if name != "all")):
             scores = "  ".join(
-                f"{metric} {rows[metric].mean:.4f}" for metric in ("UA", "WA", "macro_F1")
+                f"{row.metric} {'-' if row.mean is None else f'{row.mean:.4f}'}"
+                for row in rows
+                if row.emotion == name
             )
-            print(f"{domain:<7} {scores}  n {rows['UA'].n}")
+            if scores:
+                label = f"{domain:<7}" if name == "all" else f"  {name:<12}"
+                print(f"{label} {scores}  n {rows[0].n}")
 
 
 def _print_left_out(results: dict[str, Any]) -> None:

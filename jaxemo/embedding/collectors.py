@@ -31,7 +31,7 @@ from jaxemo.embedding.frames import rows_of, sampled_positions
 from jaxemo.embedding.passes import Encoded
 from jaxemo.embedding.plan import Pass
 from jaxemo.embedding.store import KeptStatistics, RowStore, StatisticsStore, held
-from jaxemo.models.heads import pool_frames
+from jaxemo.models.heads import pool_frames, pool_spread
 
 Rows = RowStore | MutableMapping[str, np.ndarray]
 
@@ -93,6 +93,32 @@ class PooledLayers(_ClipRows):
     def _join(self, parts: list[np.ndarray], num_frames: int) -> np.ndarray:
         # Summed one by one, in order, whatever the number of windows.
         return (functools.reduce(np.add, parts) / num_frames).astype(np.float32)
+
+
+@jax.jit
+def _mean_and_spread(
+    hidden_states: Float[Array, "L B T D"], given: Bool[Array, "B T"]
+) -> Float[Array, "2 B L D"]:
+    mean, spread = pool_frames(hidden_states, given), pool_spread(hidden_states, given)
+    return jnp.stack([mean, spread]).astype(jnp.float32)
+
+
+class LayerSpreads(_ClipRows):
+    """Standard deviation over the frames of each clip at each layer: rows (L, D), float32."""
+
+    def reduce(self, encoded: Encoded) -> Float[Array, "2 B L D"]:
+        return _mean_and_spread(encoded.hidden_states, jnp.asarray(encoded.given))
+
+    def add(self, step: Pass, reduced: Float[np.ndarray, "2 B L D"]) -> None:
+        mean, spread = np.asarray(reduced, np.float64)
+        sums = np.stack([mean, spread**2 + mean**2], axis=1)  # B 2 L D
+        self._collect(
+            step, [sums[place] * row.window.num_frames for place, row in enumerate(step.rows)]
+        )
+
+    def _join(self, parts: list[np.ndarray], num_frames: int) -> np.ndarray:
+        mean, square = functools.reduce(np.add, parts) / num_frames
+        return np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
 
 
 class StemFeatures(_ClipRows):

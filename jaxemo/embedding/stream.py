@@ -15,6 +15,7 @@ from jaxemo.distances.statistics import PackedStatistics
 from jaxemo.embedding.collectors import (
     Cells,
     CellStatistics,
+    LayerSpreads,
     PooledLayers,
     Rows,
     SampledFrames,
@@ -75,11 +76,13 @@ class Wanted(NamedTuple):
       stem: Stem features, for training inside the encoder.
       cells: Frechet statistics of all frames of these cells; None for none.
       frames_per_clip: Frames of each clip to sample; 0 for none.
+      spread: Standard deviations of its layers.
     """
 
     stem: bool = False
     cells: Cells | None = None
     frames_per_clip: int = 0
+    spread: bool = False
 
 
 class Embedding(NamedTuple):
@@ -91,6 +94,7 @@ class Embedding(NamedTuple):
       statistics: Frechet statistics with leading axes (layer, cell).
       frames: A few frames of each clip.
       timing: What had to be computed; None where all of it was known.
+      spread: Standard deviation over the valid frames of each clip and layer.
     """
 
     pooled: Float32[np.ndarray, "n L D"]
@@ -98,6 +102,7 @@ class Embedding(NamedTuple):
     statistics: PackedStatistics | None
     frames: FrameSample | None
     timing: Timing | None
+    spread: Float32[np.ndarray, "n L D"] | None = None
 
 
 class Settings(NamedTuple):
@@ -160,6 +165,7 @@ def embed_clips(
         statistics=None if statistics is None else statistics.result(),
         frames=None if sample is None else FrameSample(sample.result(), per_clip=per_clip),
         timing=timing,
+        spread=None if parts.spread is None else np.stack(parts.spread.result()),
     )
 
 
@@ -170,6 +176,7 @@ class _Parts(NamedTuple):
     stem: StemFeatures | None
     sample: SampledFrames | None
     statistics: CellStatistics | None
+    spread: LayerSpreads | None
 
     def collectors(self) -> list[Collector]:
         return [part for part in self if part is not None]
@@ -190,6 +197,7 @@ def _parts(clips: Clips, wanted: Wanted, folder: Path | None, mesh: Mesh) -> _Pa
         StemFeatures(digests, _rows(folder, "stem")) if wanted.stem else None,
         sample,
         statistics,
+        LayerSpreads(digests, _rows(folder, "spread")) if wanted.spread else None,
     )
 
 

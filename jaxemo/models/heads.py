@@ -1,8 +1,8 @@
-"""The head: learnt layer mixture, mean over time, two dense layers.
+"""The head: learnt layer mixture, pooling over time, two dense layers.
 
-Pure functions over a plain tree. Mixture and mean are both linear, so the hidden states are pooled over
-time first and mixed afterwards: a frozen encoder then needs only its pooled layers, computed once per
-clip.
+Pure functions over a plain tree. Layers are pooled over time first and mixed afterwards: a frozen encoder
+then needs only its pooled layers, computed once per clip. (Mixture and mean are both linear, so that
+their order does not matter.) Attention needs the frames: it pools the mixture.
 """
 
 import enum
@@ -15,6 +15,22 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 # A constant feature (a dead channel of a random encoder) must not be blown up to infinity.
 _MINIMUM_STD = 1e-6
+# The root of a variance of 0, such as that of one frame, has no slope.
+_MINIMUM_VARIANCE = 1e-10
+# Of the attention's hidden layer.
+_ATTENTION_WIDTH = 64
+
+
+class Pooling(enum.StrEnum):
+    """How the frames of a clip become one vector.
+
+    MEAN: of each layer. MEAN_STD: mean and standard deviation of each layer, side by side. ATTENTIVE: both
+    of the layers' mixture, its frames weighted by learnt attention.
+    """
+
+    MEAN = "mean"
+    MEAN_STD = "mean_std"
+    ATTENTIVE = "attentive"
 
 
 class HeadForm(enum.StrEnum):
@@ -86,6 +102,35 @@ def pool_frames(
     return total / jnp.maximum(frame_mask.sum(axis=1), 1)[:, None, None]
 
 
+def pool_spread(
+    hidden_states: Float[Array, "L B T D"], frame_mask: Bool[Array | np.ndarray, "B T"]
+) -> Float[Array, "B L D"]:
+    """Standard deviation over each clip's valid frames, layer by layer, over their number."""
+    mean = pool_frames(hidden_states, frame_mask).swapaxes(0, 1)[:, :, None]
+    deviation = hidden_states.astype(jnp.float32) - mean
+    squares = jnp.square(jnp.where(frame_mask[None, :, :, None], deviation, 0))
+    return jnp.sqrt(jnp.maximum(pool_frames(squares, frame_mask), _MINIMUM_VARIANCE))
+
+
+def pool_attentively(
+    attention: dict[str, Any], frames: Float[Array, "B T D"], frame_mask: Bool[Array, "B T"]
+) -> Float[Array, "B 2*D"]:
+    """Attentive statistics pooling: mean and standard deviation of frames under learnt weights.
+
+    a_t = softmax_t(v . tanh(W h_t + b)) over the valid frames
+    m = sum_t a_t h_t,   s = sqrt(sum_t a_t h_t^2 - m^2)
+
+    Reference: Okabe, Koshinaka & Shinoda 2018, arXiv 1803.10963, equations 3 to 6; their constant k
+    leaves the softmax as it is.
+    """
+    valid = jnp.where(frame_mask[..., None], frames, 0)
+    scores = jnp.tanh(_dense(attention["projection"], valid)) @ attention["score"]
+    weight = jax.nn.softmax(jnp.where(frame_mask, scores, -jnp.inf), axis=1)
+    mean = jnp.einsum("bt,btd->bd", weight, valid)
+    variance = jnp.einsum("bt,btd->bd", weight, jnp.square(valid - mean[:, None]))
+    return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, _MINIMUM_VARIANCE))], axis=1)
+
+
 def init_head(
     key: PRNGKeyArray,
     *,
@@ -94,28 +139,42 @@ def init_head(
     hidden: int,
     num_outputs: int,
     form: HeadForm = HeadForm.STANDARDISED,
+    pooling: Pooling = Pooling.MEAN,
 ) -> dict[str, Any]:
     """Head parameters: equal layer weights if the form has any, LeCun-normal kernels, zero biases.
 
     Args:
       num_layers: L, hidden states including the input of layer 0.
-      width: D of each hidden state.
+      width: D of each hidden state, or what pooling makes of it layer by layer.
       hidden: Width of the projection before the last layer.
       num_outputs: What the objective reads: one logit per class, or one value per dimension.
+      pooling: Attention, whose weights are equal at first, has parameters and gives 2 D numbers.
     """
     projection_key, classifier_key = jax.random.split(key)
     kernel = jax.nn.initializers.lecun_normal()
     layer_weights = {"layer_weights": jnp.zeros(num_layers)} if form.mixes_layers else {}
-    return layer_weights | {
-        "projection": {
-            "kernel": kernel(projection_key, (width, hidden)),
-            "bias": jnp.zeros(hidden),
-        },
-        "classifier": {
-            "kernel": kernel(classifier_key, (hidden, num_outputs)),
-            "bias": jnp.zeros(num_outputs),
-        },
-    }
+    attention: dict[str, Any] = {}
+    if pooling is Pooling.ATTENTIVE:
+        first = kernel(jax.random.fold_in(key, 2), (width, _ATTENTION_WIDTH))
+        attention["attention"] = {
+            "projection": {"kernel": first, "bias": jnp.zeros(_ATTENTION_WIDTH)},
+            "score": jnp.zeros(_ATTENTION_WIDTH),
+        }
+        width = 2 * width
+    return (
+        layer_weights
+        | attention
+        | {
+            "projection": {
+                "kernel": kernel(projection_key, (width, hidden)),
+                "bias": jnp.zeros(hidden),
+            },
+            "classifier": {
+                "kernel": kernel(classifier_key, (hidden, num_outputs)),
+                "bias": jnp.zeros(num_outputs),
+            },
+        }
+    )
 
 
 def layer_mixture(head: dict[str, Any], *, num_layers: int) -> Float[Array, " L"]:
@@ -147,7 +206,43 @@ def apply_head(
     standardised = (pooled - statistics.mean) / statistics.std
     mixture = layer_mixture(head, num_layers=pooled.shape[1])
     mixed = jnp.einsum("bld,l->bd", standardised, mixture, precision="highest")
-    projected = _dense(head["projection"], mixed)
+    return _classified(head, mixed, form=form, dropout_rate=dropout_rate, dropout_key=dropout_key)
+
+
+def apply_attentive_head(
+    head: dict[str, Any],
+    hidden_states: Float[Array, "L B T D"],
+    frame_mask: Bool[Array, "B T"],
+    *,
+    statistics: LayerStatistics,
+    dropout_rate: float = 0.0,
+    dropout_key: PRNGKeyArray | None = None,
+) -> Float[Array, "B O"]:
+    """As a standardised `apply_head`, of sum_l w_l (h_lt - mean_l) / std_l pooled over frames by attention."""
+    mixture = layer_mixture(head, num_layers=hidden_states.shape[0])
+    scale = mixture[:, None] / statistics.std
+    frames = jnp.einsum(
+        "lbtd,ld->btd", hidden_states, scale, preferred_element_type=jnp.float32
+    ) - jnp.sum(scale * statistics.mean, axis=0)
+    pooled = pool_attentively(head["attention"], frames, frame_mask)
+    return _classified(
+        head,
+        pooled,
+        form=HeadForm.STANDARDISED,
+        dropout_rate=dropout_rate,
+        dropout_key=dropout_key,
+    )
+
+
+def _classified(
+    head: dict[str, Any],
+    pooled: Float[Array, "B I"],
+    *,
+    form: HeadForm,
+    dropout_rate: float,
+    dropout_key: PRNGKeyArray | None,
+) -> Float[Array, "B O"]:
+    projected = _dense(head["projection"], pooled)
     if form in _BETWEEN_DENSE_LAYERS:
         projected = _BETWEEN_DENSE_LAYERS[form](projected)
     if dropout_key is not None and dropout_rate > 0:
@@ -156,5 +251,5 @@ def apply_head(
     return _dense(head["classifier"], projected)
 
 
-def _dense(parameters: dict[str, Any], x: Float[Array, "B I"]) -> Float[Array, "B O"]:
+def _dense(parameters: dict[str, Any], x: Float[Array, "... I"]) -> Float[Array, "... O"]:
     return jnp.dot(x, parameters["kernel"], precision="highest") + parameters["bias"]

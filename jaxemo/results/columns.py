@@ -42,6 +42,14 @@ ScoreMetric = Annotated[
         values=("UA", "WA", "macro_F1", "recall"),
     ),
 ]
+FigureMetric = Annotated[
+    str,
+    Column(
+        "Of classes, as in `layers`; of ratings: concordance (CCC) and Pearson's correlation, R2; of tags: "
+        "areas under the ROC and the precision-recall curve.",
+        values=("UA", "WA", "macro_F1", "recall", "CCC", "PCC", "R2", "ROC_AUC", "PR_AUC"),
+    ),
+]
 Share = Annotated[float, Column("The score.", unit="share", low=0, high=1)]
 Low = Annotated[float, Column("Lower end of the 95 % interval of `mean`, in its unit.")]
 High = Annotated[float, Column("Upper end of the 95 % interval of `mean`, in its unit.")]

@@ -16,6 +16,7 @@ from jaxemo.results.schema import (
     FoldRow,
     LayerRow,
     LeftOutRow,
+    PredictedValueRow,
     PredictionRow,
     SimilarityRow,
     SweepRow,
@@ -103,6 +104,7 @@ class Results:
     sets: FolderSets | None = None
     figures: tuple[FigureRow, ...] = ()
     predictions: tuple[PredictionRow, ...] = ()
+    predicted_values: tuple[PredictedValueRow, ...] = ()
     history: tuple[EpochRow, ...] = ()
     sweep: tuple[SweepRow, ...] = ()
     seen_clips_not_scored: (

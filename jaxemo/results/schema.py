@@ -16,6 +16,7 @@ from jaxemo.results.columns import (
     Emotion,
     EmotionOrAll,
     Encoder,
+    FigureMetric,
     FoldNumber,
     Folds,
     High,
@@ -217,9 +218,15 @@ class FigureRow:
     """One score of one model on held-out clips of one domain (`jaxemo train`, `evaluate`)."""
 
     domain: Domain
-    emotion: EmotionOrAll
-    metric: ScoreMetric
-    mean: Share | None
+    emotion: Annotated[
+        str,
+        Column("Emotion of a recall, or rating or tag of a figure; `all`: of all, or their mean."),
+    ]
+    metric: FigureMetric
+    mean: (
+        Annotated[float, Column("The score; CCC and PCC from -1, R2 without a low end.", high=1)]
+        | None
+    )
     n: Annotated[int, Column("Clips that were scored.", low=0)]
 
 
@@ -234,8 +241,8 @@ class SweepRow:
     point: Annotated[str, Column("The settings of its point of the grid, but seed and fold.")]
     seed: Annotated[int, Column("The run's seed.", low=0)]
     fold: FoldNumber
-    dev_score: Annotated[float, Column("Best UA of the development part.", "share", low=0, high=1)]
-    mean: Annotated[float, Column("UA of the held-out part.", "share", low=0, high=1)] | None
+    dev_score: Annotated[float, Column("Best UA, CCC or PR_AUC of the development part.", high=1)]
+    mean: Annotated[float, Column("That figure of the held-out part.", high=1)] | None
     n: Annotated[int, Column("Held-out clips.", low=0)]
     trainable_parameters: Annotated[int, Column("Numbers that the method trains.", low=0)]
 
@@ -253,10 +260,22 @@ class PredictionRow:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PredictedValueRow:
+    """What a model of ratings or tags says of one clip (`jaxemo evaluate`); one row per output."""
+
+    path: Path
+    domain: Domain
+    speaker: Annotated[str, Column("Corpus and name.")]
+    output: Annotated[str, Column("The rating or tag.")]
+    truth: Annotated[float, Column("The rating, from -1 to 1; 1 for a tag that is there, else 0.")]
+    predicted: Annotated[float, Column("The rating as predicted; the probability of the tag.")]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EpochRow:
     """One epoch of training (`jaxemo train`)."""
 
     epoch: Annotated[int, Column("From 1.", low=0)]
     train_loss: Annotated[float, Column("Mean loss over its updates.", unit="nats")]
     gradient_norm: Annotated[float, Column("Mean over its updates.", low=0)]
-    dev_score: Annotated[float, Column("UA of the development part.", "share", low=0, high=1)]
+    dev_score: Annotated[float, Column("UA, CCC or PR_AUC of the development part.", high=1)]

@@ -87,7 +87,7 @@ def _is_joined(values: Settings) -> bool:
 
 def _emotions_fit(values: Settings) -> bool:
     known = known_emotions(values.corpus.name)
-    named = values.corpus.classes == "quadrants" or _is_joined(values) or not known
+    named = values.corpus.classes != "emotions" or _is_joined(values) or not known
     return named or set(values.corpus.emotions) <= set(known)
 
 
@@ -147,6 +147,21 @@ RULES = (
         ("mesh.data", "mesh.run", "mesh.fsdp", "mesh.tensor"),
         lambda s: [s.mesh[axis] for axis in s.mesh.keys_of()].count(-1) <= 1,
         "-1 for one axis at most",
+    ),
+    Rule(
+        ("training.pooling", "training.head"),
+        lambda s: s.training.pooling == "mean" or s.training.head == "standardised",
+        "'mean': the hub's heads read means",
+    ),
+    Rule(
+        ("training.label_smoothing", "corpus.classes"),
+        lambda s: not s.training.label_smoothing or s.corpus.classes in ("emotions", "quadrants"),
+        "0: ratings and tags have no other classes to give a share to",
+    ),
+    Rule(
+        ("training.focal_gamma", "corpus.classes"),
+        lambda s: not s.training.focal_gamma or s.corpus.classes != "ratings",
+        "0: the loss of ratings is one minus their concordance",
     ),
     Rule(
         ("training.micro_batches", "training.batch_size"),

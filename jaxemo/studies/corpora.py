@@ -17,7 +17,7 @@ from jaxemo.data.corpora.corpus import (
 from jaxemo.data.corpora.manifest import read_manifest
 from jaxemo.data.corpora.published import QUADRANT_OF_EMOTION
 from jaxemo.data.corpora.ravdess import read_ravdess
-from jaxemo.data.corpora.scan import Classes, in_quadrants, read_published
+from jaxemo.data.corpora.scan import Classes, in_classes, read_published
 from jaxemo.studies.config import CorpusSettings, Settings
 from jaxemo.studies.corpus_settings import RAVDESS_NAMES, known_emotions
 
@@ -51,26 +51,25 @@ def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
       ValueError: For an unknown corpus or policy, or labels that are not there.
       FileNotFoundError: When its files are missing.
     """
-    quadrants = settings.classes == "quadrants"
-    calm = CalmPolicy(settings.calm)
-    emotions = None if quadrants else tuple(settings.emotions) or None
+    classes, calm = Classes(settings.classes), CalmPolicy(settings.calm)
+    of_emotions = classes is Classes.EMOTIONS
+    emotions = (tuple(settings.emotions) or None) if of_emotions else None
     match settings.name:
         case name if name in RAVDESS_NAMES:
             domain = CATALOGUE[name].domain
             corpus = read_ravdess(
                 settings.audio_dir,
                 emotions=emotions or _ravdess_emotions(domain),
-                calm=CalmPolicy.KEEP_APART if quadrants else calm,
+                calm=calm if of_emotions else CalmPolicy.KEEP_APART,
                 domains=(domain,) if isinstance(domain, str) else settings.domains,
             )
         case name if name in CATALOGUE:
-            classes = Classes(settings.classes)
             options = {"emotions": emotions, "calm": calm, "classes": classes}
             return read_published(CATALOGUE[name], settings.audio_dir, **options)
         case "manifest":
             options = {"emotions": emotions, "calm": calm, "unpack_dir": cache_dir}
             corpus = read_manifest(settings.manifest, **options)
-            if not quadrants:
+            if of_emotions:
                 _check_emotions(corpus)
         case "synthetic":
             manifest = _synthetic_manifest(settings, cache_dir)
@@ -80,16 +79,16 @@ def open_corpus(settings: CorpusSettings, cache_dir: Path) -> Corpus:
                 f"config.corpus.name is {name!r}; expected a corpus that `jaxemo corpora` lists, "
                 "'manifest', 'synthetic' or 'embeddings'."
             )
-    return in_quadrants(corpus) if quadrants else corpus
+    return corpus if of_emotions else in_classes(corpus, classes)
 
 
 def _check_emotions(corpus: Corpus) -> None:
     without = sum(not row.emotion for row in corpus.utterances)
     if without:
         raise ValueError(
-            f"{corpus.name} has {without} clips with valence and arousal and no emotion; set "
-            "config.corpus.classes='quadrants' for Russell's quadrants, or config.corpus.emotions "
-            "for the clips that have one."
+            f"{corpus.name} has {without} clips with ratings or tags and no emotion; set "
+            "config.corpus.classes='ratings' or 'tags' to train on those, 'quadrants' for Russell's "
+            "quadrants, or config.corpus.emotions for the clips that have one."
         )
 
 
@@ -127,7 +126,7 @@ def _part(settings: CorpusSettings, name: str, place: str, cache_dir: Path) -> C
         emotions = ()
     of_part = replace(settings, name=name, emotions=emotions, audio_dir=place, manifest=place)
     corpus = open_corpus(of_part, cache_dir)
-    return corpus if settings.classes == "quadrants" else _chosen(corpus, settings.emotions)
+    return corpus if settings.classes != "emotions" else _chosen(corpus, settings.emotions)
 
 
 def _chosen(corpus: Corpus, emotions: Sequence[str]) -> Corpus:
@@ -166,7 +165,7 @@ def _joined(corpora: Sequence[Corpus], settings: CorpusSettings) -> Corpus:
 def _class_order(corpora: Sequence[Corpus], settings: CorpusSettings) -> tuple[str, ...]:
     """The classes in the order asked for; without one, in that of the first corpus that has each."""
     present = dict.fromkeys(name for corpus in corpora for name in corpus.emotions)
-    if settings.classes == "quadrants":
+    if settings.classes != "emotions":
         return tuple(sorted(present))
     dropped = () if settings.calm == CalmPolicy.KEEP_APART.value else ("calm",)
     return tuple(name for name in settings.emotions or present if name not in dropped)

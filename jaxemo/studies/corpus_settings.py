@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from jaxemo.data.corpora.catalogue import CATALOGUE
-from jaxemo.data.corpora.corpus import DOMAINS, SHARED_EMOTIONS, SPEECH_EMOTIONS
+from jaxemo.data.corpora.corpus import DOMAINS, RATINGS, SHARED_EMOTIONS, SPEECH_EMOTIONS
 from jaxemo.studies.ranges import Between, Block, Items, OneOf, Place, Text, fault_of, settings
 
 PathText = Annotated[str, Text(may_be_empty=True)]
@@ -55,9 +55,12 @@ class CorpusSettings(Block):
     # Manifest: a table of clips, see docs/corpora.md; embeddings: a folder of `jaxemo embed`.
     manifest: PathText = ""
     domains: Domains = DOMAINS  # ravdess: what must be there
-    # 'emotions', or the 'quadrants' of valence and arousal, which corpora of both kinds have.
-    classes: Annotated[str, OneOf(("emotions", "quadrants"))] = "emotions"
-    # Manifest and published corpora but RAVDESS: empty means all that occur. Quadrants: not read.
+    # What is recognised: 'emotions'; the 'quadrants' of valence and arousal, which corpora of both kinds
+    # have; the 'ratings' themselves, or 'tags', for training and evaluation but not the studies.
+    classes: Annotated[str, OneOf(("emotions", "quadrants", "ratings", "tags"))] = "emotions"
+    ratings: Annotated[tuple[str, ...], Items(OneOf(RATINGS))] = ("valence", "arousal")
+    tags: Annotated[tuple[str, ...], Items(Text(), least=0)] = ()  # empty means all that occur
+    # Manifest and published corpora but RAVDESS: empty means all that occur. Read for emotions alone.
     emotions: Annotated[tuple[str, ...], Items(Text(), least=0)] = SHARED_EMOTIONS
     calm: Annotated[str, OneOf(("keep_apart", "merge_into_neutral", "drop"))] = "keep_apart"
     unusable: Annotated[str, OneOf(("leave_out", "stop"))] = "leave_out"

@@ -5,17 +5,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Shaped
 
-from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_store
 from jaxemo.data.corpora.corpus import DOMAINS, Corpus, Utterance, identity_of
 from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
-from jaxemo.results.schema import FigureRow, LeftOutRow, PredictionRow
+from jaxemo.results.schema import FigureRow, LeftOutRow, PredictedValueRow, PredictionRow
 from jaxemo.studies.config import CorpusSettings, read_audio
 from jaxemo.studies.corpora import open_places
-from jaxemo.studies.saved_models import SavedModel, class_probabilities, figure_rows
+from jaxemo.studies.recognition import EMOTION_CLASSES, Task, figures_of, targets_of
+from jaxemo.studies.saved_models import SavedModel, predictions_of
 from jaxemo.studies.sources import recognised_excerpt
 
 
@@ -33,14 +34,14 @@ def evaluate(
       corpora: Several corpora in place of the one of `corpus_settings`, as `config.corpora` has them.
 
     Returns:
-      `figures` (rows by domain and metric), `predictions` (one row per clip), `left_out`, and how many
-      clips of seen speakers were not scored.
+      `figures` (rows by domain and metric), `predictions` (one row per clip) or `predicted_values` (one
+      per clip and rating or tag), `left_out`, and how many clips of seen speakers were not scored.
 
     Raises:
       ValueError: When the label sets differ, or no clip is left to score.
     """
     corpus = open_places(corpus_settings, corpora, cache_dir)
-    _check_labels(model, corpus)
+    _check_labels(model, corpus, corpus_settings)
     store = open_clip_store(
         corpus.utterances,
         sample_rate_hz=model.source.sample_rate_hz,
@@ -55,13 +56,18 @@ def evaluate(
             "checkpoint was trained or selected on; scoring them would say nothing. Pass another corpus."
         )
     chosen = store.select(np.array(rows))
-    probabilities = class_probabilities(
+    predictions = predictions_of(
         model, _clips(chosen.digests, chosen.waveform, chosen.num_samples, model)
     )
     scored = [store.utterances[row] for row in rows]
+    targets = targets_of(model.task, scored)
+    if model.task.objective == EMOTION_CLASSES:
+        answers = {"predictions": _prediction_rows(scored, predictions, model.task.outputs)}
+    else:
+        answers = {"predicted_values": _value_rows(scored, model.task, targets, predictions)}
     return {
-        "figures": _figures(scored, probabilities, corpus.emotions),
-        "predictions": _prediction_rows(scored, probabilities, corpus.emotions),
+        "figures": _figures(scored, model.task, targets, predictions),
+        **answers,
         "left_out": [LeftOutRow(**item._asdict()) for item in (*corpus.left_out, *store.left_out)],
         "seen_clips_not_scored": len(store) - len(rows),
     }
@@ -70,7 +76,7 @@ def evaluate(
 def predict_files(
     model: SavedModel, paths: Sequence[str], *, cache_dir: Path, progress: Progress
 ) -> Iterator[dict[str, Any]]:
-    """One record per file, in order: emotion, probabilities, duration.
+    """One record per file, in order: emotion and probabilities, ratings, or probabilities of tags; duration.
 
     Decoded audio lies in the cache and not in memory.
 
@@ -84,17 +90,25 @@ def predict_files(
         progress=progress.count("decoding"),
     )
     store = apply_policy(store, policy=UnusablePolicy.STOP)
-    emotions = model.record["emotions"]
     clips = _clips(store.digests, store.waveform, store.num_samples, model)
-    probabilities = class_probabilities(model, clips)
-    for clip, (path, row) in enumerate(zip(paths, probabilities, strict=True)):
+    for clip, (path, row) in enumerate(zip(paths, predictions_of(model, clips), strict=True)):
         yield {
             "path": path,
-            "emotion": emotions[int(row.argmax())],
-            "probabilities": dict(zip(emotions, (round(float(p), 6) for p in row), strict=True)),
+            **_answer(model.task, row),
             "duration_s": round(float(store.duration_s[clip]), 3),
             "analysed_s": round(clips.cut(clip).size / clips.sample_rate_hz, 3),
         }
+
+
+def _answer(task: Task, row: Float[np.ndarray, " O"]) -> dict[str, Any]:
+    values = dict(zip(task.outputs, (round(float(value), 6) for value in row), strict=True))
+    match task.objective:
+        case "ratings":
+            return {"ratings": values}
+        case "tags":
+            return {"probabilities": values}
+        case _:
+            return {"emotion": task.outputs[int(row.argmax())], "probabilities": values}
 
 
 def _clips(
@@ -105,9 +119,15 @@ def _clips(
     return Clips(digests, waveforms, num_samples, model.source.sample_rate_hz, excerpt)
 
 
-def _check_labels(model: SavedModel, corpus: Corpus) -> None:
-    expected = tuple(model.record["emotions"])
-    if tuple(corpus.emotions) != expected:
+def _check_labels(model: SavedModel, corpus: Corpus, settings: CorpusSettings) -> None:
+    objective, expected = model.task
+    if objective != EMOTION_CLASSES:
+        if settings.classes != objective:
+            raise ValueError(
+                f"The checkpoint predicts {objective} ({', '.join(expected)}); the corpus config asks for "
+                f"{settings.classes}. Set --config.corpus.classes={objective}."
+            )
+    elif tuple(corpus.emotions) != expected:
         raise ValueError(
             f"The checkpoint knows the emotions {', '.join(expected)}; the corpus config asks for "
             f"{', '.join(corpus.emotions)}. Set --config.corpus.emotions and --config.corpus.calm to match."
@@ -124,17 +144,38 @@ def _unseen_rows(model: SavedModel, store: ClipStore) -> list[int]:
     ]
 
 
-def _figures(scored: list[Utterance], probabilities, emotions) -> list[FigureRow]:
-    labels = np.array([emotions.index(utterance.emotion) for utterance in scored])
+def _figures(
+    scored: list[Utterance],
+    task: Task,
+    targets: Shaped[np.ndarray, "n ..."],
+    predictions: Float[np.ndarray, "n O"],
+) -> list[FigureRow]:
     figures: list[FigureRow] = []
     for domain in DOMAINS:
         keep = np.array([utterance.domain == domain for utterance in scored])
         if keep.any():
-            confusion = confusion_matrix(
-                labels[keep], probabilities[keep].argmax(axis=1), num_classes=len(emotions)
-            )
-            figures += figure_rows(confusion, emotions, domain)
+            figures += figures_of(task, targets[keep], predictions[keep], domain=domain)
     return figures
+
+
+def _value_rows(
+    scored: list[Utterance],
+    task: Task,
+    targets: Float[np.ndarray, "n O"],
+    predictions: Float[np.ndarray, "n O"],
+) -> list[PredictedValueRow]:
+    return [
+        PredictedValueRow(
+            path=utterance.path,
+            domain=utterance.domain,
+            speaker=utterance.speaker,
+            output=name,
+            truth=float(truth),
+            predicted=float(predicted),
+        )
+        for utterance, *values in zip(scored, targets, predictions, strict=True)
+        for name, truth, predicted in zip(task.outputs, *values, strict=True)
+    ]
 
 
 def _prediction_rows(scored: list[Utterance], probabilities, emotions) -> list[PredictionRow]:

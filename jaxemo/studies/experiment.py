@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Int, Shaped
 
 from jaxemo.data.audio import LeftOut
 from jaxemo.data.clip_store import ClipStore, UnusablePolicy, apply_policy, open_clip_stores
@@ -30,6 +30,7 @@ from jaxemo.data.protocols import Protocol, plan
 from jaxemo.embedding.folder import EmbeddingFolder
 from jaxemo.studies.config import CorpusSettings, Settings
 from jaxemo.studies.corpora import open_corpora
+from jaxemo.studies.recognition import Task, targets_of, task_of
 from jaxemo.training.processes import first_goes_first
 
 logger = logging.getLogger("jaxemo")
@@ -45,7 +46,8 @@ class Experiment(NamedTuple):
 
     Attributes:
       corpus: Its usable utterances; rows everywhere below are positions in it.
-      labels: Emotion number of each row, in the order of `corpus.emotions`.
+      task: What is recognised.
+      labels: Emotion number of each row, in the order of `corpus.emotions`; or its ratings or tags.
       digests: Content digest of each row's file.
       duration_s: Length of each clip.
       folds: Speaker-disjoint folds; the fold number is its position within one seed.
@@ -58,7 +60,8 @@ class Experiment(NamedTuple):
     """
 
     corpus: Corpus
-    labels: Int[np.ndarray, " n"]
+    task: Task
+    labels: Shaped[np.ndarray, "n ..."]
     digests: tuple[str, ...]
     duration_s: np.ndarray
     folds: tuple[tuple[Fold, ...], ...]
@@ -150,10 +153,11 @@ def prepare_experiment(
     empty_cells = [
         cell for one_seed in folds for cell in audit(utterances, one_seed, digests=digests)
     ]
-    emotions = read.corpus.emotions
+    task = task_of(read.corpus, config.corpus)
     return Experiment(
         corpus=read.corpus._replace(utterances=utterances),
-        labels=np.array([emotions.index(row.emotion) for row in utterances], np.int64),
+        task=task,
+        labels=targets_of(task, utterances),
         digests=digests,
         duration_s=read.duration_s,
         folds=folds,

@@ -23,9 +23,12 @@ from jaxemo.peft import make_method
 from jaxemo.peft.hub_format import Adaptation, HubAdapter, to_hub
 from jaxemo.peft.method import Params
 from jaxemo.studies.peft_folder import CONFIG, WEIGHTS
+from jaxemo.studies.recognition import EMOTION_CLASSES, RATINGS, TAGS
 from jaxemo.studies.saved_models import SavedModel
 
 HEAD, CARD = "head.safetensors", "README.md"
+# What a head's outputs are, by the checkpoint's objective.
+_OUTPUTS = {EMOTION_CLASSES: "emotions", RATINGS: "ratings", TAGS: "tags"}
 
 
 class ExportFormat(enum.StrEnum):
@@ -131,7 +134,7 @@ def model_card(record: dict[str, Any], *, form: ExportFormat = ExportFormat.HUB)
         f"- encoder: {encoder['source']} ({encoder['origin']}{revision}), fingerprint "
         f"`{encoder['fingerprint']}`",
         f"- method: {record['method']['name']}{f' ({options})' if options else ''}, {kept}",
-        f"- emotions: {', '.join(record['emotions'])}",
+        f"- {_OUTPUTS[record['objective']]}: {', '.join(record['outputs'])}",
         f"- corpus: {record['corpus'].get('name', 'unknown')}, content `{record['corpus']['hash']}`",
         f"- training domains: {', '.join(training['domains'])}; regime {training['regime']}, fold "
         f"{training['fold']}, seed {training['seed']}; speakers seen: {len(record['seen_speakers'])}",
@@ -173,7 +176,9 @@ def _head_bytes(model: SavedModel) -> bytes:
     statistics = {
         f"statistics/{key}": value for key, value in model.trained.statistics._asdict().items()
     }
-    return _safetensors(head | statistics, {"emotions": ",".join(model.record["emotions"])})
+    return _safetensors(
+        head | statistics, {_OUTPUTS[model.task.objective]: ",".join(model.task.outputs)}
+    )
 
 
 def _safetensors(tensors: Mapping[str, Any], metadata: dict[str, str]) -> bytes:

@@ -1,4 +1,4 @@
-"""Answers of trained runs on the clips of held-out speakers, kept apart by speaker.
+"""What trained runs say of the clips of held-out speakers; of classes, kept apart by speaker.
 
 Speakers are what a fold holds out, and so the unit of every interval: a confusion matrix each.
 """
@@ -7,12 +7,19 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from jaxemo.analysis.scores import confusion_matrix
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.runs import Bench, Run, rows_in
+
+
+class HeldOutPredictions(NamedTuple):
+    """What one run says of the held-out clips of one domain: their row numbers, and the predictions."""
+
+    rows: Int[np.ndarray, " m"]
+    predictions: Float[np.ndarray, "m O"]
 
 
 class HeldOut(NamedTuple):
@@ -35,7 +42,20 @@ class HeldOut(NamedTuple):
 def held_out_answers(
     experiment: Experiment, bench: Bench, runs: Sequence[Run]
 ) -> list[dict[str, HeldOut]]:
-    """Each run's answers on the clips of its held-out speakers, for each domain that has any."""
+    """Each run's classes for the clips of its held-out speakers, for each domain that has any."""
+    return [
+        {
+            domain: _by_speaker(experiment, rows, predictions.argmax(axis=1))
+            for domain, (rows, predictions) in by_domain.items()
+        }
+        for by_domain in held_out_predictions(experiment, bench, runs)
+    ]
+
+
+def held_out_predictions(
+    experiment: Experiment, bench: Bench, runs: Sequence[Run]
+) -> list[dict[str, HeldOutPredictions]]:
+    """Each run's predictions for the clips of its held-out speakers, for each domain that has any."""
     cells = [
         (number, domain, rows)
         for number, run in enumerate(runs)
@@ -49,10 +69,10 @@ def held_out_answers(
         [rows for _, _, rows in cells],
         models_at_once=bench.runs_at_once,
     )
-    answers: list[dict[str, HeldOut]] = [{} for _ in runs]
-    for (number, domain, rows), probabilities in zip(cells, predictions, strict=True):
-        answers[number][domain] = _by_speaker(experiment, rows, probabilities.argmax(axis=1))
-    return answers
+    found: list[dict[str, HeldOutPredictions]] = [{} for _ in runs]
+    for (number, domain, rows), values in zip(cells, predictions, strict=True):
+        found[number][domain] = HeldOutPredictions(rows, values)
+    return found
 
 
 def _held_out_rows(experiment: Experiment, run: Run, domain: str) -> Int[np.ndarray, " m"]:

@@ -7,13 +7,7 @@ from jaxtyping import Float, Int, Real
 
 from jaxemo.analysis.intervals import SpeakerInterval, holm
 from jaxemo.analysis.probing import FinalFit, ProbeResult, fit_probes
-from jaxemo.analysis.scores import (
-    macro_f1,
-    recalls,
-    student_interval,
-    unweighted_accuracy,
-    weighted_accuracy,
-)
+from jaxemo.analysis.scores import CLASS_SCORES, recalls, student_interval
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.layer_rows import LayerChoiceRow
 from jaxemo.results.schema import ConfusionRow, LayerRow
@@ -30,12 +24,6 @@ from jaxemo.studies.tallies import (
     seed_spread,
     tally,
 )
-
-SUMMARY_METRICS = {
-    "UA": unweighted_accuracy,
-    "WA": weighted_accuracy,
-    "macro_F1": macro_f1,
-}
 
 
 class Run(NamedTuple):
@@ -305,17 +293,8 @@ def scores_of(emotions: tuple[str, ...]) -> list[NamedScore]:
             "recall", emotions[place], lambda some: float(recalls(some)[place]), of_class=place
         )
 
-    summary = [NamedScore(metric, "all", score) for metric, score in SUMMARY_METRICS.items()]
+    summary = [NamedScore(metric, "all", score) for metric, score in CLASS_SCORES.items()]
     return summary + [recall_of(place) for place in range(len(emotions))]
-
-
-def metric_values(matrices, emotions: tuple[str, ...]):
-    """(metric, emotion, one value a matrix) for each summary metric and each emotion's recall."""
-    for metric, score in SUMMARY_METRICS.items():
-        yield metric, "all", np.array([score(matrix) for matrix in matrices])
-    per_emotion = np.array([recalls(matrix) for matrix in matrices])
-    for index, emotion in enumerate(emotions):
-        yield "recall", emotion, per_emotion[:, index]
 
 
 def fold_interval(

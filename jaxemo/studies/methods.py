@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
+from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method, make_method
 from jaxemo.studies.config import Settings
 from jaxemo.studies.sources import Source
@@ -57,3 +58,31 @@ def check_options(sources: Iterable[Source], config: Settings, names: Iterable[s
             jax.eval_shape(method.init, jax.random.key(0), source.encoder.params)
         except ValueError as error:
             raise ValueError(f"{source.name}, config.methods.{method.name}: {error}") from error
+
+
+def needs_spread(config: Settings) -> bool:
+    """Whether training reads the standard deviations of layers beside their means."""
+    return Pooling(config.training.pooling) is Pooling.MEAN_STD
+
+
+def check_pooling(sources: Iterable[Source], config: Settings, names: Iterable[str]) -> None:
+    """Holds `config.training.pooling` against what the sources have of each clip.
+
+    Raises:
+      ValueError: A source has no frames, or a method reads means over them alone.
+    """
+    pooling = Pooling(config.training.pooling)
+    if pooling is Pooling.MEAN:
+        return
+    for source in sources:
+        if source.encoder is None:
+            raise ValueError(
+                f"config.training.pooling is {pooling.value!r}, which needs the frames of an encoder; "
+                f"{source.name} has one vector per clip. Take 'mean', or leave it out."
+            )
+    frozen = [name for name in names if choose_method(config, name).method.frozen_layers is None]
+    if pooling is Pooling.ATTENTIVE and frozen:
+        raise ValueError(
+            f"config.training.pooling is 'attentive', which needs frames; {', '.join(frozen)} is trained "
+            "on stored means of whole layers. Take 'mean_std', or a method that trains inside the encoder."
+        )

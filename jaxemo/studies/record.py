@@ -16,10 +16,11 @@ from jaxemo.studies.config import read_audio, read_corpus
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.method_settings import METHODS, PARTS, MethodSettings
 from jaxemo.studies.ranges import Between, Items, OneOf, Text, fault_of, read_block, shown
-from jaxemo.studies.training_settings import HEADS
+from jaxemo.studies.recognition import OBJECTIVES
+from jaxemo.studies.training_settings import HEADS, POOLING
 from jaxemo.training.checkpoint import read_record
 
-RECORD_FORMAT = 5
+RECORD_FORMAT = 6
 _MOST_CLIPS = 100_000_000
 
 _SIZE = Annotated[int, Between(1, 65_536)]
@@ -34,13 +35,15 @@ KEYS: dict[str, Any] = {
     "encoder.fingerprint": _NAME,
     "encoder.sample_rate_hz": Annotated[int, Between(4_000, 768_000)],
     "method.name": Annotated[str, METHODS],
-    "objective": Annotated[str, OneOf(("emotion_classes",))],
+    "objective": Annotated[str, OneOf(OBJECTIVES)],
     "head.form": Annotated[str, HEADS],
     "head.width": _SIZE,
     "head.dropout": Annotated[float, Between(0, 1, below=True)],
+    "head.pooling": Annotated[str, POOLING],
     "head.num_layers": _SIZE,
     "head.num_features": _SIZE,
-    "emotions": Annotated[tuple[str, ...], Items(Text(), least=2)],
+    # Names of the classes, ratings or tags.
+    "outputs": Annotated[tuple[str, ...], Items(Text(), most=65_536)],
     "corpus.hash": _NAME,
     "training.batch_size": _SIZE,
     "training.compute_dtype": ComputeDtype,
@@ -65,7 +68,7 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
     if record.get("format") != RECORD_FORMAT:
         raise ValueError(
             f"Checkpoint {str(directory)!r} has record format {shown(record.get('format'))}; this "
-            f"jaxemo ({__version__}) reads format {RECORD_FORMAT}. It was written by jaxemo "
+            f"jaxemo ({__version__}) reads formats 5 and {RECORD_FORMAT}. It was written by jaxemo "
             f"{shown(record.get('jaxemo'))}: train the model again, or use that version."
         )
     faults = [
@@ -81,11 +84,15 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
 
 
 def _completed(record: dict[str, Any]) -> dict[str, Any]:
-    """The record with what earlier versions of this format left unsaid: their head had one form."""
-    head = record.get("head")
-    if isinstance(head, dict):
-        record["head"] = {"form": "standardised"} | head
-    return record
+    """A record of format 5 as one of today: it knew emotion classes and, at first, one form of head alone."""
+    if record.get("format") != 5:
+        return record
+    others = {key: value for key, value in record.items() if key != "emotions"}
+    if "emotions" in record:
+        others["outputs"] = record["emotions"]
+    if isinstance(head := record.get("head"), Mapping):
+        others["head"] = {"form": "standardised", "pooling": "mean", **head}
+    return others | {"format": RECORD_FORMAT}
 
 
 def _fault(record: Mapping[str, Any], key: str, declared: Any) -> str:

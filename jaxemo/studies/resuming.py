@@ -45,8 +45,8 @@ def run_identity(experiment: Experiment, shared: dict[str, Any], inputs: RunInpu
       inputs: Its own part.
     """
 
-    def clips(rows: np.ndarray) -> list[tuple[str, int]]:
-        return [(experiment.digests[row], int(experiment.labels[row])) for row in rows]
+    def clips(rows: np.ndarray) -> list[tuple[str, Any]]:
+        return [(experiment.digests[row], experiment.labels[row].tolist()) for row in rows]
 
     own = {
         "version": TRAINING_VERSION,

@@ -14,17 +14,17 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
-from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.data.batches import num_batches
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.encoder import Remat
-from jaxemo.models.heads import HeadForm, LayerStatistics, layer_statistics
+from jaxemo.models.heads import HeadForm, LayerStatistics, Pooling, layer_statistics
 from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.methods import choose_method
+from jaxemo.studies.recognition import make_objective
 from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.training_settings import TrainingSettings as RecipeSettings
@@ -32,7 +32,6 @@ from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Featu
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
-from jaxemo.training.objectives import Objective, emotion_classes
 from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel
 from jaxemo.training.processes import word_of_first
@@ -51,7 +50,7 @@ class Bench(NamedTuple):
     Attributes:
       identity: What of it decides a run's result, as JSON has it.
       base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
-      pooled: Mean over the frames of each clip and layer; layer statistics come from it.
+      pooled: What the head's pooling makes of each clip and layer; layer statistics come from it.
       runs_at_once: Runs in memory at a time.
     """
 
@@ -113,6 +112,7 @@ def make_network(
     head_dropout: float,
     num_outputs: int,
     compute_dtype: str,
+    pooling: Pooling = Pooling.MEAN,
     head_form: str = HeadForm.STANDARDISED.value,
     remat: str = Remat.NOTHING.value,
 ) -> Network:
@@ -132,7 +132,9 @@ def make_network(
         )
     else:
         module = None if source.encoder is None else source.encoder.module
-    return Network(module, method, head_width, head_dropout, num_outputs, HeadForm(head_form))
+    return Network(
+        module, method, head_width, head_dropout, num_outputs, HeadForm(head_form), pooling
+    )
 
 
 def make_bench(
@@ -145,8 +147,13 @@ def make_bench(
 ) -> Bench:
     """Prepares the method named in the config with its options and recipe."""
     method, options, recipe = choose_method(config, method_name)
-    objective = emotion_objective(len(experiment.emotions))
+    objective = make_objective(
+        experiment.task,
+        focal_gamma=config.training.focal_gamma,
+        label_smoothing=config.training.label_smoothing,
+    )
     settings = training_settings(config.training, recipe)
+    pooling = Pooling(config.training.pooling)
     network = make_network(
         embedded.source,
         method,
@@ -155,14 +162,16 @@ def make_bench(
         head_form=config.training.head,
         num_outputs=objective.num_outputs,
         compute_dtype=settings.compute_dtype,
+        pooling=pooling,
         remat=settings.remat,
     )
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
     embedding = embedded.embedding
-    examples = Examples(inputs_of(embedding, method), experiment.labels)
+    examples = Examples(inputs_of(embedding, method, pooling), experiment.labels)
+    pooled = pooled_layers(embedding, pooling)
     runs_at_once = config.training.runs_at_once or word_of_first(
-        runs_that_fit(program, base, examples, layer_statistics(embedding.pooled))
+        runs_that_fit(program, base, examples, layer_statistics(pooled))
     )
     return Bench(
         source=embedded.source,
@@ -172,7 +181,7 @@ def make_bench(
         program=program,
         base=base,
         examples=examples,
-        pooled=embedding.pooled,
+        pooled=pooled,
         runs_at_once=runs_at_once,
     )
 
@@ -191,19 +200,19 @@ def _identity(
         "options": method_options,
         "head": [
             network.head_form.value,
+            network.pooling.value,
             network.head_width,
             network.head_dropout,
             network.num_outputs,
         ],
-        "objective": program.objective.name,
+        "objective": [
+            program.objective.name,
+            config.training.focal_gamma,
+            config.training.label_smoothing,
+        ],
         "training": {key: recipe[key] for key in recipe if key not in Rates._fields},
         "audio": config.audio.to_dict(),
     }
-
-
-def emotion_objective(num_classes: int) -> Objective:
-    """Emotion classes, the epoch chosen by unweighted accuracy."""
-    return emotion_classes(num_classes, score=unweighted_accuracy_of)
 
 
 def base_of(source: Source, method: Method) -> Params:
@@ -220,11 +229,22 @@ def _adapted_encoder(source: Source, method: Method) -> Encoder:
     return source.encoder
 
 
-def inputs_of(embedding: Embedding, method: Method) -> Features:
+def pooled_layers(embedding: Embedding, pooling: Pooling) -> Float[np.ndarray, "n L F"]:
+    """What the stored embedding gives of a pooling, layer by layer: means, and deviations behind them.
+
+    Attention has the means' scale to standardise frames by.
+    """
+    if pooling is not Pooling.MEAN_STD:
+        return embedding.pooled
+    assert embedding.spread is not None  # It is needed, and so was asked for.
+    return np.concatenate([embedding.pooled, embedding.spread], axis=-1)
+
+
+def inputs_of(embedding: Embedding, method: Method, pooling: Pooling) -> Features:
     """The cached output of the method's frozen layers."""
     stem = embedding.stem
     if method.frozen_layers is None or stem is None:
-        return DenseFeatures(embedding.pooled)
+        return DenseFeatures(pooled_layers(embedding, pooling))
     if stem.crop_frames is None and stem.padded_bytes <= TABLE_BYTES:
         # One width for all: they fit on the device, where a step looks its rows up.
         return DenseFeatures(stem.take(np.arange(len(stem)), draw=None))
@@ -375,12 +395,3 @@ def rows_in(
     """Those of the rows that belong to one of the domains."""
     keep = [experiment.utterances[row].domain in domains for row in rows]
     return rows[np.array(keep, bool)]
-
-
-def unweighted_accuracy_of(
-    labels: Int[np.ndarray, " n"], probabilities: Float[np.ndarray, "n C"]
-) -> float:
-    """Unweighted accuracy of the likeliest class."""
-    num_classes = probabilities.shape[1]
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), num_classes=num_classes)
-    return unweighted_accuracy(matrix)

@@ -3,29 +3,30 @@
 A checkpoint is scored only on speakers that it was neither trained nor selected on.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from jaxemo import __version__
 from jaxemo.embedding.hand_made import embed_hand_made
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
+from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.held_out import HeldOut
-from jaxemo.studies.layers import metric_values
+from jaxemo.studies.recognition import Task, make_objective
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
-from jaxemo.studies.runs import Bench, Run, base_of, emotion_objective, make_network
+from jaxemo.studies.runs import Bench, Run, base_of, make_network, pooled_layers
 from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.training.checkpoint import save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features
@@ -39,6 +40,7 @@ class SavedModel(NamedTuple):
     Attributes:
       base: The frozen parameters that the method reads; empty where the whole encoder is frozen.
       trained: What its run added to the base.
+      task: What it recognises.
     """
 
     source: Source
@@ -46,6 +48,7 @@ class SavedModel(NamedTuple):
     predictor: Predictor
     base: Params
     trained: TrainedModel
+    task: Task
     record: dict[str, Any]
 
 
@@ -55,16 +58,16 @@ def save_run(
     experiment: Experiment,
     bench: Bench,
     run: Run,
-    answers: dict[str, HeldOut],
+    figures: Iterable[FigureRow],
     config: Settings,
 ) -> dict[str, Any]:
-    """Writes a run's checkpoint, by the first process; returns its record, with the figures of `answers`."""
+    """Writes a run's checkpoint, by the first process; returns its record.
+
+    Args:
+      figures: On held-out speakers.
+    """
     record = _make_record(experiment, bench, run, config)
-    record["figures"] = [
-        plain(row)
-        for domain, answer in answers.items()
-        for row in figure_rows(answer.confusion, experiment.emotions, domain)
-    ]
+    record["figures"] = [plain(row) for row in figures]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
     if is_first():
         save_checkpoint(directory, state=state, record=record)
@@ -89,16 +92,19 @@ def _make_record(
             "form": program.network.head_form.value,
             "width": program.network.head_width,
             "dropout": program.network.head_dropout,
+            "pooling": program.network.pooling.value,
             "num_layers": run.statistics.mean.shape[0],
             "num_features": run.statistics.mean.shape[1],
         },
-        "emotions": list(experiment.emotions),
+        "outputs": list(experiment.task.outputs),
         "audio": config.audio.to_dict(),
         "corpus": config.corpus.to_dict()
         | {"hash": experiment.corpus_hash(), "corpora": list(config.corpora)},
         "training": program.settings._asdict()
         | rates._asdict()
         | {
+            "focal_gamma": config.training.focal_gamma,
+            "label_smoothing": config.training.label_smoothing,
             "regime": place.regime,
             "domains": list(place.domains),
             "seed": place.seed,
@@ -110,22 +116,6 @@ def _make_record(
         "best_epoch": run.fit.best_epoch,
         "history": [epoch._asdict() for epoch in run.fit.history],
     }
-
-
-def figure_rows(
-    confusion: Int[np.ndarray, "C C"], emotions: tuple[str, ...], domain: str
-) -> list[FigureRow]:
-    """UA, WA, macro-F1 and recalls of one set of clips; a recall without clips is None."""
-    return [
-        FigureRow(
-            domain=domain,
-            emotion=emotion,
-            metric=metric,
-            mean=float(values[0]) if np.isfinite(values[0]) else None,
-            n=int(confusion.sum()),
-        )
-        for metric, emotion, values in metric_values([confusion], emotions)
-    ]
 
 
 def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None) -> SavedModel:
@@ -140,7 +130,8 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
     record = read_model_record(directory)
     source = _same_encoder(directory, record, encoder)
     method = make_method(record["method"]["name"], **record["method"]["options"])
-    objective = emotion_objective(len(record["emotions"]))
+    task = task_in(record)
+    objective = make_objective(task)
     network = make_network(
         source,
         method,
@@ -149,12 +140,18 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
         head_form=record["head"]["form"],
         num_outputs=objective.num_outputs,
         compute_dtype=record["training"]["compute_dtype"],
+        pooling=Pooling(record["head"]["pooling"]),
     )
     batch_size = record["training"]["batch_size"]
     predictor = Predictor(network, objective, mesh=mesh, batch_size=batch_size)
     base = base_of(source, method)
     trained = restore_model(directory, record, network, base, mesh=mesh)
-    return SavedModel(source, method, predictor, base, trained, record)
+    return SavedModel(source, method, predictor, base, trained, task, record)
+
+
+def task_in(record: dict[str, Any]) -> Task:
+    """What a checkpoint recognises, by its record."""
+    return Task(record["objective"], tuple(record["outputs"]))
 
 
 def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> Source:
@@ -177,8 +174,8 @@ def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> S
     return source
 
 
-def class_probabilities(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n C"]:
-    """Class probabilities of clips at the model's sample rate."""
+def predictions_of(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n O"]:
+    """Probabilities of classes or tags, or ratings, of clips at the model's sample rate."""
     features = _frozen_outputs(model, clips)
     rows = np.arange(len(clips.digests))
     return model.predictor.predict(model.trained, model.base, features, rows)
@@ -196,12 +193,15 @@ def _frozen_outputs(model: SavedModel, clips: Clips) -> Features:
         )
     audio = read_audio(model.record["audio"])
     stem = model.method.frozen_layers is not None
+    pooling = Pooling(model.record["head"]["pooling"])
     embedding = embed_clips(
         model.source.encoder,
         clips,
-        Wanted(stem=stem),
+        Wanted(stem=stem, spread=not stem and pooling is Pooling.MEAN_STD),
         EmbeddingSettings(audio.batch_size, audio.window_seconds, audio.overlap_seconds),
         cache_dir=None,
         mesh=row_mesh(),
     )
-    return DenseFeatures(embedding.pooled) if embedding.stem is None else embedding.stem
+    if embedding.stem is None:
+        return DenseFeatures(pooled_layers(embedding, pooling))
+    return embedding.stem

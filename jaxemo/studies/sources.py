@@ -114,6 +114,7 @@ class Needs(NamedTuple):
     recognition: bool = True
     stem: bool = False
     similarity: bool = False
+    spread: bool = False
 
 
 def check_long_enough(encoder: Encoder, store: ClipStore) -> None:
@@ -232,12 +233,13 @@ def _clips_at(experiment: Experiment, sample_rate_hz: int, excerpt: Excerpt) -> 
 
 def _embed(experiment: Experiment, config: Settings, source: Source, needs: Needs) -> Embedded:
     recognised, compared = recognised_excerpt(config.audio), compared_excerpt(config.similarity)
-    cells = Cells(cell_of_clip(experiment), num_cells(experiment))
-    per_clip = config.similarity.frames_per_clip
-    comparison = Wanted(cells=cells, frames_per_clip=per_clip) if needs.similarity else Wanted()
-    recognition = Wanted(stem=needs.stem and source.encoder is not None)
+    comparison = Wanted()
+    if needs.similarity:
+        cells = Cells(cell_of_clip(experiment), num_cells(experiment))
+        comparison = Wanted(cells=cells, frames_per_clip=config.similarity.frames_per_clip)
+    recognition = Wanted(stem=needs.stem and source.encoder is not None, spread=needs.spread)
     if needs.similarity and needs.recognition and recognised == compared:
-        both = comparison._replace(stem=recognition.stem)
+        both = comparison._replace(stem=recognition.stem, spread=recognition.spread)
         embedding = _embed_excerpts(experiment, config, source, recognised, both)
         return Embedded(source, embedding, embedding)
     found = [

@@ -20,7 +20,7 @@ from jaxemo.studies.controls import (
 )
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
-from jaxemo.studies.methods import check_options
+from jaxemo.studies.methods import check_options, check_pooling, needs_spread
 from jaxemo.studies.regimes import check_shares
 from jaxemo.studies.similarity.shift import SECTIONS as SHIFT_SECTIONS
 from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
@@ -74,6 +74,11 @@ def run_studies(
     Raises:
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
+    if config.corpus.classes in ("ratings", "tags"):
+        raise ValueError(
+            f"config.corpus.classes is {config.corpus.classes!r}; the studies compare classes: expected "
+            "'emotions' or 'quadrants'. Models of ratings and tags: `jaxemo train` and `jaxemo sweep`."
+        )
     sources = load_sources(config.encoders)
     if TRANSFER in studies:
         _check_transfer(sources, config)
@@ -98,6 +103,7 @@ def run_studies(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
         stem=TRANSFER in studies and needs_stem(config.transfer.methods),
         similarity=SIMILARITY in studies,
+        spread=TRANSFER in studies and needs_spread(config),
     )
     if SIMILARITY in studies:
         results |= {section: [] for section in SHIFT_SECTIONS}
@@ -120,6 +126,7 @@ def _check_transfer(sources: list[Source], config: Settings) -> None:
     """Refuses methods that do not fit the sources, and a mesh that does not fit the devices."""
     check_methods(sources, config.transfer.methods)
     check_options(sources, config, config.transfer.methods)
+    check_pooling(sources, config, config.transfer.methods)
     make_mesh(**config.mesh)
 
 

@@ -17,6 +17,7 @@ from jaxemo.data.progress import Progress
 from jaxemo.results.checks import rows_from
 from jaxemo.results.schema import SweepRow
 from jaxemo.studies.config import Settings
+from jaxemo.studies.recognition import HEADLINES
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.train import keys_of_runs, train_models
 from jaxemo.studies.transfer import LogEpoch
@@ -120,7 +121,8 @@ def run_points(
 def _row(point: Point, record: dict[str, Any]) -> SweepRow:
     domain = record["training"]["domains"][0]
     figures = rows_from("figures", record["figures"])
-    [scored] = [row for row in figures if (row.domain, row.metric) == (domain, "UA")]
+    headline = (domain, HEADLINES[record["objective"]], "all")
+    [scored] = [row for row in figures if (row.domain, row.metric, row.emotion) == headline]
     return SweepRow(
         encoder=record["encoder"]["name"],
         origin=record["encoder"]["origin"],

@@ -1,15 +1,17 @@
 """Single models: what `jaxemo train` and `jaxemo sweep` do, through the same bench as the transfer study."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
+from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
-from jaxemo.studies.held_out import held_out_answers
-from jaxemo.studies.methods import check_options, choose_method
+from jaxemo.studies.held_out import HeldOutPredictions, held_out_predictions
+from jaxemo.studies.methods import check_options, check_pooling, choose_method, needs_spread
+from jaxemo.studies.recognition import figures_of
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
 from jaxemo.studies.saved_models import save_run
@@ -59,20 +61,27 @@ def train_models(
             f"{bench.method.name}/{places[place].parent.name}", record
         ),
     )
-    answers = held_out_answers(experiment, bench, runs)
+    predictions = held_out_predictions(experiment, bench, runs)
     records = [
         save_run(
             places[run.place],
             experiment=experiment,
             bench=bench,
             run=run,
-            answers=answer,
+            figures=_figures(experiment, by_domain),
             config=models[places[run.place]],
         )
-        for run, answer in zip(runs, answers, strict=True)
+        for run, by_domain in zip(runs, predictions, strict=True)
     ]
     unfinished.forget()
     return records
+
+
+def _figures(
+    experiment: Experiment, by_domain: Mapping[str, HeldOutPredictions]
+) -> Iterator[FigureRow]:
+    for domain, (rows, predictions) in by_domain.items():
+        yield from figures_of(experiment.task, experiment.labels[rows], predictions, domain=domain)
 
 
 def explain_model(config: Settings, *, cache_dir: Path, progress: Progress) -> Explanation:
@@ -107,6 +116,7 @@ def _prepare(
     mesh = make_mesh(**config.mesh)
     source = load_source(settings.encoder)
     check_options([source], config, [settings.method])
+    check_pooling([source], config, [settings.method])
     experiment = prepare_experiment(
         config,
         sample_rates_hz=(source.sample_rate_hz,),
@@ -116,7 +126,7 @@ def _prepare(
     )
     _check_fold(max(model.train.fold for model in models), num_folds=len(experiment.folds[0]))
     check_training_parts(experiment)
-    needs = Needs(stem=needs_stem((settings.method,)))
+    needs = Needs(stem=needs_stem((settings.method,)), spread=needs_spread(config))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     return experiment, make_bench(
         experiment, embedded, config, method_name=settings.method, mesh=mesh

@@ -13,6 +13,8 @@ Width = Annotated[int, Between(1, 65_536)]
 # takes a second to import.
 HEADS = OneOf(("standardised", "hub_weighted", "hub_last"))
 REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
+# The values of `models.heads.Pooling`, likewise.
+POOLING = OneOf(("mean", "mean_std", "attentive"))
 
 
 @settings
@@ -28,6 +30,12 @@ class TrainingSettings(Block):
     head: Annotated[str, HEADS] = "standardised"
     head_width: Width = 256
     head_dropout: Annotated[float, Between(0, 0.95)] = 0.1
+    # How much less an example counts in the loss that is right already (focal loss); 0: cross entropy.
+    focal_gamma: Annotated[float, Between(0, 10)] = 0.0
+    label_smoothing: Annotated[float, Between(0, 1, below=True)] = 0.0
+    # Of frames into one vector: 'mean'; 'mean_std', which adds each layer's standard deviation; 'attentive'
+    # (mean and deviation under learnt attention), for methods that train inside the encoder.
+    pooling: Annotated[str, POOLING] = "mean"
     weight_decay: Annotated[float, Between(0, 1)] = 1e-2
     clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps

@@ -8,7 +8,7 @@ target-only run of the other, so each is trained once.
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,12 +18,13 @@ import numpy as np
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
-from jaxemo.results.schema import ConfusionRow
+from jaxemo.results.schema import ConfusionRow, FigureRow
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.held_out import HeldOut, held_out_answers
 from jaxemo.studies.layers import confusion_rows, fold_interval
+from jaxemo.studies.recognition import confusion_figures
 from jaxemo.studies.regimes import (
     LONGER,
     PLACEBO,
@@ -113,7 +114,7 @@ def study_transfer(
                     experiment=experiment,
                     bench=bench,
                     run=run,
-                    answers=answer,
+                    figures=_figures(experiment, answer),
                     config=config,
                 )
                 parameters = count_parameters(run.fit.trainable)
@@ -227,6 +228,11 @@ def _views(place: Place, config: Settings) -> Iterator[_Seen]:
     whole = place.regime == TARGET_ONLY and place.share == 1.0
     if whole and SOURCE_ONLY in config.transfer.regimes:
         yield _Seen(source_of(place.dev_domain), SOURCE_ONLY, 0.0)
+
+
+def _figures(experiment: Experiment, answers: Mapping[str, HeldOut]) -> Iterator[FigureRow]:
+    for domain, answer in answers.items():
+        yield from confusion_figures(answer.confusion, experiment.emotions, domain=domain)
 
 
 def _outcome(run: Run, answers: HeldOut) -> _Outcome:

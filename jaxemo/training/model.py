@@ -8,11 +8,21 @@ encoder is frozen.
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from jaxemo.models.encoder import AudioEncoder, StemOutput
-from jaxemo.models.heads import HeadForm, LayerStatistics, apply_head, init_head, pool_frames
+from jaxemo.models.heads import (
+    HeadForm,
+    LayerStatistics,
+    Pooling,
+    apply_attentive_head,
+    apply_head,
+    init_head,
+    pool_frames,
+    pool_spread,
+)
 from jaxemo.peft.method import Method, Params
 from jaxemo.training.dropout_bits import hashed_key
 
@@ -29,6 +39,7 @@ class Network(NamedTuple):
       head_dropout: Dropout rate in the head while training.
       num_outputs: O, values per clip that the objective reads.
       head_form: What the head computes.
+      pooling: How frames become one vector.
     """
 
     module: AudioEncoder | None
@@ -37,6 +48,7 @@ class Network(NamedTuple):
     head_dropout: float
     num_outputs: int
     head_form: HeadForm = HeadForm.STANDARDISED
+    pooling: Pooling = Pooling.MEAN
 
     def init(self, key: PRNGKeyArray, base: Params, statistics: LayerStatistics) -> dict[str, Any]:
         """A fresh trainable tree {adaptation, head}."""
@@ -49,6 +61,7 @@ class Network(NamedTuple):
             hidden=self.head_width,
             num_outputs=self.num_outputs,
             form=self.head_form,
+            pooling=self.pooling,
         )
         return {"adaptation": self.method.init(adaptation_key, base), "head": head}
 
@@ -67,25 +80,35 @@ class Network(NamedTuple):
         )
         if encoder_key is not None:
             encoder_key = hashed_key(encoder_key)
-        pooled = self._pooled_layers(trainable["adaptation"], base, inputs, encoder_key)
-        return apply_head(
-            trainable["head"],
-            pooled,
-            statistics=statistics,
-            form=self.head_form,
-            dropout_rate=self.head_dropout,
-            dropout_key=head_key,
-        )
+        options = {
+            "statistics": statistics,
+            "dropout_rate": self.head_dropout,
+            "dropout_key": head_key,
+        }
+        head = trainable["head"]
+        if not isinstance(inputs, StemOutput):
+            if self.pooling is Pooling.ATTENTIVE:
+                raise ValueError(
+                    f"Attention was given pooled layers, which have no frames: method "
+                    f"{self.method.name!r} freezes the whole encoder; take one that trains inside it."
+                )
+            return apply_head(head, inputs, form=self.head_form, **options)
+        hidden_states = self._hidden_states(trainable["adaptation"], base, inputs, encoder_key)
+        if self.pooling is Pooling.ATTENTIVE:
+            return apply_attentive_head(head, hidden_states, inputs.frame_mask, **options)
+        pooled = pool_frames(hidden_states, inputs.frame_mask)
+        if self.pooling is Pooling.MEAN_STD:
+            spread = pool_spread(hidden_states, inputs.frame_mask)
+            pooled = jnp.concatenate([pooled, spread], axis=-1)
+        return apply_head(head, pooled, form=self.head_form, **options)
 
-    def _pooled_layers(
+    def _hidden_states(
         self,
         adaptation: Params,
         base: Params,
-        inputs: StemOutput | PooledLayers,
+        inputs: StemOutput,
         dropout_key: PRNGKeyArray | None,
-    ) -> PooledLayers:
-        if not isinstance(inputs, StemOutput):
-            return inputs
+    ) -> Float[Array, "L B T D"]:
         if self.module is None:
             raise ValueError(
                 f"Method {self.method.name!r} was given the output of a stem, and the network has "
@@ -103,5 +126,4 @@ class Network(NamedTuple):
             )
 
         method_key = None if dropout_key is None else jax.random.fold_in(dropout_key, 0)
-        hidden_states = self.method.apply(forward, base, adaptation, dropout_key=method_key)
-        return pool_frames(hidden_states, inputs.frame_mask)
+        return self.method.apply(forward, base, adaptation, dropout_key=method_key)

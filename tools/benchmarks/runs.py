@@ -71,7 +71,7 @@ def problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any, list[Any]]:
 
     from jaxemo.models.heads import layer_statistics
     from jaxemo.peft import make_method
-    from jaxemo.studies.runs import emotion_objective
+    from jaxemo.studies.recognition import EMOTION_CLASSES, Task, make_objective
     from jaxemo.training.features import DenseFeatures, Examples
     from jaxemo.training.model import Network
     from jaxemo.training.program import TrainingSettings, make_program
@@ -94,7 +94,9 @@ def problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any, list[Any]]:
     settings = TrainingSettings(epochs=arguments.epochs, batch_size=16)
     network = Network(encoder.module, make_method(arguments.method), 256, 0.1, 8)
     mesh = make_mesh(jax.devices()[:1])
-    program = make_program(network, emotion_objective(8), settings, mesh=mesh)
+    program = make_program(
+        network, make_objective(Task(EMOTION_CLASSES, tuple("abcdefgh"))), settings, mesh=mesh
+    )
     rows = np.arange(num_clips)
     runs = [
         RunInputs(

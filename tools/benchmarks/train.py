@@ -97,7 +97,7 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
     from jaxemo.models.encoder import AudioEncoder
     from jaxemo.models.heads import LayerStatistics
     from jaxemo.peft import make_method
-    from jaxemo.studies.runs import emotion_objective
+    from jaxemo.studies.recognition import EMOTION_CLASSES, Task, make_objective
     from jaxemo.training.model import Network
     from jaxemo.training.program import TrainingSettings, make_program
     from jaxemo.training.sharding import make_mesh
@@ -108,7 +108,7 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
     network = Network(
         module, make_method("lora", rank=RANK, targets=TARGETS), HEAD_WIDTH, 0.0, NUM_CLASSES
     )
-    objective = emotion_objective(NUM_CLASSES)
+    objective = make_objective(Task(EMOTION_CLASSES, tuple(map(str, range(NUM_CLASSES)))))
     settings = TrainingSettings(batch_size=num_clips)
     program = make_program(network, objective, settings, mesh=make_mesh(jax.devices()[:1]))
     stem = jax.jit(lambda *clip: encoder.module.apply(*clip, method="stem"))
@@ -129,7 +129,7 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
 
     def loss(trainable: Any, base: Any, key: Any) -> Any:
         outputs = network.outputs(trainable, base, features, statistics=one, dropout_key=key)
-        return objective.loss(outputs, labels).mean()
+        return objective.terms(outputs, labels).mean()
 
     forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
     key = jax.random.key(1)

@@ -78,7 +78,7 @@ def _train(workdir: Path, cache: Path) -> None:
 def _predict(directory: Path) -> np.ndarray:
     from jaxemo.embedding.stream import Clips
     from jaxemo.studies.config import read_audio
-    from jaxemo.studies.saved_models import class_probabilities, load_model
+    from jaxemo.studies.saved_models import load_model, predictions_of
     from jaxemo.studies.sources import recognised_excerpt
     from jaxemo.training.sharding import make_mesh
 
@@ -88,7 +88,7 @@ def _predict(directory: Path) -> np.ndarray:
     lengths = np.array([waveform.size])
     rate_hz = model.source.sample_rate_hz
     clips = Clips(("a",), [waveform].__getitem__, lengths, rate_hz, excerpt)
-    return class_probabilities(model, clips)
+    return predictions_of(model, clips)
 
 
 def _sign(step: Path) -> None:

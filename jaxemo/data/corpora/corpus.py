@@ -25,11 +25,12 @@ SHARED_EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful")
 # RAVDESS speech has two more than its songs.
 SPEECH_EMOTIONS = (*SHARED_EMOTIONS, "disgust", "surprised")
 PARTITIONS = ("train", "dev", "test")
+RATINGS = ("valence", "arousal", "dominance")
 _LABELS = attrgetter(
     "corpus", "domain", "emotion", "speaker", "intensity", "statement", "repetition"
 )
 # What only some corpora have.
-OPTIONAL_LABELS = ("group", "partition", "valence", "arousal", "dominance", "tags", "sex")
+OPTIONAL_LABELS = ("group", "partition", *RATINGS, "tags", "sex")
 _OPTIONAL = attrgetter(*OPTIONAL_LABELS)
 _NONE_OF_THEM = ("", "", None, None, None, (), "")
 

@@ -42,7 +42,8 @@ def read_manifest(
     Columns: path (absolute, or relative to the manifest's folder), domain ("speech" or "music"),
     emotion, speaker; optional: corpus (else the manifest's name without its ending), intensity,
     statement, repetition, group, partition ("train", "dev" or "test"), tags (with bars between), sex, and
-    valence and arousal together, with or without dominance (-1 to 1; then the emotion may be empty).
+    valence and arousal together, with or without dominance (-1 to 1). With tags or ratings the emotion may
+    be empty.
     Other columns are not read. A speaker is one person within a corpus, in both domains.
 
     Args:
@@ -99,8 +100,8 @@ def _utterances(path: Path, unpack_dir: Path | None) -> list[Utterance]:
 def _check_columns(path: Path, rows: Sequence[Row]) -> set[str]:
     """The columns that occur; raises ValueError where one is missing or there is no row."""
     columns = {column for row in rows for column in row.cells}
-    rated = columns.issuperset(_RATINGS)
-    required = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not rated]
+    labelled = columns.issuperset(_RATINGS) or "tags" in columns
+    required = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not labelled]
     if missing := [column for column in required if column not in columns]:
         found = ",".join(rows[0].cells) if rows else ""
         raise ValueError(
@@ -113,8 +114,8 @@ def _check_columns(path: Path, rows: Sequence[Row]) -> set[str]:
 
 
 def _row_faults(cells: Mapping[str, str], beyond: str) -> list[str]:
-    rated = all(cells[name] for name in _RATINGS)
-    needed = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not rated]
+    labelled = all(cells[name] for name in _RATINGS) or cells["tags"]
+    needed = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not labelled]
     faults = [f"no {column}" for column in needed if not cells[column]]
     if cells["domain"] and cells["domain"].lower() not in DOMAINS:
         faults.append(f"domain {cells['domain']!r}, expected {' or '.join(DOMAINS)}")

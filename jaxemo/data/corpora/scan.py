@@ -41,10 +41,23 @@ _FIRST_ENDINGS = (".wav", ".flac")
 
 
 class Classes(enum.Enum):
-    """What the classes of an experiment are."""
+    """What is recognised in an experiment's clips.
+
+    EMOTIONS, QUADRANTS: one of several classes.
+    RATINGS, TAGS: numbers or tags; the clips that have some are of one class, "rated" or "tagged".
+    """
 
     EMOTIONS = "emotions"
     QUADRANTS = "quadrants"
+    RATINGS = "ratings"
+    TAGS = "tags"
+
+
+_NAMES = {
+    Classes.QUADRANTS: QUADRANTS,
+    Classes.RATINGS: ("rated",),
+    Classes.TAGS: ("tagged",),
+}
 
 
 class _Ratings(NamedTuple):
@@ -84,10 +97,11 @@ def read_published(
     Args:
       corpus: Its description.
       audio_dir: The folder; links are followed, each real folder once.
-      emotions: Emotions to read, in class order; all that the corpus has when None. Not read where
-        the classes are quadrants.
+      emotions: Emotions to read, in class order; all that the corpus has when None. Read where the
+        classes are emotions.
       calm: What becomes of "calm".
-      classes: Emotions by the description's table, or Russell's quadrants by ratings or else labels.
+      classes: Emotions by the description's table; Russell's quadrants by ratings or else labels; or
+        the clips with valence and arousal, or with tags.
 
     Raises:
       FileNotFoundError: There is no such folder, or no table of labels in it.
@@ -104,9 +118,9 @@ def read_published(
     if not rows:
         raise ValueError(_nothing_found(corpus, root, scan, unmapped))
     rows.sort(key=lambda row: (*labels_of(row), os.path.basename(row.path)))
-    wanted = QUADRANTS if classes is Classes.QUADRANTS else emotions or known
+    wanted = _NAMES.get(classes) or emotions or known
     present = {row.emotion for row in rows}
-    if classes is Classes.QUADRANTS or emotions is None:
+    if classes is not Classes.EMOTIONS or emotions is None:
         wanted = tuple(name for name in wanted if name in present)
     utterances, chosen, others = choose_emotions(rows, emotions=wanted, calm=calm)
     check_present(utterances, emotions=chosen, domains=(), where=root)
@@ -116,30 +130,41 @@ def read_published(
     )
 
 
-def in_quadrants(corpus: Corpus) -> Corpus:
-    """A corpus of emotions with quadrants in their place; clips that have none are counted.
+def in_classes(corpus: Corpus, classes: Classes) -> Corpus:
+    """A corpus of emotions with other classes in their place; clips that have none are counted.
 
     Raises:
       ValueError: No clip has one.
     """
     rows, unmapped = [], Counter()
     for row in corpus.utterances:
-        if row.valence is not None and row.arousal is not None:
-            name = quadrant_of_ratings(row.valence, row.arousal)
-        else:
-            name = QUADRANT_OF_EMOTION.get(row.emotion, "")
+        name = _class_of(row, classes)
         rows += [replace(row, emotion=name)] if name else []
-        unmapped.update([] if name else [row.emotion])
+        unmapped.update([] if name else [row.emotion or "no label"])
+    kind = "a quadrant" if classes is Classes.QUADRANTS else classes.value
     if not rows:
-        raise ValueError(f"no clip of {corpus.name} has a quadrant: {_counts(unmapped)}.")
+        raise ValueError(f"no clip of {corpus.name} has {kind}: {_counts(unmapped)}.")
     present = {row.emotion for row in rows}
-    notes = [f"{corpus.name}: clips without a quadrant: {_counts(unmapped)}."] if unmapped else []
+    notes = [f"{corpus.name}: clips without {kind}: {_counts(unmapped)}."] if unmapped else []
     return corpus._replace(
         utterances=tuple(rows),
-        emotions=tuple(name for name in QUADRANTS if name in present),
+        emotions=tuple(name for name in _NAMES[classes] if name in present),
         unmapped=dict(unmapped),
         notes=(*corpus.notes, *notes),
     )
+
+
+def _class_of(row: Utterance, classes: Classes) -> str:
+    """The quadrant, or whether there are ratings or tags; "" where there is none."""
+    if classes is Classes.TAGS:
+        return "tagged" if row.tags else ""
+    if row.valence is not None and row.arousal is not None:
+        return _rated_class(row.valence, row.arousal, classes)
+    return QUADRANT_OF_EMOTION.get(row.emotion, "") if classes is Classes.QUADRANTS else ""
+
+
+def _rated_class(valence: float, arousal: float, classes: Classes) -> str:
+    return "rated" if classes is Classes.RATINGS else quadrant_of_ratings(valence, arousal)
 
 
 # Files ----------------------------------------------------------------------------------------
@@ -263,8 +288,12 @@ def _class_name(corpus: PublishedCorpus, entry: Entry, ratings: _Ratings, classe
     labels = (entry.label,) if entry.label else entry.tags
     if classes is Classes.EMOTIONS:
         return _only(corpus.emotions.get(label, "") for label in labels)
+    if classes is Classes.TAGS:
+        return "tagged" if entry.tags else ""
     if ratings.valence is not None and ratings.arousal is not None:
-        return quadrant_of_ratings(ratings.valence, ratings.arousal)
+        return _rated_class(ratings.valence, ratings.arousal, classes)
+    if classes is Classes.RATINGS:
+        return ""
     return _only(quadrant_of_label(corpus, label) for label in labels)
 
 
@@ -284,7 +313,8 @@ def _check_emotions(
         kind = "valence and arousal" if corpus.scale is not None else "quadrants"
         raise ValueError(
             f"{corpus.title} has {kind} only, and no emotions; set "
-            "config.corpus.classes='quadrants' for Russell's quadrants."
+            "config.corpus.classes='quadrants' for Russell's quadrants, or 'ratings' to train on "
+            "valence and arousal themselves."
         )
     if emotions is not None:
         check_names("emotion", emotions, known=known)
