@@ -89,10 +89,17 @@ class Reference(NamedTuple):
 
 
 class Looks(NamedTuple):
-    """How a line chart is drawn: opacity of its bands, and whether lines carry their names."""
+    """How a line chart is drawn.
+
+    Attributes:
+      band: Opacity of its bands.
+      named: Whether lines carry their names.
+      across: What the horizontal axis is, whose values stand in the column `layer`.
+    """
 
     band: float = 0.15
     named: bool = True
+    across: str = "layer"
 
 
 def line_panel(
@@ -120,7 +127,7 @@ def line_panel(
     width = theme.WIDTH - LEFT - right
     layers = sorted({layer for line in lines for layer in line.rows["layer"].tolist()})
     points = _points(lines, layers)
-    x, y = _layer_axis(layers), _figure_axis(scale)
+    x, y = _layer_axis(layers, looks.across), _figure_axis(scale)
     parts = [_region(region, x, y, lonely=len(layers) == 1)] if region else []
     parts += _reference_parts(references, x, y, width)
     parts += _bands(points, x, y, looks.band) + _curves(lines, points, x, y) + _marks(points, x, y)
@@ -129,7 +136,7 @@ def line_panel(
     return Panel(heading, parts, (LEFT, TOP, right, BOTTOM), (width, HEIGHT), description)
 
 
-def _points(lines: list[Line], layers: list[int]) -> list[Row]:
+def _points(lines: list[Line], layers: list[float]) -> list[Row]:
     """All figures with their looks; markers are thinned where many would touch."""
     spacing = math.ceil(len(layers) / 10) if len(lines) > 3 and len(layers) > 14 else 1
     step = 1.2 / max(len(lines), 3) if len(layers) == 1 else 0.0
@@ -163,14 +170,15 @@ def _point(row: Row, line: Line, shown: list[bool]) -> Row:
     return {"mean": row["mean"], "note": row["note"], **ends, **looks}
 
 
-def _layer_axis(layers: list[int]) -> alt.X:
+def _layer_axis(layers: list[float], title: str) -> alt.X:
     span = layers[-1] - layers[0]
     step = next(s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96, 10**6) if span / s <= 12)
-    ticks = [layer for layer in layers if (layer - layers[0]) % step == 0]
-    margin = 0.5 if len(layers) > 1 else 1.0
+    # Of few values each has its tick, however far apart they are.
+    ticks = [one for one in layers if len(layers) <= 8 or (one - layers[0]) % step == 0]
+    margin = max(0.5, span / 50) if len(layers) > 1 else 1.0
     return alt.X(
         "layer:Q",
-        axis=alt.Axis(values=ticks, format="d", grid=False, title="layer", titlePadding=6),
+        axis=alt.Axis(values=ticks, format="~g", grid=False, title=title, titlePadding=6),
         scale=alt.Scale(domain=[layers[0] - margin, layers[-1] + margin], nice=False, zero=False),
     )
 

@@ -18,6 +18,7 @@ from jaxemo.report.sections.transfer_claims import (
     transfer_run_table,
     transfer_sentences,
 )
+from jaxemo.report.sections.transfer_shares import share_gains, share_recall_gains
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 _STRENGTHS = {
@@ -37,8 +38,8 @@ def transfer_section(content: Content) -> Section:
         "Transfer",
         "Does training on music first help with speech, and the other way round?",
         f.with_rows([transfer_table(content), transfer_gain_table(content)]),
-        f.with_panels([transfer_gains(content), transfer_scores(content)]),
-        f.with_panels([layer_weights(content)]),
+        f.with_panels([transfer_gains(content), share_gains(content), transfer_scores(content)]),
+        f.with_panels([share_recall_gains(content), layer_weights(content)]),
         transfer_sentences(content),
     )
 
