@@ -43,7 +43,8 @@ def test_noise_has_the_ratio_that_is_asked_for(snr_db):
 
 def test_gain_is_drawn_from_its_range_in_decibels():
     gains = [
-        20 * np.log10(np.abs(changed(WaveformChanges(gain_db=(-6.0, 3.0)), Stream(0, 0, row))).max())
+        20
+        * np.log10(np.abs(changed(WaveformChanges(gain_db=(-6.0, 3.0)), Stream(0, 0, row))).max())
         for row in range(200)
     ]
     assert -6.001 < min(gains) < -5.5 and 2.5 < max(gains) < 3.001
@@ -111,5 +112,6 @@ def test_without_a_share_nothing_is_masked():
 
 def test_rows_of_a_call_draw_what_each_draws_alone():
     rows = np.arange(12).reshape(2, 3, 1, 2)
-    draw = Draw(np.array([0, 5, 9])[None, :, None, None], epoch=4)
-    assert draw.streams(rows)[9] == Stream(5, 4, 9) == Draw(np.array(5), 4).streams(np.array(9))[0]
+    draw = Draw(np.broadcast_to(np.array([0, 5, 9])[None, :, None, None], rows.shape), epoch=4)
+    assert draw.streams(rows)[9] == Stream(5, 4, 9)
+    assert draw.at((1, 1)).streams(rows[1, 1])[1] == Stream(5, 4, 9)

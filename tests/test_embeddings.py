@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxemo.data.audio import Excerpt, Extent, centre_crop, standardise
+from jaxemo.data.augmentation import Draw
 from jaxemo.distances.statistics import FrechetStatistics, covariance, unpack
 from jaxemo.embedding.collectors import Cells
 from jaxemo.embedding.frames import FrameSample, sampled_positions
@@ -214,8 +215,8 @@ def test_training_draws_another_stretch_of_a_clip_each_time_and_evaluation_none(
     drawn = corpus_of(clips, Excerpt(Extent.RANDOM, crop_seconds=0.1))
     stem = embed(encoder, drawn, Wanted(stem=True)).stem
     rows = np.array([[5, 2], [0, 4]])
-    first, second = (stem.take(rows, draw=(0, step)) for step in (0, 1))
-    again = stem.take(rows, draw=(0, 0))
+    first, second = (stem.take(rows, draw=Draw(np.zeros_like(rows), epoch)) for epoch in (0, 1))
+    again = stem.take(rows, draw=Draw(np.zeros_like(rows), 0))
     whole = stem.take(rows, draw=None)
     assert first.frame_mask.shape == (2, 2, 4)
     assert whole.frame_mask.sum(axis=-1).max() > 4

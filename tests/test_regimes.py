@@ -91,7 +91,7 @@ def found(problem, settings, tmp_path_factory):
         settings,
         mesh=make_mesh(jax.devices()[:1]),
         workdir=tmp_path_factory.mktemp("study"),
-        log_epoch=lambda name, record: None,
+        log_epoch=lambda name, record, timing: None,
     )
 
 

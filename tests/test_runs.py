@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxemo.data.augmentation import Purpose
 from jaxemo.data.batches import shuffled_batches
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import METHODS, make_method
@@ -135,7 +136,7 @@ def test_runs_two_at_a_time_come_back_in_their_order(small_encoder, stems):
         examples,
         three_runs(),
         runs_at_once=2,
-        on_epoch=lambda run, record: told.append((run, record.epoch)),
+        on_epoch=lambda run, record, timing: told.append((run, record.epoch)),
     )
     assert_equal_fits(pairs, whole)
     assert sorted(told) == [(run, epoch) for run in range(3) for epoch in range(3)]
@@ -230,7 +231,7 @@ class RaggedStems:
         mask = self.stems.frame_mask[rows][..., :width]
         self.widths.add(width)
         if draw is not None:
-            starts = [np.random.default_rng((*draw, int(row))).integers(2) for row in rows.ravel()]
+            starts = [stream.numbers(Purpose.CROP).integers(2) for stream in draw.streams(rows)]
             mask = mask & (np.arange(width) < width - np.reshape(starts, (*rows.shape, 1)))
         return type(self.stems)(features, mask)
 

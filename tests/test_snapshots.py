@@ -23,7 +23,7 @@ def fit(problem, folder, *, stop_after=None, on_epoch=None, settings=SETTINGS):
     """(results, what was told); ends by an exception after so many epochs of runs."""
     told = []
 
-    def told_epoch(run, record):
+    def told_epoch(run, record, timing):
         told.append((run, record))
         if on_epoch is not None:
             on_epoch(run, record)

@@ -6,7 +6,7 @@ state has to be saved, and training that was killed goes on with the very same c
 """
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int
@@ -25,10 +25,13 @@ class Draw(NamedTuple):
     seeds: Int[np.ndarray, "..."]
     epoch: int
 
+    def at(self, index: Any) -> "Draw":
+        """Of the rows at an index."""
+        return Draw(self.seeds[index], self.epoch)
+
     def streams(self, rows: Int[np.ndarray, "..."]) -> list["Stream"]:
         """The random stream of each row, flat."""
-        seeds = np.broadcast_to(self.seeds, np.shape(rows)).ravel()
-        pairs = zip(seeds, np.ravel(rows), strict=True)
+        pairs = zip(np.ravel(self.seeds), np.ravel(rows), strict=True)
         return [Stream(int(seed), self.epoch, int(row)) for seed, row in pairs]
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Bool, Float32, Int
 
+from jaxemo.data.augmentation import Draw, Purpose
 from jaxemo.data.buckets import MAX_BUCKETS, assign_buckets, choose_buckets
 from jaxemo.models.encoder import StemOutput
 
@@ -75,14 +76,14 @@ class StemFrames:
         self,
         rows: Int[np.ndarray, "..."],
         *,
-        draw: tuple[int, ...] | None,
+        draw: Draw | None,
         beside: Int[np.ndarray, "..."] | None = None,
     ) -> StemOutput:
         """Features and frame mask of some clips, with the shape of `rows` in front.
 
         Args:
           rows: Clip numbers.
-          draw: Seed of the stretches that training looks at; None gives whole clips.
+          draw: Decides the stretches that training looks at; None gives whole clips.
           beside: Clips whose longest decides the width; those of `rows` where None.
         """
         flat = np.asarray(rows).ravel()
@@ -105,7 +106,7 @@ class StemFrames:
         return 4 * len(self) * int(self._lengths.max()) * self._rows[0].shape[1]
 
     def _stretches(
-        self, clips: Int[np.ndarray, " m"], draw: tuple[int, ...] | None
+        self, clips: Int[np.ndarray, " m"], draw: Draw | None
     ) -> tuple[Int[np.ndarray, " m"], Int[np.ndarray, " m"]]:
         """First frame and length of what is looked at of each clip.
 
@@ -115,14 +116,12 @@ class StemFrames:
         if draw is None or self.crop_frames is None:
             return np.zeros_like(kept), kept
         first = [
-            np.random.default_rng((*draw, int(clip))).integers(spare + 1)
-            for clip, spare in zip(clips, self._lengths[clips] - kept, strict=True)
+            stream.numbers(Purpose.CROP).integers(spare + 1)
+            for stream, spare in zip(draw.streams(clips), self._lengths[clips] - kept, strict=True)
         ]
         return np.array(first, np.int64), kept
 
-    def _kept(
-        self, clips: Int[np.ndarray, " m"], draw: tuple[int, ...] | None
-    ) -> Int[np.ndarray, " m"]:
+    def _kept(self, clips: Int[np.ndarray, " m"], draw: Draw | None) -> Int[np.ndarray, " m"]:
         """Frames that are looked at of each clip."""
         lengths = self._lengths[clips]
         if draw is None or self.crop_frames is None:

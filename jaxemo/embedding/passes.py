@@ -6,13 +6,9 @@ the host while the next batch is computed.
 """
 
 import functools
-import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from queue import SimpleQueue
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
@@ -21,6 +17,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float32
 
 from jaxemo.data.audio import standardise
+from jaxemo.data.loading import loaded_ahead
+from jaxemo.embedding.clock import DeviceClock
 from jaxemo.embedding.plan import Pass
 from jaxemo.models.encoder import StemOutput
 from jaxemo.models.layers import ChannelMoments
@@ -32,8 +30,8 @@ Track = Callable[[Iterable, str, int], Iterable]
 
 # What a killed run loses at most, beside the passes that it was in.
 SECONDS_BETWEEN_COMMITS = 5.0
-_LOADING_THREADS = 2
-_PASSES_AHEAD = 2
+# The windows of a clip follow each other, and each loading thread may be at another clip.
+_OPEN_CLIPS = 2
 
 
 def untracked(items: Iterable, description: str, total: int) -> Iterable:
@@ -165,7 +163,7 @@ def run_passes(
     over_devices = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
     clock = DeviceClock()
     committed = started
-    loaded = _in_order(passes, load)
+    loaded = loaded_ahead(passes, load)
     tracked = track(loaded, f"embedding with {network.encoder.name}", len(passes))
     for step, reduced in _one_behind(
         _dispatched(network._replace(params=params), tracked, collectors, over_devices, clock)
@@ -192,7 +190,7 @@ def _dispatched(
     loaded: Iterable[tuple[Pass, WindowBatch]],
     collectors: Sequence[Collector],
     sharding: NamedSharding,
-    clock: "DeviceClock",
+    clock: DeviceClock,
 ) -> Iterator[tuple[Pass, list[Any]]]:
     """Starts each batch and what every collector wants of it."""
     for step, batch in loaded:
@@ -218,26 +216,13 @@ def _one_behind(items: Iterable) -> Iterator:
     yield from held
 
 
-def _in_order(passes: Sequence[Pass], load: Callable) -> Iterator[tuple[Pass, WindowBatch]]:
-    """Loads a few passes ahead of the reader, in threads."""
-    with ThreadPoolExecutor(_LOADING_THREADS) as pool:
-        pending: deque[Future] = deque()
-        for step in passes:
-            pending.append(pool.submit(load, step))
-            if len(pending) > _PASSES_AHEAD:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-
-
 def _load(open_clip: Callable, num_rows: int, step: Pass) -> tuple[Pass, WindowBatch]:
     sources = [(open_clip(row.clip, in_windows=step.in_windows), row.window) for row in step.rows]
     return step, cut_windows(sources, width=step.width, batch_size=num_rows)
 
 
 def _clip_reader(encoder: Encoder, waveforms: Waveforms) -> Callable[..., Clip]:
-    # The windows of a clip follow each other, and each thread may be at another clip.
-    @functools.lru_cache(maxsize=_LOADING_THREADS)
+    @functools.lru_cache(maxsize=_OPEN_CLIPS)
     def open_clip(number: int, *, in_windows: bool) -> Clip:
         waveform = waveforms(number)
         if encoder.normalisation is Normalisation.ZERO_MEAN_UNIT_VARIANCE:
@@ -248,40 +233,3 @@ def _clip_reader(encoder: Encoder, waveforms: Waveforms) -> Callable[..., Clip]:
         return Clip(waveform, moments)
 
     return open_clip
-
-
-class DeviceClock:
-    """Tells how long the devices waited, from when batches were begun and when they were done.
-
-    wait = sum_i max(0, begun_i - done_{i-1}) / (done_last - begun_first)
-    """
-
-    def __init__(self) -> None:
-        self._batches: SimpleQueue = SimpleQueue()
-        self._first: float | None = None
-        self._done = 0.0
-        self._waited = 0.0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def watch(self, begun: float, arrays: Any) -> None:
-        """Notes when the arrays of a batch that was begun then are ready."""
-        self._batches.put((begun, arrays))
-
-    def stop(self) -> float:
-        """The share of waiting; 0 where there was no batch."""
-        self._batches.put(None)
-        self._thread.join()
-        if self._first is None or self._done <= self._first:
-            return 0.0
-        return self._waited / (self._done - self._first)
-
-    def _run(self) -> None:
-        while (batch := self._batches.get()) is not None:
-            begun, arrays = batch
-            jax.block_until_ready(arrays)
-            if self._first is None:
-                self._first = begun
-            else:
-                self._waited += max(0.0, begun - self._done)
-            self._done = time.monotonic()

@@ -60,6 +60,13 @@ class Clips(NamedTuple):
         """The excerpt of one clip."""
         return self.excerpt.cut(self.waveforms(clip), sample_rate_hz=self.sample_rate_hz)
 
+    @property
+    def drawn_samples(self) -> int | None:
+        """Length of the stretch that training draws from a clip; None where it looks at all of it."""
+        if self.excerpt.extent is not Extent.RANDOM:
+            return None
+        return round(self.excerpt.crop_seconds * self.sample_rate_hz)
+
     def excerpt_samples(self, clips: Int[np.ndarray, " m"]) -> Int[np.ndarray, " n"]:
         """Length of each clip's excerpt; those that are not among `clips` are not looked at."""
         longest = self.excerpt.longest_samples(self.sample_rate_hz)
@@ -304,8 +311,6 @@ def _rows(folder: Path | None, kind: str) -> Rows:
 
 
 def _crop_frames(encoder: Encoder, clips: Clips) -> int | None:
-    """Frames of the stretch that training draws from a clip; None where it looks at all of it."""
-    if clips.excerpt.extent is not Extent.RANDOM:
-        return None
-    crop_samples = round(clips.excerpt.crop_seconds * clips.sample_rate_hz)
-    return int(encoder.config.num_frames(crop_samples))
+    """Frames of what training draws from a clip; None where it looks at all of it."""
+    drawn = clips.drawn_samples
+    return None if drawn is None else int(encoder.config.num_frames(drawn))

@@ -231,6 +231,7 @@ class AudioEncoder(nn.Module):
         frame_mask: Bool[Array | np.ndarray, "B T"],
         *,
         masked_frames: Bool[Array, "B T"] | None = None,
+        masked_channels: Bool[Array, "B D"] | None = None,
         deterministic: bool = True,
     ) -> Float[Array, "M B T D"]:
         """All hidden states from the stem's features.
@@ -238,8 +239,9 @@ class AudioEncoder(nn.Module):
         Args:
           features: As `stem` gives them.
           frame_mask: True on the frames of each clip; they come first.
-          masked_frames: SpecAugment: True where the learnt mask embedding replaces the projected
-            features; not for Whisper, which has none.
+          masked_frames: True where the learnt mask embedding replaces the projected features; zeros
+            in Whisper, which has none.
+          masked_channels: True where a channel is zero in all frames, masked ones included.
           deterministic: False lets dropout and layer drop act.
         """
         features, frame_mask = jnp.asarray(features), jnp.asarray(frame_mask)
@@ -248,9 +250,15 @@ class AudioEncoder(nn.Module):
             if self.config.family.front_end is FrontEnd.WAVEFORM:
                 hidden = self.feature_projection(hidden, deterministic=deterministic)
             if masked_frames is not None:
-                embedding = self.masked_spec_embed.astype(self.dtype)
-                hidden = jnp.where(masked_frames[:, :, None], embedding, hidden)
+                hidden = jnp.where(masked_frames[:, :, None], self._mask_embedding(), hidden)
+            if masked_channels is not None:
+                hidden = jnp.where(masked_channels[:, None, :], 0, hidden)
             return jnp.stack(self.encoder(hidden, frame_mask, deterministic=deterministic))
+
+    def _mask_embedding(self) -> Float[Array, " D"] | Float[Array, ""]:
+        if self.config.family.front_end is FrontEnd.WAVEFORM:
+            return self.masked_spec_embed.astype(self.dtype)
+        return jnp.zeros((), self.dtype)
 
 
 def parameter_shapes(config: EncoderConfig) -> dict[str, Any]:

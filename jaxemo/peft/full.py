@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 
 from jaxemo.peft.method import LayerRates, Method, Params, flatten, unflatten
 
-# masked_spec_embed has no gradient: nothing is masked in fine-tuning here.
+# The mask embedding stays what pre-training made it; without SpecAugment it has no gradient at all.
 _FROZEN = re.compile(r"^(feature_extractor/|encoder/embed_positions/|masked_spec_embed$)")
 
 

@@ -11,6 +11,7 @@ from typing import Annotated, Any, NamedTuple
 from jaxemo.data.corpora.catalogue import CATALOGUE
 from jaxemo.data.corpora.corpus import SPEECH_EMOTIONS
 from jaxemo.studies.audio_settings import AudioSettings, EmbedSettings
+from jaxemo.studies.augmentation_settings import AugmentationSettings
 from jaxemo.studies.corpus_settings import (
     PUBLISHED_NAMES,
     RAVDESS_NAMES,
@@ -67,6 +68,7 @@ class Settings(Block):
     transfer: TransferSettings = TransferSettings()
     methods: MethodSettings = MethodSettings()
     training: TrainingSettings = TrainingSettings()
+    augmentation: AugmentationSettings = AugmentationSettings()
     train: TrainSettings = TrainSettings()
     similarity: SimilaritySettings = SimilaritySettings()
     pretrain: PretrainSettings = PretrainSettings()
@@ -171,6 +173,19 @@ RULES = (
 )
 
 
+RULES += tuple(
+    Rule(
+        (f"augmentation.{key}",),
+        lambda s, key=key: (
+            len(s.augmentation[key]) in (0, 2)
+            and list(s.augmentation[key]) == sorted(s.augmentation[key])
+        ),
+        "(), or a low and a high end",
+    )
+    for key in ("speed", "noise_snr_db", "gain_db")
+)
+
+
 def default_config() -> Any:
     """A locked `ConfigDict` of all defaults.
 
@@ -232,7 +247,8 @@ def _rule_fault(rule: Rule, values: Settings) -> str:
     first, *others = rule.keys
     context = ", ".join(f"config.{key} is {shown(_value_at(values, key))}" for key in others)
     value = shown(_value_at(values, first))
-    return f"config.{first} is {value}; expected {rule.expected} ({context})"
+    expected = f"{rule.expected} ({context})" if context else rule.expected
+    return f"config.{first} is {value}; expected {expected}"
 
 
 def _value_at(values: Block, key: str) -> Any:

@@ -7,6 +7,8 @@ import jax
 
 from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method, make_method
+from jaxemo.studies.augmentation import check_augmentation
+from jaxemo.studies.augmentation_settings import is_augmented
 from jaxemo.studies.config import Settings
 from jaxemo.studies.sources import Source
 from jaxemo.training.program import TrainingSettings
@@ -48,10 +50,13 @@ def check_options(sources: Iterable[Source], config: Settings, names: Iterable[s
     """Holds the options of every method against every encoder, by shapes alone.
 
     Raises:
-      ValueError: For options that fit no encoder, or not this one: its name is told.
+      ValueError: For options that fit no encoder, or not this one: its name is told; or for a method
+        that cannot be trained on clips that change.
     """
     methods = [choose_method(config, name).method for name in names]
     encoders = [source for source in sources if source.encoder is not None]
+    if is_augmented(config.augmentation):
+        check_augmentation(config.augmentation, methods, encoders)
     for source, method in [(one, other) for one in encoders for other in methods]:
         assert source.encoder is not None
         try:

@@ -21,6 +21,8 @@ from jaxemo.models.heads import HeadForm, LayerStatistics, Pooling, layer_statis
 from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
+from jaxemo.studies.augmentation import augmented
+from jaxemo.studies.augmentation_settings import is_augmented
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.methods import choose_method
@@ -36,7 +38,7 @@ from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel
 from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
-from jaxemo.training.progress import EpochRecord
+from jaxemo.training.progress import EpochRecord, EpochTiming
 from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs
 from jaxemo.training.step import init_key
 
@@ -83,6 +85,9 @@ class Place(NamedTuple):
     dev_domain: str
     share: float = 1.0
     rates: Rates | None = None
+
+
+OnPlaceEpoch = Callable[[Place, EpochRecord, EpochTiming | None], None]
 
 
 class Run(NamedTuple):
@@ -168,7 +173,11 @@ def make_bench(
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
     embedding = embedded.embedding
-    examples = Examples(inputs_of(embedding, method, pooling), experiment.labels)
+    if is_augmented(config.augmentation):
+        inputs = augmented(experiment, embedded, config)
+    else:
+        inputs = inputs_of(embedding, method, pooling)
+    examples = Examples(inputs, experiment.labels)
     pooled = pooled_layers(embedding, pooling)
     runs_at_once = config.training.runs_at_once or word_of_first(
         runs_that_fit(program, base, examples, layer_statistics(pooled))
@@ -212,6 +221,7 @@ def _identity(
         ],
         "training": {key: recipe[key] for key in recipe if key not in Rates._fields},
         "audio": config.audio.to_dict(),
+        "augmentation": config.augmentation.to_dict(),
     }
 
 
@@ -267,7 +277,7 @@ def train_runs(
     first_stages: Sequence[Run | None] | None = None,
     inherits: tuple[str, ...] = INHERITED,
     updates: Sequence[int] | None = None,
-    on_epoch: Callable[[Place, EpochRecord], None] = lambda place, record: None,
+    on_epoch: OnPlaceEpoch = lambda place, record, timing: None,
 ) -> list[Run]:
     """Trains one model per place, all of them in one program, unless that was done before.
 
@@ -282,7 +292,7 @@ def train_runs(
       first_stages: The run that each place goes on from, or None for a fresh start; absent: all fresh.
       inherits: Which of `INHERITED` it takes from there; the rest starts as in a run without one.
       updates: Optimiser steps of each run; absent: those of the recipe's epochs.
-      on_epoch: Told of every epoch of every run, whether trained now or before.
+      on_epoch: Told of every epoch of every run, whether trained now or (without a timing) before.
 
     Raises:
       ValueError: A loss or gradient, or a run's dev score in every epoch, is not finite.
@@ -307,7 +317,7 @@ def train_runs(
     else:
         for place, fit in zip(places, fits, strict=True):
             for record in fit.history:
-                on_epoch(place, record)
+                on_epoch(place, record, None)
     return [
         Run(place, identity, one.num_updates, one.statistics, fit)
         for place, identity, one, fit in zip(places, identities, inputs, fits, strict=True)
@@ -321,7 +331,7 @@ def _train(
     places: Sequence[Place],
     identities: Sequence[str],
     unfinished: Unfinished,
-    on_epoch: Callable[[Place, EpochRecord], None],
+    on_epoch: OnPlaceEpoch,
 ) -> list[FitResult]:
     try:
         return fit_runs(
@@ -330,7 +340,7 @@ def _train(
             bench.examples,
             inputs,
             runs_at_once=bench.runs_at_once,
-            on_epoch=lambda run, record: on_epoch(places[run], record),
+            on_epoch=lambda run, record, timing: on_epoch(places[run], record, timing),
             snapshots=lambda runs: unfinished.snapshots([identities[run] for run in runs]),
         )
     except NonFiniteStep as error:

@@ -98,6 +98,7 @@ def _make_record(
         },
         "outputs": list(experiment.task.outputs),
         "audio": config.audio.to_dict(),
+        "augmentation": config.augmentation.to_dict(),
         "corpus": config.corpus.to_dict()
         | {"hash": experiment.corpus_hash(), "corpora": list(config.corpora)},
         "training": program.settings._asdict()

@@ -222,11 +222,12 @@ def clip_cues(experiment: Experiment, excerpt: Excerpt) -> Float32[np.ndarray, "
         return None
     rates = sorted(experiment.stores)
     rate = HAND_MADE_RATE_HZ if HAND_MADE_RATE_HZ in rates else rates[0]
-    clips = _clips_at(experiment, rate, excerpt)
+    clips = clips_at(experiment, rate, excerpt)
     return acoustic_cues(clips, cache_dir=experiment.cache_dir, track=experiment.progress.track)
 
 
-def _clips_at(experiment: Experiment, sample_rate_hz: int, excerpt: Excerpt) -> Clips:
+def clips_at(experiment: Experiment, sample_rate_hz: int, excerpt: Excerpt) -> Clips:
+    """The corpus at one rate, as a study looks at it."""
     store = experiment.stores[sample_rate_hz]
     return Clips(experiment.digests, store.waveform, store.num_samples, sample_rate_hz, excerpt)
 
@@ -259,7 +260,7 @@ def _embed_excerpts(
     if source.folder is not None:
         return embed_from_folder(source.folder, experiment.digests, excerpt, wanted)
     store = experiment.stores[source.sample_rate_hz]
-    clips = _clips_at(experiment, source.sample_rate_hz, excerpt)
+    clips = clips_at(experiment, source.sample_rate_hz, excerpt)
     common = {"cache_dir": experiment.cache_dir, "track": experiment.progress.track}
     if source.hand_made is not None:
         embedding = embed_hand_made(source.hand_made, clips, wanted, **common)

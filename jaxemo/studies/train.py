@@ -57,8 +57,8 @@ def train_models(
         list(places),
         folder_of=places.__getitem__,
         unfinished=unfinished,
-        on_epoch=lambda place, record: log_epoch(
-            f"{bench.method.name}/{places[place].parent.name}", record
+        on_epoch=lambda place, record, timing: log_epoch(
+            f"{bench.method.name}/{places[place].parent.name}", record, timing
         ),
     )
     predictions = held_out_predictions(experiment, bench, runs)

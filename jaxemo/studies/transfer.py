@@ -39,16 +39,16 @@ from jaxemo.studies.regimes import (
     waves,
 )
 from jaxemo.studies.resuming import unfinished_runs
-from jaxemo.studies.runs import Bench, Place, Run, make_bench, rows_in
+from jaxemo.studies.runs import Bench, OnPlaceEpoch, Place, Run, make_bench, rows_in
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.tallies import Tallies, chance_of
 from jaxemo.studies.transfer_scores import gain_figures, pool_by_speaker, score_figures
-from jaxemo.training.progress import EpochRecord
+from jaxemo.training.progress import EpochRecord, EpochTiming
 
 logger = logging.getLogger("jaxemo")
 
-LogEpoch = Callable[[str, EpochRecord], None]
+LogEpoch = Callable[[str, EpochRecord, EpochTiming | None], None]
 
 
 class TransferResults(NamedTuple):
@@ -190,15 +190,15 @@ def _groups(pairs: list[Pair], runs_at_once: int) -> list[list[Pair]]:
 
 def _watch(
     experiment: Experiment, bench: Bench, config: Settings, log_epoch: LogEpoch
-) -> Callable[[Place, EpochRecord], None]:
+) -> OnPlaceEpoch:
     """Logs every epoch of every run, and shows how many of the method's are done."""
     planned = waves(transfer_pairs(experiment, config), config.transfer)
     total = sum(num_epochs(experiment, bench, place) for places in planned for place in places)
     report = experiment.progress.count(f"{bench.source.name}: {bench.method.name}, epochs")
     done = itertools.count(1)
 
-    def on_epoch(place: Place, record: EpochRecord) -> None:
-        log_epoch(_run_name(bench, place), record)
+    def on_epoch(place: Place, record: EpochRecord, timing: EpochTiming | None) -> None:
+        log_epoch(_run_name(bench, place), record, timing)
         report(next(done), total)
 
     return on_epoch

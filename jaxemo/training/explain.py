@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxemo.data.augmentation import Draw
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft.method import Params
 from jaxemo.training.features import DenseFeatures, Examples
@@ -155,7 +156,7 @@ def _inputs(
     features, every = examples.inputs, np.arange(len(examples.targets))
     table = features.table() if isinstance(features, DenseFeatures) else None
     if table is None:
-        one = features.take(every[:1], draw=(0,), beside=every)
+        one = features.take(every[:1], draw=Draw(every[:1], 0), beside=every)
         inputs = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct((*leading, *leaf.shape[1:]), leaf.dtype), one
         )

@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Int, Shaped
 
+from jaxemo.data.augmentation import Draw
 from jaxemo.training.sharding import grid_shardings, placed, replicated, rows_sharding
 
 # Beyond this the device's memory belongs to the parameters.
@@ -25,7 +26,7 @@ class Features(Protocol):
         self,
         rows: Int[np.ndarray, "..."],
         *,
-        draw: tuple[int, ...] | None,
+        draw: Draw | None,
         beside: Int[np.ndarray, "..."] | None = None,
     ) -> Any:
         """Arrays with the shape of `rows` as leading axes.
@@ -35,9 +36,10 @@ class Features(Protocol):
 
         Args:
           rows: Row numbers; a row may stand there several times.
-          draw: Seeds random crops in training; None gives whole clips. A clip's crop depends on `draw`
-            and its row number alone, not on its place in `rows`: a run then sees the same crops whether
-            it is trained alone or among others.
+          draw: Of the same shape; decides all that is random in training; None gives whole clips,
+            unchanged. What a clip becomes depends on its run's seed, the epoch and its row number alone,
+            not on its place in `rows`: a run then sees the same whether it is trained alone or among
+            others.
           beside: All rows of the call, where other processes take the rest: padding is to the width that
             they have in common.
         """
@@ -57,7 +59,7 @@ class DenseFeatures:
         self,
         rows: Int[np.ndarray, "..."],
         *,
-        draw: tuple[int, ...] | None,
+        draw: Draw | None,
         beside: Int[np.ndarray, "..."] | None = None,
     ) -> Any:
         """See `Features`; there is nothing to draw or to pad."""
@@ -92,9 +94,7 @@ class Feed(NamedTuple):
     features: Features
     table: Any
 
-    def inputs(
-        self, rows: Int[np.ndarray, "S R M B"], mesh: Mesh, *, draw: tuple[int, ...] | None
-    ) -> Any:
+    def inputs(self, rows: Int[np.ndarray, "S R M B"], mesh: Mesh, *, draw: Draw | None) -> Any:
         """What to hand to a step with `table`, on the mesh: row numbers, or the arrays themselves.
 
         Of several processes each takes the rows of its own devices alone.
@@ -121,7 +121,7 @@ def _taken_by_devices(
     rows: Int[np.ndarray, "S R M B"],
     mesh: Mesh,
     *,
-    draw: tuple[int, ...] | None,
+    draw: Draw | None,
 ) -> Any:
     """The arrays of all rows, of which this process takes those that its devices hold."""
     sharding = rows_sharding(mesh)
@@ -131,7 +131,9 @@ def _taken_by_devices(
 
     own = sharding.addressable_devices_indices_map(rows.shape).values()
     taken = {
-        bounds(index): features.take(rows[index], draw=draw, beside=rows)
+        bounds(index): features.take(
+            rows[index], draw=None if draw is None else draw.at(index), beside=rows
+        )
         for index in {bounds(index): index for index in own}.values()
     }
     leaves = {place: jax.tree.leaves(tree) for place, tree in taken.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxemo.data.files import make_folder, writing
 from jaxemo.training.processes import is_first
-from jaxemo.training.progress import EpochRecord
+from jaxemo.training.progress import EpochRecord, EpochTiming
 
 
 class CurveLog:
@@ -37,16 +37,21 @@ class CurveLog:
             self._lines.close()
             self._events.close()
 
-    def epoch(self, run: str, record: EpochRecord) -> None:
-        """Writes the epoch's figures under the run's name, unless they are there."""
+    def epoch(self, run: str, record: EpochRecord, timing: EpochTiming | None) -> None:
+        """Writes the epoch's figures under the run's name, unless they are there.
+
+        Args:
+          timing: Of the epoch, with its other runs; None where it was trained by another command.
+        """
         if not self._writes or (run, record.epoch) in self._written:
             return
-        figures = record._asdict()
+        figures = record._asdict() | ({} if timing is None else timing._asdict())
         with writing(self._path):
             self._lines.write(json.dumps({"run_id": self._run_id, "run": run, **figures}) + "\n")
             self._lines.flush()
-        for name in ("train_loss", "gradient_norm", "dev_score"):
-            self._events.add_scalar(f"{name}/{run}", figures[name], record.epoch)
+        del figures["epoch"]
+        for name, value in figures.items():
+            self._events.add_scalar(f"{name}/{run}", value, record.epoch)
 
 
 def _epochs_of(run_id: str, path: Path) -> set[tuple[str, int]]:

@@ -6,7 +6,7 @@ from jaxemo.peft.method import Params
 from jaxemo.training.features import Examples, make_feed
 from jaxemo.training.predict import place
 from jaxemo.training.program import TrainingProgram
-from jaxemo.training.progress import EpochRecord
+from jaxemo.training.progress import OnEpoch
 from jaxemo.training.snapshots import SnapshotFolder
 from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs, RunStack
 from jaxemo.training.step import Shared
@@ -19,7 +19,7 @@ def fit_runs(
     runs: Sequence[RunInputs],
     *,
     runs_at_once: int = 0,
-    on_epoch: Callable[[int, EpochRecord], None] = lambda run, record: None,
+    on_epoch: OnEpoch = lambda run, record, timing: None,
     snapshots: Callable[[Sequence[int]], SnapshotFolder | None] = lambda runs: None,
 ) -> list[FitResult]:
     """Trains every run for the recipe's epochs; each keeps its best epoch by dev score.
@@ -30,7 +30,7 @@ def fit_runs(
     Args:
       base: The encoder's frozen parameters, shared by all runs.
       runs_at_once: Runs in memory at a time; 0 for all. Runs of like length go together.
-      on_epoch: Told the run's number and its figures after every epoch.
+      on_epoch: Told the run's number, its figures and how it went after every epoch.
       snapshots: Numbers of runs that are trained together -> where to save them, and to look for what
         was saved; None for nowhere.
 
@@ -54,7 +54,9 @@ def fit_runs(
         stack = RunStack(program, shared, feed, examples, [runs[run] for run in chosen])
         try:
             fits = stack.fit(
-                lambda position, record, chosen=chosen: on_epoch(chosen[position], record),
+                lambda position, record, timing, chosen=chosen: on_epoch(
+                    chosen[position], record, timing
+                ),
                 snapshots(chosen),
             )
         except NonFiniteStep as error:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxemo.data.augmentation import Draw
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.peft.method import Params
 from jaxemo.training.features import Examples
@@ -53,7 +54,7 @@ def _kept_bytes(
     """Size of what the forward pass of one micro-batch keeps for the backward pass."""
     settings = program.settings
     rows = np.arange(settings.batch_size // settings.micro_batches) % len(examples.targets)
-    inputs = examples.inputs.take(rows, draw=(0,))
+    inputs = examples.inputs.take(rows, draw=Draw(np.zeros_like(rows), 0))
     targets = examples.targets[rows]
 
     def backward(trainable: Any, inputs: Any, targets: jax.Array, key: jax.Array) -> Any:

@@ -2,15 +2,16 @@
 
 What is trained ({adaptation, head}) and what is not (base, layer statistics) are apart from birth.
 Inputs are the output of the method's frozen layers: stem features, or pooled layers when the whole
-encoder is frozen.
+encoder is frozen; or waveforms, where they are not the same in every epoch.
 """
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import linen as nn
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from jaxemo.models.encoder import AudioEncoder, StemOutput
 from jaxemo.models.heads import (
@@ -27,6 +28,30 @@ from jaxemo.peft.method import Method, Params
 from jaxemo.training.dropout_bits import hashed_key
 
 PooledLayers = Float[Array, "B L D"]
+
+
+class Waveforms(NamedTuple):
+    """Normalised clips of a batch, padded to one width: the stem is a part of the step."""
+
+    waveform: Float[Array | np.ndarray, "... N"]
+    num_samples: Int[Array | np.ndarray, "..."]
+
+
+class MaskedInputs(NamedTuple):
+    """Inputs of which SpecAugment hides a part, after the stem and its projection.
+
+    Attributes:
+      signal: The inputs.
+      frames: True where the mask embedding stands for the frame.
+      channels: True where a channel is zero in all frames.
+    """
+
+    signal: StemOutput | Waveforms
+    frames: Bool[Array | np.ndarray, "... T"]
+    channels: Bool[Array | np.ndarray, "... D"]
+
+
+EncoderInputs = StemOutput | Waveforms | MaskedInputs
 
 
 class Network(NamedTuple):
@@ -69,7 +94,7 @@ class Network(NamedTuple):
         self,
         trainable: dict[str, Any],
         base: Params,
-        inputs: StemOutput | PooledLayers,
+        inputs: EncoderInputs | PooledLayers,
         *,
         statistics: LayerStatistics,
         dropout_key: PRNGKeyArray | None = None,
@@ -86,19 +111,21 @@ class Network(NamedTuple):
             "dropout_key": head_key,
         }
         head = trainable["head"]
-        if not isinstance(inputs, StemOutput):
+        if not isinstance(inputs, EncoderInputs):
             if self.pooling is Pooling.ATTENTIVE:
                 raise ValueError(
                     f"Attention was given pooled layers, which have no frames: method "
                     f"{self.method.name!r} freezes the whole encoder; take one that trains inside it."
                 )
             return apply_head(head, inputs, form=self.head_form, **options)
-        hidden_states = self._hidden_states(trainable["adaptation"], base, inputs, encoder_key)
+        hidden_states, frame_mask = self._hidden_states(
+            trainable["adaptation"], base, inputs, encoder_key
+        )
         if self.pooling is Pooling.ATTENTIVE:
-            return apply_attentive_head(head, hidden_states, inputs.frame_mask, **options)
-        pooled = pool_frames(hidden_states, inputs.frame_mask)
+            return apply_attentive_head(head, hidden_states, frame_mask, **options)
+        pooled = pool_frames(hidden_states, frame_mask)
         if self.pooling is Pooling.MEAN_STD:
-            spread = pool_spread(hidden_states, inputs.frame_mask)
+            spread = pool_spread(hidden_states, frame_mask)
             pooled = jnp.concatenate([pooled, spread], axis=-1)
         return apply_head(head, pooled, form=self.head_form, **options)
 
@@ -106,24 +133,38 @@ class Network(NamedTuple):
         self,
         adaptation: Params,
         base: Params,
-        inputs: StemOutput,
+        inputs: EncoderInputs,
         dropout_key: PRNGKeyArray | None,
-    ) -> Float[Array, "L B T D"]:
+    ) -> tuple[Float[Array, "L B T D"], Bool[Array, "B T"]]:
+        """The adapted encoder's layers, and where their frames are valid."""
         if self.module is None:
             raise ValueError(
                 f"Method {self.method.name!r} was given the output of a stem, and the network has "
                 "no encoder that reads it; give pooled layers."
             )
+        masks = {}
+        if isinstance(inputs, MaskedInputs):
+            masks = {"masked_frames": inputs.frames, "masked_channels": inputs.channels}
+            inputs = inputs.signal
+        stem = _stem(self.module, base, inputs) if isinstance(inputs, Waveforms) else inputs
         contextualise = nn.apply(AudioEncoder.contextualise, self.module)
 
         def forward(params: Params) -> Float[Array, "L B T D"]:
             return contextualise(
                 {"params": params},
-                inputs.features,
-                inputs.frame_mask,
+                stem.features,
+                stem.frame_mask,
+                **masks,
                 deterministic=dropout_key is None,
                 rngs=None if dropout_key is None else {"dropout": dropout_key},
             )
 
         method_key = None if dropout_key is None else jax.random.fold_in(dropout_key, 0)
-        return self.method.apply(forward, base, adaptation, dropout_key=method_key)
+        hidden_states = self.method.apply(forward, base, adaptation, dropout_key=method_key)
+        return hidden_states, stem.frame_mask
+
+
+def _stem(module: AudioEncoder, base: Params, clips: Waveforms) -> StemOutput:
+    """In float32 whatever the compute dtype, as the store has it for prediction."""
+    stem = nn.apply(AudioEncoder.stem, module.clone(dtype=jnp.float32))
+    return stem({"params": base}, clips.waveform, clips.num_samples)

@@ -1,6 +1,6 @@
 """How far runs are that are trained side by side, and how that is saved and found again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -23,6 +23,22 @@ class EpochRecord(NamedTuple):
     train_loss: float
     gradient_norm: float
     dev_score: float
+
+
+class EpochTiming(NamedTuple):
+    """How an epoch went for the runs that were trained side by side; no two times alike.
+
+    Attributes:
+      seconds: From its first step to its last in this process, without development clips.
+      data_wait: Share of them in which the devices waited for data.
+    """
+
+    seconds: float
+    data_wait: float
+
+
+# (number of the run, its figures, how it went) after every epoch; no timing for one of before a snapshot.
+OnEpoch = Callable[[int, EpochRecord, EpochTiming | None], None]
 
 
 class Progress(NamedTuple):

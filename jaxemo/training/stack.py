@@ -5,7 +5,8 @@ A run's result does not depend on the others: its batches follow from its seed, 
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -13,8 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 
+from jaxemo.data.augmentation import Draw
 from jaxemo.data.batches import num_batches, shuffled_batches
+from jaxemo.data.loading import loaded_ahead
 from jaxemo.data.stopping import StopRequest, signals_postponed
+from jaxemo.embedding.clock import DeviceClock
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.training.features import Examples, Feed
 from jaxemo.training.grids import RowGrid, make_grid
@@ -23,7 +27,15 @@ from jaxemo.training.optim import Rates
 from jaxemo.training.predict import TrainedModel, place_stacked, stack_trees
 from jaxemo.training.processes import on_host
 from jaxemo.training.program import TrainingProgram
-from jaxemo.training.progress import EpochRecord, Progress, Saver, joined, resumed
+from jaxemo.training.progress import (
+    EpochRecord,
+    EpochTiming,
+    OnEpoch,
+    Progress,
+    Saver,
+    joined,
+    resumed,
+)
 from jaxemo.training.sharding import grid_shardings, placed
 from jaxemo.training.snapshots import SnapshotFolder
 from jaxemo.training.step import Batch, RunState, Shared, StepMetrics
@@ -79,6 +91,23 @@ class NonFiniteStep(FloatingPointError):
         self.run, self.rows = run, rows
 
 
+class _Call(NamedTuple):
+    """What one call of the devices reads.
+
+    Attributes:
+      start: Its first step within the epoch.
+      active: Which runs have a batch; None for all.
+      asked: When it was asked for, by the clock of `time.monotonic`.
+      ready: When it was there.
+    """
+
+    start: int
+    batches: Batch
+    active: Any
+    asked: float
+    ready: float
+
+
 class RunStack:
     """Runs that are trained together, padded to the mesh's run axis."""
 
@@ -104,9 +133,7 @@ class RunStack:
         statistics = stack_trees([run.statistics for run in runs], program.mesh)
         self._statistics = place_stacked(statistics, program.mesh)
 
-    def fit(
-        self, on_epoch: Callable[[int, EpochRecord], None], snapshots: SnapshotFolder | None
-    ) -> list[FitResult]:
+    def fit(self, on_epoch: OnEpoch, snapshots: SnapshotFolder | None) -> list[FitResult]:
         """Trains to the end, from the newest snapshot on where there is one.
 
         `on_epoch` hears of the epochs before the snapshot too. A signal ends training after the step at
@@ -120,18 +147,18 @@ class RunStack:
         for epoch in range(progress.epoch):
             for run, records in enumerate(progress.history):
                 if epoch < len(records):
-                    on_epoch(run, records[epoch])
+                    on_epoch(run, records[epoch], None)
         postponed = (
             contextlib.nullcontext(StopRequest()) if snapshots is None else signals_postponed()
         )
         with postponed as stop:
             saver = Saver(snapshots, stop, self._program.mesh)
             while any(self._steps_left(progress.epoch)) and not saver.stopping:
-                progress = self._train_epoch(progress, saver)
+                progress, timing = self._train_epoch(progress, saver)
                 if progress.step == 0:
                     for run, records in enumerate(progress.history):
                         if len(records) == progress.epoch:
-                            on_epoch(run, records[-1])
+                            on_epoch(run, records[-1], timing)
             saver.finish(progress)
         return _results(on_host(progress.best), progress.history)
 
@@ -170,31 +197,49 @@ class RunStack:
             initial,
         )
 
-    def _train_epoch(self, progress: Progress, saver: Saver) -> Progress:
+    def _train_epoch(self, progress: Progress, saver: Saver) -> tuple[Progress, EpochTiming]:
         """To the end of the epoch, or to the step at which a signal came."""
         grid = self._epoch_grid(progress.epoch)
         num_steps = len(grid.rows)
         capacity = 1 if self._feed.table is None else _STEPS_PER_CALL
-        for start in range(progress.step, num_steps, capacity):
-            steps = np.minimum(np.arange(start, start + capacity), num_steps - 1)
-            batches, active = self._batches(grid, steps, draw=(progress.epoch, start))
+        started, clock = time.monotonic(), DeviceClock()
+        for call in self._calls(grid, progress, capacity):
             states, figures = self._program.train_steps(
                 progress.states,
                 self._statistics,
                 self._shared,
-                batches,
-                active,
-                np.int32(min(capacity, num_steps - start)),
+                call.batches,
+                call.active,
+                np.int32(min(capacity, num_steps - call.start)),
             )
+            clock.watch(call.ready, figures, asked=call.asked)
             metrics = (*progress.metrics, figures)
-            progress = progress._replace(step=start + capacity, states=states, metrics=metrics)
+            progress = progress._replace(step=call.start + capacity, states=states, metrics=metrics)
             if saver.is_due():
                 _check_finite(progress, grid, len(self._runs))
                 saver.save(progress)
             if saver.stopping:
-                return progress
+                break
+        data_wait = clock.stop()
+        timing = EpochTiming(time.monotonic() - started, data_wait)
+        if saver.stopping:
+            return progress, timing
         _check_finite(progress, grid, len(self._runs))
-        return self._end_epoch(progress, grid)
+        return self._end_epoch(progress, grid), timing
+
+    def _calls(self, grid: RowGrid, progress: Progress, capacity: int) -> Iterator[_Call]:
+        """What is left of an epoch, loaded while the call before is computed."""
+
+        def load(start: int) -> tuple[int, Batch, Any]:
+            steps = np.minimum(np.arange(start, start + capacity), len(grid.rows) - 1)
+            return start, *self._batches(grid, steps, epoch=progress.epoch)
+
+        starts = range(progress.step, len(grid.rows), capacity)
+        with contextlib.closing(loaded_ahead(starts, load)) as loaded:
+            asked = time.monotonic()
+            for start, batches, active in loaded:
+                yield _Call(start, batches, active, asked, ready=time.monotonic())
+                asked = time.monotonic()
 
     def _end_epoch(self, progress: Progress, grid: RowGrid) -> Progress:
         scores = self._dev_scores(progress.states.trainable)
@@ -245,7 +290,7 @@ class RunStack:
         ]
 
     def _batches(
-        self, grid: RowGrid, steps: Int[np.ndarray, " S"], *, draw: tuple[int, ...]
+        self, grid: RowGrid, steps: Int[np.ndarray, " S"], *, epoch: int
     ) -> tuple[Batch, Any]:
         """The chosen steps' examples on the mesh, and which runs are active (None: all of them)."""
         rows = grid.rows[steps]
@@ -255,7 +300,9 @@ class RunStack:
         mesh = self._program.mesh
         read = (self._targets[rows], weight, active)
         targets, weight, active = placed(read, grid_shardings(read, mesh))
-        return Batch(self._feed.inputs(rows, mesh, draw=draw), targets, weight), active
+        seeds = np.array([one.seed for one in self._runs])[np.broadcast_to(run, rows.shape)]
+        inputs = self._feed.inputs(rows, mesh, draw=Draw(seeds, epoch))
+        return Batch(inputs, targets, weight), active
 
     def _dev_scores(self, trainable: dict[str, Any]) -> list[float]:
         predictions = self._program.predictor.predict_stacked(
