@@ -1,6 +1,8 @@
-"""`jaxemo pretrain`: what it refuses before it computes, and (slow) a whole run that is killed once."""
+"""`jaxemo pretrain`: what it refuses before it computes, and (slow) a whole run that is killed and stopped."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -85,15 +87,15 @@ def test_layer_features_without_their_encoder_are_refused(tmp_path, audio, capsy
 
 
 @pytest.mark.slow
-def test_a_killed_command_goes_on_to_the_same_bits_and_its_folder_is_an_encoder(
-    tmp_path, audio, monkeypatch
+def test_a_killed_and_stopped_command_goes_on_to_the_same_bits_and_its_folder_is_an_encoder(
+    tmp_path, audio, monkeypatch, capsys
 ):
     evaluated = tmp_path / "evaluated.wav"
     write_noise(evaluated, 9)
     more = [
         *manifest(tmp_path, [evaluated]),
         "--config.pretrain.steps=4",
-        "--config.pretrain.save_every=2",
+        "--config.training.save_seconds=0",
         "--config.pretrain.batch_size=8",
         "--config.pretrain.crop_seconds=0.5",
         "--config.pretrain.num_codes=8",
@@ -101,9 +103,13 @@ def test_a_killed_command_goes_on_to_the_same_bits_and_its_folder_is_an_encoder(
     words = arguments(tmp_path, audio, *more)
     whole = [word.replace("/work", "/whole") if "--workdir" in word else word for word in words]
     assert main(whole) == 0
-    kill_at_step(monkeypatch, 3)
+    at_step(monkeypatch, 1, kill)
     with pytest.raises(SystemExit):
         main(words)
+    at_step(monkeypatch, 2, terminate)
+    capsys.readouterr()
+    assert main(words) == 143
+    assert capsys.readouterr().err.splitlines()[-1].startswith("jaxemo pretrain: terminated")
     monkeypatch.undo()
     assert main(words) == 0
     names = ("model.safetensors", "curve.jsonl", "config.json", "preprocessor_config.json")
@@ -118,13 +124,22 @@ def test_a_killed_command_goes_on_to_the_same_bits_and_its_folder_is_an_encoder(
     assert load_encoder(tmp_path / "work").config.model_type == "wav2vec2"
 
 
-def kill_at_step(monkeypatch, step):
-    """Ends the process's work as it asks for the crops of a step."""
+def at_step(monkeypatch, step, act):
+    """Does something as the process asks for the crops of a step."""
+    monkeypatch.undo()
     plain = running.training_batch
 
     def draw(*arguments, **position):
         if position["step"] == step:
-            raise SystemExit("killed")
+            act()
         return plain(*arguments, **position)
 
     monkeypatch.setattr(running, "training_batch", draw)
+
+
+def kill():
+    raise SystemExit("killed")
+
+
+def terminate():
+    os.kill(os.getpid(), signal.SIGTERM)

@@ -24,7 +24,7 @@ from jaxemo.pretraining.objectives.objective import (
     Objective,
     Params,
 )
-from jaxemo.training.sharding import tree_shardings
+from jaxemo.training.sharding import batch_ways, tree_shardings
 
 
 class Recipe(NamedTuple):
@@ -91,12 +91,14 @@ class Program(NamedTuple):
       step: (state, clips with leading axes [micro-batch, clip]) -> (state, figures); uses up the state.
       evaluate: (state, clips) -> figures, under one fixed mask and without dropout.
       shardings: Of a state, given as arrays or shapes.
+      ways: Devices over which clips lie.
     """
 
     init: Callable[[Params, Any], State]
     step: Callable[[State, Clips], tuple[State, Figures]]
     evaluate: Callable[[State, Clips], Figures]
     shardings: Callable[[Any], Any]
+    ways: int
 
 
 def make_program(
@@ -146,6 +148,7 @@ def make_program(
         step=_on(placed, jax.jit(train_step, donate_argnums=0)),
         evaluate=_on(flat, jax.jit(evaluate)),
         shardings=shardings,
+        ways=batch_ways(mesh),
     )
 
 

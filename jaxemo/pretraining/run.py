@@ -1,7 +1,7 @@
 """A pre-training run: from crops to a trained encoder, looked at, saved and gone on with.
 
-The position in the data is the step, so that a run that was killed and goes on from its last saved
-state ends in the same bits as one that was not.
+The position in the data is the step, and what has not been logged yet is saved with the state, so that a
+run that was killed or stopped at any step goes on to the same bits and the same records.
 """
 
 import math
@@ -11,11 +11,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 
 from jaxemo.pretraining.collapse import Health, check_health, health
 from jaxemo.pretraining.crops import Batch, CropSettings, Files, draw_batch
 from jaxemo.pretraining.objectives.objective import Clips
 from jaxemo.pretraining.program import Figures, Program, Recipe, State
+from jaxemo.training.snapshots import Saver
 
 # Streams of crops beside each other: for training, the targets' sample and the held-out look.
 _TRAINING, _SAMPLE, _HELD_OUT = 0, 1, 2
@@ -28,7 +30,6 @@ class Pace(NamedTuple):
       batch_size: Crops of a step.
       micro_batches: Pieces that a batch goes through in.
       log_every: Between two records.
-      save_every: Between two saved states.
       evaluate_every: Between two looks at held-out crops.
       settled_share: Of the run, before which the same prediction everywhere is no collapse.
     """
@@ -36,7 +37,6 @@ class Pace(NamedTuple):
     batch_size: int
     micro_batches: int = 1
     log_every: int = 50
-    save_every: int = 500
     evaluate_every: int = 500
     settled_share: float = 0.3
 
@@ -69,6 +69,18 @@ class Record(NamedTuple):
     gradient_norm: float
 
 
+class Progress(NamedTuple):
+    """How far a run is.
+
+    Attributes:
+      state: After the last step.
+      since: Figures of the steps since the last record.
+    """
+
+    state: State
+    since: tuple[Figures, ...] = ()
+
+
 class NonFiniteLoss(ValueError):
     """A loss that is NaN or infinite: at which step, on which files."""
 
@@ -85,40 +97,83 @@ def pretrain(
     data: Data,
     *,
     pace: Pace,
-    state: State,
-    save: Callable[[State, int], Any],
+    progress: Progress,
     log: Callable[[Record], Any],
-) -> State:
-    """Takes a state to the end of its run.
+    save: Callable[[Progress], Any],
+    saver: Saver,
+) -> Progress:
+    """Takes a run to its end, or to the step at which a signal came.
 
     Args:
-      state: Of step 0, or as `save` was given it.
-      save: Called with the state and its step each `save_every` steps and at the end.
+      progress: Of step 0, or as it was saved.
       log: Called with each record.
+      save: Called with what is to be saved, where the saver says so.
+      saver: Asked after each step.
 
     Raises:
       NonFiniteLoss: Before a state that it could have spoilt is saved.
       Collapse: Likewise.
     """
     settled = math.ceil(pace.settled_share * recipe.num_steps)
-    since: list[Figures] = []
-    for step in range(int(state.step), recipe.num_steps):
+    for step in range(int(progress.state.step), recipe.num_steps):
         batch = training_batch(data, pace, seed=recipe.seed, step=step)
-        state, figures = program.step(state, batch.clips)
-        since.append(figures)
+        state, figures = program.step(progress.state, batch.clips)
+        progress = Progress(state, (*progress.since, figures))
         done = step + 1
-        if done == recipe.num_steps or done % pace.log_every == 0 or done % pace.save_every == 0:
-            since = jax.device_get(since)
+        is_last = done == recipe.num_steps
+        if is_last or done % pace.log_every == 0:
+            since = jax.device_get(progress.since)
             _check_finite(since, data, pace, seed=recipe.seed, done=done)
             record = record_of("training", done, since)
             log(record)
             check_health(record.health, step=done, settled_step=settled)
-            since = []
-        if done == recipe.num_steps or done % pace.evaluate_every == 0:
+            progress = Progress(state)
+        if is_last or done % pace.evaluate_every == 0:
             log(record_of("held_out", done, [_look(program, state, data, pace, recipe.seed)]))
-        if done == recipe.num_steps or done % pace.save_every == 0:
-            save(state, done)
-    return state
+        if saver.is_due():
+            since = jax.device_get(progress.since)
+            _check_finite(since, data, pace, seed=recipe.seed, done=done)
+            save(progress)
+        if saver.stopping:
+            break
+    return progress
+
+
+def tree_of(progress: Progress) -> dict[str, Any]:
+    """All of a run's progress as a tree of arrays; figures are one row for each step."""
+    rows = [np.asarray(ravel_pytree(figures)[0]) for figures in progress.since]
+    return {"state": progress.state, **({"since": np.stack(rows)} if rows else {})}
+
+
+def tree_shapes(program: Program, state: State, data: Data, *, num_since: int) -> dict[str, Any]:
+    """The shapes of such a tree.
+
+    Args:
+      state: Shapes of the run's state.
+      num_since: Steps since the last record.
+    """
+    if num_since == 0:
+        return {"state": state}
+    size = ravel_pytree(_no_figures(program, state, data))[0].size
+    return {"state": state, "since": jax.ShapeDtypeStruct((num_since, size), jnp.float32)}
+
+
+def progress_in(saved: dict[str, Any], program: Program, data: Data) -> Progress:
+    """The progress that a tree was made of."""
+    state, rows = saved["state"], saved.get("since", ())
+    if not len(rows):
+        return Progress(state)
+    shapes = jax.eval_shape(lambda: state)
+    unravel = ravel_pytree(_no_figures(program, shapes, data))[1]
+    return Progress(state, tuple(unravel(jnp.asarray(row)) for row in np.asarray(rows)))
+
+
+def _no_figures(program: Program, state: State, data: Data) -> Figures:
+    """Zeros of the shapes that a step's figures have."""
+    clip = jax.ShapeDtypeStruct((program.ways, data.crops.num_samples), jnp.float32)
+    clips = Clips(clip, jax.ShapeDtypeStruct((program.ways,), jnp.int32))  # type: ignore[arg-type]
+    shapes = jax.eval_shape(program.evaluate, state, clips)
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def training_batch(data: Data, pace: Pace, *, seed: int, step: int) -> Batch:

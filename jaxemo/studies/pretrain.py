@@ -1,7 +1,7 @@
 """`jaxemo pretrain`: an encoder from folders of audio without labels, as a folder in hub layout.
 
-WORKDIR/state/ holds the last saved step, from which a killed run goes on to the same bits. Files that
-the config's corpus evaluates on are refused by their content.
+WORKDIR/state/ holds the newest snapshots, from which a run that was killed or stopped goes on to the same
+bits. Files that the config's corpus evaluates on are refused by their content.
 """
 
 import dataclasses
@@ -10,13 +10,14 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxemo.data.files import write_whole
 from jaxemo.data.progress import Progress
+from jaxemo.data.stopping import signals_postponed
 from jaxemo.models.checkpoints.hub_layout import Origin
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder
@@ -29,18 +30,28 @@ from jaxemo.pretraining.objectives.best_rq import best_rq
 from jaxemo.pretraining.objectives.data2vec import Data2vecSettings, data2vec
 from jaxemo.pretraining.objectives.hubert import HubertSettings, hubert
 from jaxemo.pretraining.objectives.mert import MertSettings, mert
-from jaxemo.pretraining.objectives.objective import Objective
+from jaxemo.pretraining.objectives.objective import Clips, Objective
 from jaxemo.pretraining.objectives.wav2vec2 import Wav2vec2Settings, wav2vec2
 from jaxemo.pretraining.program import Program, Recipe, State, make_program
-from jaxemo.pretraining.run import Pace, Record, pretrain, sample_clips
+from jaxemo.pretraining.run import (
+    Data,
+    Pace,
+    Record,
+    pretrain,
+    progress_in,
+    sample_clips,
+    tree_of,
+    tree_shapes,
+)
+from jaxemo.pretraining.run import Progress as RunProgress
 from jaxemo.pretraining.sources import Source, layer_source, spectral_source
 from jaxemo.pretraining.targets import KMeansSettings, RandomProjectionSettings
 from jaxemo.studies.config import Settings
 from jaxemo.studies.pretrain_audio import Audio, open_audio
 from jaxemo.studies.pretrain_settings import LAYER, PretrainSettings
 from jaxemo.studies.pretrained_folder import STATE, write_folder
-from jaxemo.training.checkpoint import read_record, restore_state, save_checkpoint
 from jaxemo.training.sharding import batch_ways, make_mesh
+from jaxemo.training.snapshots import Saver, Snapshot, SnapshotFolder
 
 logger = logging.getLogger("jaxemo")
 
@@ -77,30 +88,43 @@ def pretrain_encoder(
     recipe = make_recipe(settings, encoder.config, seed=config.seed)
     program = make_program(encoder.module, objective, recipe, mesh=mesh)
     about = describe(config, encoder, audio, num_steps=recipe.num_steps)
-    state, records = _first_state(
-        program,
-        objective,
-        encoder,
-        audio,
-        seed=config.seed,
-        workdir=workdir,
-        about=about,
-        replace=replace,
-    )
-    log, save = _writers(workdir, about, records, num_steps=recipe.num_steps)
+    snapshots = SnapshotFolder(workdir / STATE, seconds=float(config.training.save_seconds))
+    if replace:
+        snapshots.remove()
+    fresh = _Fresh(program, objective, encoder, audio.data, config.seed)
+    progress, records = _resumed(snapshots, fresh, about)
+    log = _log(workdir, records, num_steps=recipe.num_steps)
     pace = Pace(
         batch_size=settings.batch_size,
         micro_batches=settings.micro_batches,
         log_every=_LOG_EVERY,
-        save_every=settings.save_every,
-        evaluate_every=settings.save_every,
+        evaluate_every=settings.evaluate_every,
     )
-    state = pretrain(program, recipe, audio.data, pace=pace, state=state, save=save, log=log)
+    with signals_postponed() as stop:
+        saver = Saver(snapshots, stop, mesh)
+
+        def snapshot(progress: RunProgress) -> Snapshot:
+            record = {"about": about, "records": records, "num_since": len(progress.since)}
+            return Snapshot(tree_of(progress), record)
+
+        progress = pretrain(
+            program,
+            recipe,
+            audio.data,
+            pace=pace,
+            progress=progress,
+            log=log,
+            save=lambda progress: saver.save(snapshot(progress)),
+            saver=saver,
+        )
+        # Whole runs too: the same command then has only its files to write.
+        snapshots.save(snapshot(progress))
+        snapshots.wait()
     trained = dataclasses.replace(
         encoder,
         name=workdir.resolve().name,
         origin=Origin.LOCAL,
-        params=state.trained["encoder"],
+        params=progress.state.trained["encoder"],
         revision="",
     )
     about = {**about, "records": records, "provenance": provenance}
@@ -158,7 +182,8 @@ def make_objective(settings: PretrainSettings, encoder: Encoder) -> Objective:
       ValueError: The encoder of the features has other frames.
     """
     config, width = encoder.config, encoder.config.hidden_size
-    codes = HubertSettings(KMeansSettings(num_clusters=settings.num_codes))
+    clusters = KMeansSettings(num_clusters=settings.num_codes)
+    codes = HubertSettings(clusters, unmasked_weight=settings.unmasked_weight)
     match settings.objective:
         case "hubert":
             return hubert(_source(settings, encoder), width=width, settings=codes)
@@ -166,7 +191,7 @@ def make_objective(settings: PretrainSettings, encoder: Encoder) -> Objective:
             quantiser = RandomProjectionSettings(settings.num_codebooks, settings.num_codes)
             return best_rq(_source(settings, encoder), width=width, settings=quantiser)
         case "mert":
-            spectrum = spectral_source("constant_q", _grid(encoder))
+            spectrum = spectral_source(settings.regressed, _grid(encoder))
             mert_settings = MertSettings(codes)
             return mert(_source(settings, encoder), spectrum, width=width, settings=mert_settings)
         case "data2vec":
@@ -235,8 +260,6 @@ def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int
     """What decides a run's result, and tells it from others."""
     training = sorted(set(audio.digests.values()) - audio.held_out)
     settings = config.pretrain.to_dict()
-    # Where files lie and when states are saved decides nothing.
-    settings = {key: settings[key] for key in settings if key != "save_every"}
     return {
         "pretrain": json.loads(json.dumps(settings)),
         "seed": config.seed,
@@ -249,32 +272,49 @@ def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int
     }
 
 
-def _first_state(
-    program: Program,
-    objective: Objective,
-    encoder: Encoder,
-    audio: Audio,
-    *,
-    seed: int,
-    workdir: Path,
-    about: dict[str, Any],
-    replace: bool,
-) -> tuple[State, list[dict[str, Any]]]:
-    """The last saved state of this run with its records, or that of step 0 with none."""
-    sample = sample_clips(audio.data, seed=seed, count=_SAMPLE_CROPS)
-    key = jax.random.fold_in(jax.random.key(seed), 0)
-    directory = workdir / STATE
-    if directory.is_dir() and not replace:
-        record = read_record(directory)
-        _check_same_run(record["about"], about, directory)
-        targets = jax.eval_shape(objective.fit_targets, key, sample)
-        like = jax.eval_shape(program.init, encoder.params, targets)
-        state = restore_state(directory, like=like, shardings=program.shardings(like))
-        logger.info("%s goes on at step %d of %d", directory, state.step, about["num_steps"])
-        return state, record["records"]
-    logger.info("fitting targets to %d crops", _SAMPLE_CROPS)
-    targets = objective.fit_targets(key, sample)
-    return program.init(encoder.params, targets), []
+class _Fresh(NamedTuple):
+    """What a run begins from."""
+
+    program: Program
+    objective: Objective
+    encoder: Encoder
+    data: Data
+    seed: int
+
+    def targets(self, sample: Clips) -> Any:
+        key = jax.random.fold_in(jax.random.key(self.seed), 0)
+        return self.objective.fit_targets(key, sample)
+
+    def sample(self) -> Clips:
+        return sample_clips(self.data, seed=self.seed, count=_SAMPLE_CROPS)
+
+    def state_shapes(self) -> State:
+        targets = jax.eval_shape(self.targets, self.sample())
+        return jax.eval_shape(self.program.init, self.encoder.params, targets)
+
+    def state(self) -> State:
+        logger.info("fitting targets to %d crops", _SAMPLE_CROPS)
+        return self.program.init(self.encoder.params, self.targets(self.sample()))
+
+
+def _resumed(
+    snapshots: SnapshotFolder, fresh: _Fresh, about: dict[str, Any]
+) -> tuple[RunProgress, list[dict[str, Any]]]:
+    """The newest snapshot of this run with its records, or step 0 with none."""
+    shapes = fresh.state_shapes()
+
+    def like(record: dict[str, Any]) -> Any:
+        _check_same_run(record["about"], about, snapshots.folder)
+        num_since = int(record["num_since"])
+        return tree_shapes(fresh.program, shapes, fresh.data, num_since=num_since)
+
+    found = snapshots.newest(like=like, shardings=fresh.program.shardings)
+    if found is None:
+        return RunProgress(fresh.state()), []
+    progress = progress_in(found.state, fresh.program, fresh.data)
+    steps = int(progress.state.step), about["num_steps"]
+    logger.info("%s goes on at step %d of %d", snapshots.folder, *steps)
+    return progress, found.record["records"]
 
 
 def _check_same_run(stored: dict[str, Any], about: dict[str, Any], directory: Path) -> None:
@@ -287,10 +327,10 @@ def _check_same_run(stored: dict[str, Any], about: dict[str, Any], directory: Pa
         )
 
 
-def _writers(
-    workdir: Path, about: dict[str, Any], records: list[dict[str, Any]], *, num_steps: int
-) -> tuple[Callable[[Record], None], Callable[[State, int], None]]:
-    """What the run is given to log and to save with; `records` grows."""
+def _log(
+    workdir: Path, records: list[dict[str, Any]], *, num_steps: int
+) -> Callable[[Record], None]:
+    """What the run is given to log with; `records` grows."""
 
     def log(record: Record) -> None:
         records.append({**record._asdict(), "health": record.health._asdict()})
@@ -306,7 +346,4 @@ def _writers(
             record.health.hidden_spread,
         )
 
-    def save(state: State, step: int) -> None:
-        save_checkpoint(workdir / STATE, state=state, record={"about": about, "records": records})
-
-    return log, save
+    return log

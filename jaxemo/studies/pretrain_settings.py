@@ -7,6 +7,7 @@ from jaxemo.studies.ranges import Between, Block, Items, OneOf, Text, settings
 OBJECTIVES = OneOf(("hubert", "best_rq", "mert", "data2vec", "wav2vec2"))
 LAYER = "layer"
 FEATURES = OneOf(("log_mel", "mfcc", "log_mel_and_chroma", "constant_q", LAYER))
+REGRESSED = OneOf(("constant_q", "log_mel", "mfcc", "log_mel_and_chroma"))
 FAMILIES = OneOf(("wav2vec2", "hubert", "mert_model", "wavlm", "data2vec-audio"))
 
 
@@ -23,8 +24,12 @@ class PretrainSettings(Block):
     features: Annotated[str, FEATURES] = "log_mel"
     features_encoder: Annotated[str, Text(may_be_empty=True)] = ""
     features_layer: Annotated[int, Between(0, 999)] = 6
+    # What mert regresses beside its codes; a log-mel spectrum costs nothing, constant-Q tells pitch.
+    regressed: Annotated[str, REGRESSED] = "constant_q"
     num_codes: Annotated[int, Between(2, 65_536)] = 256  # per codebook
     num_codebooks: Annotated[int, Between(1, 64)] = 4  # best_rq; wav2vec2 has 2
+    # Of the loss on frames that the encoder sees (hubert, mert); small budgets gain by it.
+    unmasked_weight: Annotated[float, Between(0, 100)] = 0.0
     # From random weights: family and sizes.
     family: Annotated[str, FAMILIES] = "hubert"
     sample_rate_hz: Annotated[int, Between(4_000, 192_000)] = 16_000
@@ -44,4 +49,4 @@ class PretrainSettings(Block):
     mask_start: Annotated[float, Between(0.0001, 1)] = 0.08  # share of frames that begin a span
     mask_frames: Annotated[int, Between(1, 1000)] = 10
     held_out: Annotated[float, Between(0.001, 0.5)] = 0.05  # share of the files
-    save_every: Annotated[int, Between(1, 1_000_000)] = 500  # steps
+    evaluate_every: Annotated[int, Between(1, 1_000_000)] = 500  # steps between looks at these

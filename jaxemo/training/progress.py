@@ -7,10 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
-from jaxemo.data.stopping import TERMINATED, Stopped, StopRequest
-from jaxemo.training.processes import Votes
 from jaxemo.training.sharding import replicated, stacked_shardings
 from jaxemo.training.snapshots import Snapshot, SnapshotFolder
 from jaxemo.training.step import RunState, StepMetrics
@@ -67,49 +65,15 @@ def joined(metrics: Sequence[StepMetrics]) -> StepMetrics:
     return jax.tree.map(lambda *parts: np.concatenate(parts), *jax.device_get(metrics))
 
 
-class Saver:
-    """Saves a stack's progress where that was asked for, and ends training once a signal came.
-
-    Attributes:
-      stopping: Whether training is to end. Of several processes all see it at the same step, whichever
-        of them the signal was for.
-    """
-
-    def __init__(self, snapshots: SnapshotFolder | None, stop: StopRequest, mesh: Mesh) -> None:
-        self._snapshots = snapshots
-        self._stop = stop
-        self._votes = Votes(mesh, num_flags=2)
-        self.stopping = False
-
-    def is_due(self) -> bool:
-        """Whether to save now; asked once after every call of the device, by all processes."""
-        if self._snapshots is None:
-            return False
-        return self._take(self._votes.cast(self._stop.came, self._snapshots.is_due))
-
-    def save(self, progress: Progress) -> None:
-        assert self._snapshots is not None
-        record = {
-            "epoch": progress.epoch,
-            "step": progress.step,
-            "history": progress.history,
-            "num_metrics": sum(len(part.loss) for part in progress.metrics),
-        }
-        self._snapshots.save(Snapshot(_as_state(progress), record))
-
-    def finish(self, progress: Progress) -> None:
-        """Once training has ended: what took long enough to be saved is not trained again."""
-        if self._snapshots is not None:
-            if self._take(self._votes.settle(self._stop.came, self._snapshots.is_due)):
-                self.save(progress)
-            self._snapshots.wait()
-
-    def _take(self, flags: Bool[np.ndarray, " 2"]) -> bool:
-        stopping, due = flags.tolist()
-        if stopping and not self._stop.came:
-            self._stop.take(Stopped("terminated with another of its processes", TERMINATED))
-        self.stopping = self.stopping or stopping
-        return stopping or due
+def snapshot_of(progress: Progress) -> Snapshot:
+    """All of a stack's progress, so that training goes on from it to the same bits."""
+    record = {
+        "epoch": progress.epoch,
+        "step": progress.step,
+        "history": progress.history,
+        "num_metrics": sum(len(part.loss) for part in progress.metrics),
+    }
+    return Snapshot(_as_state(progress), record)
 
 
 def _as_state(progress: Progress) -> dict[str, Any]:

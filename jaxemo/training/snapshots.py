@@ -14,8 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+from jax.sharding import Mesh
+from jaxtyping import Bool
+
+from jaxemo.data.stopping import TERMINATED, Stopped, StopRequest
 from jaxemo.training.checkpoint import newest_undamaged, record_in, save_checkpoint, state_in
-from jaxemo.training.processes import is_first, on_host, word_of_first
+from jaxemo.training.processes import Votes, is_first, on_host, word_of_first
 
 _KEPT = 2
 
@@ -100,3 +105,43 @@ class SnapshotFolder:
         self.wait()
         if is_first():
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Saver:
+    """Saves what is trained where that was asked for, and ends training once a signal came.
+
+    Attributes:
+      stopping: Whether training is to end. Of several processes all see it at the same step, whichever
+        of them the signal was for.
+    """
+
+    def __init__(self, snapshots: SnapshotFolder | None, stop: StopRequest, mesh: Mesh) -> None:
+        self._snapshots = snapshots
+        self._stop = stop
+        self._votes = Votes(mesh, num_flags=2)
+        self.stopping = False
+
+    def is_due(self) -> bool:
+        """Whether to save now; asked once after every call of the device, by all processes."""
+        if self._snapshots is None:
+            return False
+        return self._take(self._votes.cast(self._stop.came, self._snapshots.is_due))
+
+    def save(self, snapshot: Snapshot) -> None:
+        """Once a snapshot is due."""
+        assert self._snapshots is not None
+        self._snapshots.save(snapshot)
+
+    def finish(self, last: Callable[[], Snapshot]) -> None:
+        """Once training has ended: what took long enough to be saved is not trained again."""
+        if self._snapshots is not None:
+            if self._take(self._votes.settle(self._stop.came, self._snapshots.is_due)):
+                self.save(last())
+            self._snapshots.wait()
+
+    def _take(self, flags: Bool[np.ndarray, " 2"]) -> bool:
+        stopping, due = flags.tolist()
+        if stopping and not self._stop.came:
+            self._stop.take(Stopped("terminated with another of its processes", TERMINATED))
+        self.stopping = self.stopping or stopping
+        return stopping or due

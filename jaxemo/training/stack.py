@@ -32,12 +32,12 @@ from jaxemo.training.progress import (
     EpochTiming,
     OnEpoch,
     Progress,
-    Saver,
     joined,
     resumed,
+    snapshot_of,
 )
 from jaxemo.training.sharding import grid_shardings, placed
-from jaxemo.training.snapshots import SnapshotFolder
+from jaxemo.training.snapshots import Saver, SnapshotFolder
 from jaxemo.training.step import Batch, RunState, Shared, StepMetrics
 
 # Steps of one call where inputs are looked up on the device: calling costs as much as a small step.
@@ -159,7 +159,7 @@ class RunStack:
                     for run, records in enumerate(progress.history):
                         if len(records) == progress.epoch:
                             on_epoch(run, records[-1], timing)
-            saver.finish(progress)
+            saver.finish(lambda: snapshot_of(progress))
         return _results(on_host(progress.best), progress.history)
 
     def _start(self, snapshots: SnapshotFolder | None) -> Progress:
@@ -217,7 +217,7 @@ class RunStack:
             progress = progress._replace(step=call.start + capacity, states=states, metrics=metrics)
             if saver.is_due():
                 _check_finite(progress, grid, len(self._runs))
-                saver.save(progress)
+                saver.save(snapshot_of(progress))
             if saver.stopping:
                 break
         data_wait = clock.stop()

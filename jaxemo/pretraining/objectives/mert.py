@@ -56,7 +56,8 @@ class MertTargets(NamedTuple):
 def mert(source: Source, regressed: Source, *, width: int, settings: MertSettings) -> Objective:
     """The objective over clusters of one spectrum and the values of another.
 
-    total = HuBERT's total + regression_weight * sum over masked frames of mean_f (W h + b - s)_f^2
+    total = HuBERT's total + regression_weight * sum over masked frames of mean_f (W h + b - s)_f^2,
+    and here too with unmasked_weight over the frames that the encoder sees.
 
     Args:
       source: Of the codes, such as log-mel with chroma.
@@ -91,8 +92,9 @@ def mert(source: Source, regressed: Source, *, width: int, settings: MertSetting
         codes = code_loss(
             logits, targets.codes, encoded, unmasked_weight=settings.codes.unmasked_weight
         )
-        errors = jnp.square(dense(params["regression"], hidden) - targets.spectrum)
-        regression = masked_sum(errors.mean(axis=2), encoded.mask)
+        errors = jnp.square(dense(params["regression"], hidden) - targets.spectrum).mean(axis=2)
+        seen = masked_sum(errors, encoded.frame_mask & ~encoded.mask)
+        regression = masked_sum(errors, encoded.mask) + settings.codes.unmasked_weight * seen
         return codes._replace(
             total=codes.total + settings.regression_weight * regression,
             parts={**codes.parts, "regression": regression},
