@@ -1,4 +1,4 @@
-"""The two untrained encoders: the same everywhere, called by their name, and alive."""
+"""The untrained encoders: the same everywhere, called by their name, and alive."""
 
 import jax
 import numpy as np
@@ -32,7 +32,7 @@ def test_unknown_kind_is_refused(tmp_path):
 
 
 def test_they_have_the_flags_of_their_models():
-    speech, music = map(load_encoder, UNTRAINED_NAMES)
+    speech, music = map(load_encoder, UNTRAINED_NAMES[:2])
     assert (speech.config.model_type, speech.sample_rate_hz) == ("wav2vec2", 16000)
     assert (music.config.model_type, music.sample_rate_hz) == ("mert_model", 24000)
     for encoder in (speech, music):

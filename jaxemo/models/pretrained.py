@@ -23,12 +23,13 @@ from jaxemo.models.checkpoints import hub_layout, torch_pickle
 from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.checkpoints.hub_layout import Origin, Preprocessing, WeightsFormat
 from jaxemo.models.config import EncoderConfig
+from jaxemo.models.embedded import SMALL_NAMES, embedded_folder
 from jaxemo.models.encoder import AudioEncoder, EncoderOutput, Remat, parameter_shapes
 from jaxemo.models.families import Normalisation
 from jaxemo.models.layers import ChannelMoments
 from jaxemo.models.untrained import UntrainedKind, write_untrained_encoder
 
-# "untrained/speech" and "untrained/music" load like a folder.
+# These load like a folder.
 UNTRAINED_NAMES = tuple(f"untrained/{kind.value}" for kind in UntrainedKind)
 
 
@@ -101,9 +102,10 @@ def load_encoder(
     """Loads an encoder.
 
     Args:
-      source: A folder in hub layout, `untrained/speech`, `untrained/music`, a hub id such as
-        `m-a-p/MERT-v1-95M` or, pinned, `m-a-p/MERT-v1-95M@REVISION` (fetched once into the Hugging
-        Face cache), or OpenAI's `.pt` file of a Whisper model.
+      source: A folder in hub layout; one of `SMALL_NAMES` and `UNTRAINED_NAMES`, such as `small/both`
+        and `untrained/small`; a hub id such as `m-a-p/MERT-v1-95M` or, pinned,
+        `m-a-p/MERT-v1-95M@REVISION` (fetched once into the Hugging Face cache); or OpenAI's `.pt` file
+        of a Whisper model.
       dtype: Of the computation; parameters stay float32.
       revision: Commit, tag or branch of a hub id.
       normalisation: In place of what `preprocessor_config.json` says.
@@ -230,6 +232,8 @@ def _locate(source: str | Path, revision: str | None, scratch: Path) -> tuple[Pa
         kind = UntrainedKind(str(source).removeprefix("untrained/"))
         write_untrained_encoder(kind, scratch)
         return scratch, str(source), Origin.UNTRAINED
+    if str(source) in SMALL_NAMES:
+        return embedded_folder(str(source)), str(source), Origin.LOCAL
     directory = Path(source).expanduser()
     if directory.is_dir():
         return directory, directory.resolve().name, Origin.LOCAL

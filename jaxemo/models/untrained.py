@@ -1,8 +1,9 @@
-"""Two small encoders with fixed random weights, for demonstrations and tests without a download.
+"""Encoders with fixed random weights, for demonstrations, controls and tests without a download.
 
-They have the flags of wav2vec2-base (speech, 16 kHz) and MERT-v1-95M (music, 24 kHz) at a fraction
-of the size. They have learnt nothing and are called untrained wherever they appear. The weights
-come from PCG64's uniform doubles alone, so that they are the same on every platform.
+Two have the flags of wav2vec2-base (speech, 16 kHz) and MERT-v1-95M (music, 24 kHz) at a fraction
+of the size; the third has the architecture of the small pre-trained encoders (`embedded`). They have
+learnt nothing and are called untrained wherever they appear. The weights come from PCG64's uniform
+doubles alone, so that they are the same on every platform.
 """
 
 import enum
@@ -19,18 +20,29 @@ from jaxemo.models.encoder import parameter_shapes
 
 
 class UntrainedKind(enum.StrEnum):
-    """Which published model's flags the untrained encoder has."""
+    """Whose flags the untrained encoder has."""
 
     SPEECH = "speech"
     MUSIC = "music"
+    SMALL = "small"
 
 
-_SMALL: dict[str, Any] = {
+_TINY: dict[str, Any] = {
     "hidden_size": 48,
     "num_hidden_layers": 3,
     "num_attention_heads": 4,
     "intermediate_size": 96,
     "conv_dim": (32,) * 7,
+}
+# As `tools/pretrain_small.sh` asks for them.
+_SMALL: dict[str, Any] = {
+    "hidden_size": 128,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "conv_dim": (32,) * 7,
+}
+_NO_DROPOUT: dict[str, Any] = {
     # Dropout on attention alone would take a third of a training step on a CPU.
     "hidden_dropout": 0.0,
     "attention_dropout": 0.0,
@@ -39,8 +51,15 @@ _SMALL: dict[str, Any] = {
     "layerdrop": 0.0,
 }
 _CONFIGS = {
-    UntrainedKind.SPEECH: EncoderConfig(model_type="wav2vec2", sample_rate_hz=16000, **_SMALL),
-    UntrainedKind.MUSIC: EncoderConfig(model_type="mert_model", sample_rate_hz=24000, **_SMALL),
+    UntrainedKind.SPEECH: EncoderConfig(
+        model_type="wav2vec2", sample_rate_hz=16000, **_TINY, **_NO_DROPOUT
+    ),
+    UntrainedKind.MUSIC: EncoderConfig(
+        model_type="mert_model", sample_rate_hz=24000, **_TINY, **_NO_DROPOUT
+    ),
+    UntrainedKind.SMALL: EncoderConfig(
+        model_type="hubert", sample_rate_hz=16000, **_SMALL, **_NO_DROPOUT
+    ),
 }
 
 
