@@ -68,12 +68,14 @@ def files_below(folder, pattern):
     }
 
 
-def test_the_wheel_holds_every_module_template_and_config(wheel):
+def test_the_wheel_holds_every_module_template_weight_and_config(wheel):
     with zipfile.ZipFile(wheel) as archive:
         held = set(archive.namelist())
     assert {f"jaxemo/{name}" for name in files_below(ROOT / "jaxemo", "*.py")} <= held
     templates = files_below(ROOT / "jaxemo" / "report" / "templates", "*.*")
     assert {f"jaxemo/report/templates/{name}" for name in templates} <= held
+    weights = files_below(ROOT / "jaxemo" / "models" / "embedded_weights", "*.*")
+    assert {f"jaxemo/models/embedded_weights/{name}" for name in weights} <= held
     assert {f"jaxemo/configs/{name}" for name in files_below(ROOT / "configs", "*.py")} <= held
 
 

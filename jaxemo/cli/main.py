@@ -69,7 +69,7 @@ _FOLDERS = (
         "the folder to compare with it; its files are scored one by one",
         read=Path,
     ),
-    Flag("encoder", "SOURCE", "a hub id, a folder in hub layout, untrained/speech or /music"),
+    Flag("encoder", "SOURCE", "a hub id, a folder in hub layout, small/both or untrained/speech"),
     Flag("crop_seconds", "S", "cuts longer clips to their middle (default: whole clips)", float),
     Flag("reference_model", "NAME", "the encoder's name in FILE.npz, if not its own"),
     Flag(

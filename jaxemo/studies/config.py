@@ -50,8 +50,8 @@ class Settings(Block):
     cache_dir: PathText = ""  # "" means $JAXEMO_CACHE, else the user's cache folder.
     # 10^9 bytes of audio, embeddings and programs; what was not used for longest goes, at the end.
     cache_gigabytes: Annotated[float, Between(0.001, 1_000_000)] = 200.0
-    # 'acoustic', 'log_mel', 'egemaps', 'compare', 'untrained/speech', 'untrained/music', hub ids or folders
-    # in hub layout.
+    # Hand-made features ('acoustic', 'log_mel', 'egemaps', 'compare'), encoders of the package ('small/both',
+    # 'untrained/speech' and the like), hub ids or folders in hub layout.
     encoders: Annotated[tuple[str, ...], Items(Text())] = (
         "acoustic",
         "untrained/speech",
