@@ -97,6 +97,7 @@ REASONS = {
         "training.focal_gamma": ZERO_OR_TINY,
         "training.label_smoothing": ZERO_OR_TINY,
         "training.warmup": ZERO_OR_TINY,
+        "pretrain.unmasked_weight": ZERO_OR_TINY,
         "pretrain.warmup": ZERO_OR_TINY,
         "pretrain.dropout": ZERO_OR_TINY,
     },

@@ -86,6 +86,12 @@ def test_layer_features_without_their_encoder_are_refused(tmp_path, audio, capsy
     assert "config.pretrain.features_encoder is empty" in said
 
 
+def test_an_adaptation_of_random_weights_is_refused(tmp_path, audio, capsys):
+    more = "--config.pretrain.method=lora", "--config.pretrain.initial="
+    said = refusal(capsys, arguments(tmp_path, audio, *more))
+    assert "an adaptation needs an encoder that has learnt something" in said
+
+
 @pytest.mark.slow
 def test_a_killed_and_stopped_command_goes_on_to_the_same_bits_and_its_folder_is_an_encoder(
     tmp_path, audio, monkeypatch, capsys

@@ -5,9 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import linen as nn
+from flax import traverse_util
 
 from jaxemo.data.stopping import StopRequest
 from jaxemo.models.encoder import AudioEncoder
+from jaxemo.peft import make_method
 from jaxemo.pretraining.cost import forward_flops
 from jaxemo.pretraining.crops import CropSettings, Files
 from jaxemo.pretraining.frames import Grid
@@ -225,3 +227,32 @@ def test_neither_micro_batches_nor_devices_change_a_step(small_encoder, data, ch
     # Micro-batches draw masks of their own; the same frames are masked over devices.
     tolerance = 0.2 if change == "micro_batches" else 1e-4
     np.testing.assert_allclose(losses["plain"], losses[change], rtol=tolerance)
+
+
+@pytest.mark.slow
+def test_under_lora_the_encoder_is_its_base_and_the_merged_update(small_encoder, data):
+    module, params = small_encoder
+    objective, adaptation = objective_of("best_rq"), make_method("lora", rank=2)
+    mesh = make_mesh(jax.devices()[:1])
+    program = make_program(module, objective, RECIPE, mesh=mesh, adaptation=adaptation)
+    targets = objective.fit_targets(jax.random.key(0), sample_clips(data, seed=0, count=8))
+    last, _ = finished(program, program.init(params, targets), data)
+    trained, before = (
+        traverse_util.flatten_dict(jax.device_get(tree), sep="/")
+        for tree in (program.encoder(last.state), params)
+    )
+    moved = {path for path in before if (before[path] != trained[path]).any()}
+    assert {path.split("/")[-2] for path in moved} == {"q_proj", "v_proj"}
+    assert all(path.endswith("kernel") for path in moved)
+
+
+def test_an_adaptation_that_cannot_be_merged_is_refused(small_encoder):
+    mesh = make_mesh(jax.devices()[:1])
+    with pytest.raises(ValueError, match="'adapter' cannot be merged into an encoder"):
+        make_program(
+            small_encoder[0],
+            objective_of("best_rq"),
+            RECIPE,
+            mesh=mesh,
+            adaptation=make_method("adapter"),
+        )

@@ -14,6 +14,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Float, Int
 
 from jaxemo.models.encoder import AudioEncoder
+from jaxemo.peft.method import Method
 from jaxemo.pretraining.collapse import HiddenUse, hidden_use
 from jaxemo.pretraining.forward import make_forward, make_masked_forward
 from jaxemo.pretraining.masking import MaskSettings
@@ -56,13 +57,15 @@ class State(NamedTuple):
 
     Attributes:
       step: Steps done.
-      trained: {encoder, head}.
+      base: Frozen parameters under an adaptation; empty where the encoder itself is trained.
+      trained: {encoder, head}; under an adaptation `encoder` holds its parameters.
       teacher: The objective's slow copy of the encoder; empty without one.
       targets: What the objective's targets were fitted to; never changes.
       optimiser: Of `trained`.
     """
 
     step: Int[Array, ""]
+    base: Params
     trained: dict[str, Params]
     teacher: Params
     targets: Any
@@ -90,6 +93,7 @@ class Program(NamedTuple):
       init: (encoder parameters, targets) -> the state at step 0, placed on the mesh.
       step: (state, clips with leading axes [micro-batch, clip]) -> (state, figures); uses up the state.
       evaluate: (state, clips) -> figures, under one fixed mask and without dropout.
+      encoder: state -> the encoder's parameters, an adaptation merged.
       shardings: Of a state, given as arrays or shapes.
       ways: Devices over which clips lie.
     """
@@ -97,23 +101,33 @@ class Program(NamedTuple):
     init: Callable[[Params, Any], State]
     step: Callable[[State, Clips], tuple[State, Figures]]
     evaluate: Callable[[State, Clips], Figures]
+    encoder: Callable[[State], Params]
     shardings: Callable[[Any], Any]
     ways: int
 
 
 def make_program(
-    module: AudioEncoder, objective: Objective, recipe: Recipe, *, mesh: Mesh
+    module: AudioEncoder,
+    objective: Objective,
+    recipe: Recipe,
+    *,
+    mesh: Mesh,
+    adaptation: Method | None = None,
 ) -> Program:
     """Compiles on first use; clips lie over the mesh's data and fsdp axes.
 
     loss = sum over micro-batches of totals / sum of counts. A part that is no plain sum over frames
     (wav2vec 2.0's diversity) is taken micro-batch by micro-batch.
 
+    Args:
+      adaptation: What is trained instead of the encoder, such as LoRA; it must merge.
+
     Raises:
-      ValueError: The encoder cannot be pre-trained by masking.
+      ValueError: The encoder cannot be pre-trained by masking, or the adaptation cannot be merged.
     """
     optimiser = make_optimiser(recipe)
-    totals = _make_totals(module, objective, recipe)
+    merged = _make_merged(adaptation)
+    totals = _make_totals(module, objective, recipe, merged)
 
     def shardings(tree: Any) -> Any:
         return tree_shardings(tree, mesh)
@@ -121,18 +135,22 @@ def make_program(
     def init(encoder: Params, targets: Any) -> State:
         head = objective.init(jax.random.fold_in(jax.random.key(recipe.seed), 1))
         # Copies of their own: a step uses its state's buffers up, one by one.
-        trained = {"encoder": jax.tree.map(jnp.copy, encoder), "head": head}
+        base, own = {}, jax.tree.map(jnp.copy, encoder)
+        if adaptation is not None:
+            base = own
+            own = adaptation.init(jax.random.fold_in(jax.random.key(recipe.seed), 4), encoder)
+        trained = {"encoder": own, "head": head}
         teacher = {} if objective.teacher is None else jax.tree.map(jnp.copy, encoder)
         step = jnp.zeros((), jnp.int32)
-        state = State(step, trained, teacher, targets, optimiser.init(trained))
+        state = State(step, base, trained, teacher, targets, optimiser.init(trained))
         return jax.lax.with_sharding_constraint(state, shardings(state))
 
     def train_step(state: State, clips: Clips) -> tuple[State, Figures]:
         figures, gradient = _gradient(totals, state, clips, recipe.seed)
         updates, moved = optimiser.update(gradient, state.optimiser, state.trained)
         trained: Any = optax.apply_updates(state.trained, updates)
-        teacher = _followed(objective, state, trained["encoder"])
-        state = State(state.step + 1, trained, teacher, state.targets, moved)
+        teacher = _followed(objective, state, merged(state.base, trained["encoder"]))
+        state = State(state.step + 1, state.base, trained, teacher, state.targets, moved)
         state = jax.lax.with_sharding_constraint(state, shardings(state))
         return state, figures._replace(gradient_norm=optax.tree.norm(gradient))
 
@@ -147,6 +165,7 @@ def make_program(
         init=jax.jit(init),
         step=_on(placed, jax.jit(train_step, donate_argnums=0)),
         evaluate=_on(flat, jax.jit(evaluate)),
+        encoder=lambda state: merged(state.base, state.trained["encoder"]),
         shardings=shardings,
         ways=batch_ways(mesh),
     )
@@ -177,7 +196,23 @@ def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
 _Totals = Callable[..., tuple[Float[Array, ""], Figures]]
 
 
-def _make_totals(module: AudioEncoder, objective: Objective, recipe: Recipe) -> _Totals:
+def _make_merged(adaptation: Method | None) -> Callable[[Params, Params], Params]:
+    """(base, trained) -> the encoder's parameters."""
+    if adaptation is None:
+        return lambda _, trained: trained
+    if adaptation.merge is None:
+        raise ValueError(
+            f"method {adaptation.name!r} cannot be merged into an encoder; take 'lora' or none"
+        )
+    return adaptation.merge
+
+
+def _make_totals(
+    module: AudioEncoder,
+    objective: Objective,
+    recipe: Recipe,
+    merged: Callable[[Params, Params], Params],
+) -> _Totals:
     masked_forward = make_masked_forward(module, recipe.mask)
     forward = make_forward(module)
 
@@ -188,7 +223,8 @@ def _make_totals(module: AudioEncoder, objective: Objective, recipe: Recipe) -> 
             seen_by_teacher = forward(state.teacher, clips)
         targets = objective.targets(clips, state.targets, seen_by_teacher)
         targets = jax.lax.stop_gradient(targets)
-        encoded = masked_forward(trained["encoder"], clips, mask_key, keys[1])
+        encoder = merged(state.base, trained["encoder"])
+        encoded = masked_forward(encoder, clips, mask_key, keys[1])
         loss = objective.loss(trained["head"], encoded, targets, Draw(draw_key, state.step))
         hidden = hidden_use(encoded.hidden_states[-1], encoded.frame_mask)
         return loss.total, jax.lax.stop_gradient(Figures(loss, hidden, jnp.zeros(())))

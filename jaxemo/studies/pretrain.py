@@ -23,6 +23,7 @@ from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder
 from jaxemo.models.families import Normalisation, StemNorm
 from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.peft import Method
 from jaxemo.pretraining.forward import make_forward
 from jaxemo.pretraining.frames import Grid
 from jaxemo.pretraining.masking import MaskSettings
@@ -47,6 +48,7 @@ from jaxemo.pretraining.run import Progress as RunProgress
 from jaxemo.pretraining.sources import Source, layer_source, spectral_source
 from jaxemo.pretraining.targets import KMeansSettings, RandomProjectionSettings
 from jaxemo.studies.config import Settings
+from jaxemo.studies.methods import choose_method
 from jaxemo.studies.pretrain_audio import Audio, open_audio
 from jaxemo.studies.pretrain_settings import LAYER, PretrainSettings
 from jaxemo.studies.pretrained_folder import STATE, write_folder
@@ -86,7 +88,8 @@ def pretrain_encoder(
     audio = open_audio(config, encoder, cache_dir=cache_dir, progress=progress)
     objective = make_objective(settings, encoder)
     recipe = make_recipe(settings, encoder.config, seed=config.seed)
-    program = make_program(encoder.module, objective, recipe, mesh=mesh)
+    adaptation = _adaptation(config)
+    program = make_program(encoder.module, objective, recipe, mesh=mesh, adaptation=adaptation)
     about = describe(config, encoder, audio, num_steps=recipe.num_steps)
     snapshots = SnapshotFolder(workdir / STATE, seconds=float(config.training.save_seconds))
     if replace:
@@ -124,7 +127,7 @@ def pretrain_encoder(
         encoder,
         name=workdir.resolve().name,
         origin=Origin.LOCAL,
-        params=progress.state.trained["encoder"],
+        params=program.encoder(progress.state),
         revision="",
     )
     about = {**about, "records": records, "provenance": provenance}
@@ -220,6 +223,19 @@ def _source(settings: PretrainSettings, encoder: Encoder) -> Source:
     return layer_source(forward, teacher.params, settings.features_layer, grid=grid)
 
 
+def _adaptation(config: Settings) -> Method | None:
+    """What is trained instead of the whole encoder."""
+    if config.pretrain.method == "full":
+        return None
+    if not config.pretrain.initial:
+        raise ValueError(
+            f"config.pretrain.method is {config.pretrain.method!r} and config.pretrain.initial is empty: "
+            "an adaptation needs an encoder that has learnt something; expected one in "
+            "config.pretrain.initial, or 'full'"
+        )
+    return choose_method(config, config.pretrain.method).method
+
+
 def _grid(encoder: Encoder) -> Grid:
     return Grid.of(dataclasses.replace(encoder.config, sample_rate_hz=encoder.sample_rate_hz))
 
@@ -260,6 +276,8 @@ def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int
     """What decides a run's result, and tells it from others."""
     training = sorted(set(audio.digests.values()) - audio.held_out)
     settings = config.pretrain.to_dict()
+    if config.pretrain.method != "full":
+        settings["method_options"] = dict(config.methods[config.pretrain.method])
     return {
         "pretrain": json.loads(json.dumps(settings)),
         "seed": config.seed,

@@ -19,6 +19,8 @@ class PretrainSettings(Block):
     folders: Annotated[tuple[str, ...], Items(Text())] = ("audio",)
     # The encoder to go on from, with its own sizes; "" begins from random weights.
     initial: Annotated[str, Text(may_be_empty=True)] = ""
+    # What of it is trained: 'full', or 'lora' with the options of config.methods.lora, merged at the end.
+    method: Annotated[str, OneOf(("full", "lora"))] = "full"
     objective: Annotated[str, OBJECTIVES] = "hubert"
     # What codes are made of (hubert, best_rq, mert); 'layer' is one of `features_encoder`.
     features: Annotated[str, FEATURES] = "log_mel"

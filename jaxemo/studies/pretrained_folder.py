@@ -56,6 +56,7 @@ def model_card(encoder: Encoder, about: dict[str, Any]) -> str:
         f"An audio encoder of family {encoder.config.model_type}, pre-trained without labels by jaxemo.",
         "",
         f"- objective: {settings['objective']}{codes}",
+        f"- trained: {'all of it' if settings['method'] == 'full' else settings['method'] + ', merged'}",
         f"- began from: {start} (fingerprint `{about['initial_fingerprint']}`), seed {about['seed']}",
         f"- audio: {about['hours']:.2f} h in {about['training_files']} files, "
         f"{about['held_out_files']} more held out; content `{about['training_data']}`",
