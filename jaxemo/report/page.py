@@ -19,6 +19,7 @@ from jaxemo.report.joining import Run
 from jaxemo.report.sections.confusions import confusion_section
 from jaxemo.report.sections.controls import control_section
 from jaxemo.report.sections.layers import layer_section
+from jaxemo.report.sections.pretraining import pretraining_section
 from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.sweep import sweep_section
 from jaxemo.report.sections.transfer import transfer_section
@@ -62,6 +63,7 @@ def make_sections(content: Content) -> list[Section]:
         control_section,
         transfer_section,
         similarity_section,
+        pretraining_section,
         confusion_section,
         sweep_section,
         _model_section,

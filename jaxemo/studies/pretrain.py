@@ -84,11 +84,11 @@ def pretrain_encoder(
     settings = config.pretrain
     mesh = make_mesh(**config.mesh)
     _check_batch(settings, batch_ways(mesh))
+    adaptation = _adaptation(config)
     encoder = initial_encoder(settings, seed=config.seed)
     audio = open_audio(config, encoder, cache_dir=cache_dir, progress=progress)
     objective = make_objective(settings, encoder)
     recipe = make_recipe(settings, encoder.config, seed=config.seed)
-    adaptation = _adaptation(config)
     program = make_program(encoder.module, objective, recipe, mesh=mesh, adaptation=adaptation)
     about = describe(config, encoder, audio, num_steps=recipe.num_steps)
     snapshots = SnapshotFolder(workdir / STATE, seconds=float(config.training.save_seconds))
