@@ -11,6 +11,7 @@ from jaxemo.studies.config import read_settings
 
 # What a config leaves to its user.
 GIVEN = {
+    "pretraining_cause": ["--config.corpus.audio_dir=x"],
     "ravdess": ["--config.corpus.audio_dir=x"],
     "ravdess_quick": ["--config.corpus.audio_dir=x"],
     "transfer": ["--config.corpus.audio_dir=x"],

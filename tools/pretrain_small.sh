@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 work=$(realpath -m "${1:-runs/small}")
 python=${PYTHON:-.venv/bin/python}
 export PYTHONPATH=$PWD:$PWD/tools
-steps=600
+steps=700
 
 bash tools/small_encoders/prompts.sh "$work/prompts"
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
@@ -23,6 +23,7 @@ for kind in both speech music; do
   "$python" -m jaxemo pretrain --config=demo --workdir="$work/$kind" \
     --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps=$steps \
     --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
-    --config.pretrain.unmasked_weight=0.5 --config.pretrain.stem_width=32
+    --config.pretrain.unmasked_weight=0.5 --config.pretrain.stem_width=32 \
+    --config.pretrain.batch_size=8 --config.pretrain.learning_rate=0.0015
 done
 "$python" tools/small_encoders/pack.py --runs="$work" --sources="$work/prompts/sources"
