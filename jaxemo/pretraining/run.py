@@ -31,6 +31,7 @@ class Pace(NamedTuple):
       micro_batches: Pieces that a batch goes through in.
       log_every: Between two records.
       evaluate_every: Between two looks at held-out crops.
+      probe_every: Between two probes; 0 for none.
       settled_share: Of the run, before which the same prediction everywhere is no collapse.
     """
 
@@ -38,6 +39,7 @@ class Pace(NamedTuple):
     micro_batches: int = 1
     log_every: int = 50
     evaluate_every: int = 500
+    probe_every: int = 0
     settled_share: float = 0.3
 
 
@@ -101,6 +103,7 @@ def pretrain(
     log: Callable[[Record], Any],
     save: Callable[[Progress], Any],
     saver: Saver,
+    probe: Callable[[State, int], Any] = lambda state, done: None,
 ) -> Progress:
     """Takes a run to its end, or to the step at which a signal came.
 
@@ -109,6 +112,7 @@ def pretrain(
       log: Called with each record.
       save: Called with what is to be saved, where the saver says so.
       saver: Asked after each step.
+      probe: Called with the state and its step, each `pace.probe_every` steps and at the end.
 
     Raises:
       NonFiniteLoss: Before a state that it could have spoilt is saved.
@@ -130,6 +134,8 @@ def pretrain(
             progress = Progress(state)
         if is_last or done % pace.evaluate_every == 0:
             log(record_of("held_out", done, [_look(program, state, data, pace, recipe.seed)]))
+        if pace.probe_every and (is_last or done % pace.probe_every == 0):
+            probe(state, done)
         if saver.is_due():
             since = jax.device_get(progress.since)
             _check_finite(since, data, pace, seed=recipe.seed, done=done)

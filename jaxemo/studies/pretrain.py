@@ -10,12 +10,11 @@ import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxemo.data.files import write_whole
 from jaxemo.data.progress import Progress
 from jaxemo.data.stopping import signals_postponed
 from jaxemo.models.checkpoints.hub_layout import Origin
@@ -31,35 +30,28 @@ from jaxemo.pretraining.objectives.best_rq import best_rq
 from jaxemo.pretraining.objectives.data2vec import Data2vecSettings, data2vec
 from jaxemo.pretraining.objectives.hubert import HubertSettings, hubert
 from jaxemo.pretraining.objectives.mert import MertSettings, mert
-from jaxemo.pretraining.objectives.objective import Clips, Objective
+from jaxemo.pretraining.objectives.objective import Objective
 from jaxemo.pretraining.objectives.wav2vec2 import Wav2vec2Settings, wav2vec2
 from jaxemo.pretraining.program import Program, Recipe, State, make_program
 from jaxemo.pretraining.run import (
-    Data,
     Pace,
-    Record,
     pretrain,
-    progress_in,
-    sample_clips,
-    tree_of,
-    tree_shapes,
 )
-from jaxemo.pretraining.run import Progress as RunProgress
 from jaxemo.pretraining.sources import Source, layer_source, spectral_source
 from jaxemo.pretraining.targets import KMeansSettings, RandomProjectionSettings
 from jaxemo.studies.config import Settings
 from jaxemo.studies.methods import choose_method
 from jaxemo.studies.pretrain_audio import Audio, open_audio
+from jaxemo.studies.pretrain_probe import make_probe
 from jaxemo.studies.pretrain_settings import LAYER, PretrainSettings
+from jaxemo.studies.pretrain_state import Fresh, make_writers, resumed, snapshot_of
 from jaxemo.studies.pretrained_folder import STATE, write_folder
 from jaxemo.training.sharding import batch_ways, make_mesh
-from jaxemo.training.snapshots import Saver, Snapshot, SnapshotFolder
+from jaxemo.training.snapshots import Saver, SnapshotFolder
 
 logger = logging.getLogger("jaxemo")
 
 _LOG_EVERY = 50
-# Crops to which targets are fitted: 3 minutes of the default length for each 64.
-_SAMPLE_CROPS = 256
 
 
 def pretrain_encoder(
@@ -94,40 +86,31 @@ def pretrain_encoder(
     snapshots = SnapshotFolder(workdir / STATE, seconds=float(config.training.save_seconds))
     if replace:
         snapshots.remove()
-    fresh = _Fresh(program, objective, encoder, audio.data, config.seed)
-    progress, records = _resumed(snapshots, fresh, about)
-    log = _log(workdir, records, num_steps=recipe.num_steps)
-    pace = Pace(
-        batch_size=settings.batch_size,
-        micro_batches=settings.micro_batches,
-        log_every=_LOG_EVERY,
-        evaluate_every=settings.evaluate_every,
-    )
+    fresh = Fresh(program, objective, encoder, audio.data, config.seed)
+    done, records = resumed(snapshots, fresh, about)
+    log, note = make_writers(workdir, records, num_steps=recipe.num_steps)
+    probe = _probe(config, encoder, program, note, cache_dir=cache_dir, progress=progress)
     with signals_postponed() as stop:
         saver = Saver(snapshots, stop, mesh)
-
-        def snapshot(progress: RunProgress) -> Snapshot:
-            record = {"about": about, "records": records, "num_since": len(progress.since)}
-            return Snapshot(tree_of(progress), record)
-
-        progress = pretrain(
+        done = pretrain(
             program,
             recipe,
             audio.data,
-            pace=pace,
-            progress=progress,
+            pace=_pace(settings),
+            progress=done,
             log=log,
-            save=lambda progress: saver.save(snapshot(progress)),
+            save=lambda so_far: saver.save(snapshot_of(so_far, records, about)),
             saver=saver,
+            probe=probe,
         )
         # Whole runs too: the same command then has only its files to write.
-        snapshots.save(snapshot(progress))
+        snapshots.save(snapshot_of(done, records, about))
         snapshots.wait()
     trained = dataclasses.replace(
         encoder,
         name=workdir.resolve().name,
         origin=Origin.LOCAL,
-        params=program.encoder(progress.state),
+        params=program.encoder(done.state),
         revision="",
     )
     about = {**about, "records": records, "provenance": provenance}
@@ -269,9 +252,6 @@ def _check_batch(settings: PretrainSettings, ways: int) -> None:
         )
 
 
-# The run's state on disk -----------------------------------------------------------------------
-
-
 def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int) -> dict[str, Any]:
     """What decides a run's result, and tells it from others."""
     training = sorted(set(audio.digests.values()) - audio.held_out)
@@ -290,78 +270,34 @@ def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int
     }
 
 
-class _Fresh(NamedTuple):
-    """What a run begins from."""
-
-    program: Program
-    objective: Objective
-    encoder: Encoder
-    data: Data
-    seed: int
-
-    def targets(self, sample: Clips) -> Any:
-        key = jax.random.fold_in(jax.random.key(self.seed), 0)
-        return self.objective.fit_targets(key, sample)
-
-    def sample(self) -> Clips:
-        return sample_clips(self.data, seed=self.seed, count=_SAMPLE_CROPS)
-
-    def state_shapes(self) -> State:
-        targets = jax.eval_shape(self.targets, self.sample())
-        return jax.eval_shape(self.program.init, self.encoder.params, targets)
-
-    def state(self) -> State:
-        logger.info("fitting targets to %d crops", _SAMPLE_CROPS)
-        return self.program.init(self.encoder.params, self.targets(self.sample()))
+def _pace(settings: PretrainSettings) -> Pace:
+    return Pace(
+        batch_size=settings.batch_size,
+        micro_batches=settings.micro_batches,
+        log_every=_LOG_EVERY,
+        evaluate_every=settings.evaluate_every,
+        probe_every=settings.probe_every,
+    )
 
 
-def _resumed(
-    snapshots: SnapshotFolder, fresh: _Fresh, about: dict[str, Any]
-) -> tuple[RunProgress, list[dict[str, Any]]]:
-    """The newest snapshot of this run with its records, or step 0 with none."""
-    shapes = fresh.state_shapes()
+def _probe(
+    config: Settings,
+    encoder: Encoder,
+    program: Program,
+    note: Callable[[dict[str, Any]], None],
+    *,
+    cache_dir: Path,
+    progress: Progress,
+) -> Callable[[State, int], None]:
+    """What the run is given to probe with, if it is to be probed."""
+    if not config.pretrain.probe_every:
+        return lambda state, done: None
+    dev_scores = make_probe(config, encoder, cache_dir=cache_dir, progress=progress)
 
-    def like(record: dict[str, Any]) -> Any:
-        _check_same_run(record["about"], about, snapshots.folder)
-        num_since = int(record["num_since"])
-        return tree_shapes(fresh.program, shapes, fresh.data, num_since=num_since)
+    def probe(state: State, done: int) -> None:
+        record = dev_scores(program.encoder(state), done)
+        note(record)
+        best = ", ".join(f"{domain} {max(of):.3f}" for domain, of in record["dev_ua"].items())
+        logger.info("step %d, dev UA of the best layer: %s", done, best)
 
-    found = snapshots.newest(like=like, shardings=fresh.program.shardings)
-    if found is None:
-        return RunProgress(fresh.state()), []
-    progress = progress_in(found.state, fresh.program, fresh.data)
-    steps = int(progress.state.step), about["num_steps"]
-    logger.info("%s goes on at step %d of %d", snapshots.folder, *steps)
-    return progress, found.record["records"]
-
-
-def _check_same_run(stored: dict[str, Any], about: dict[str, Any], directory: Path) -> None:
-    flat = [{**{k: d[k] for k in d if k != "pretrain"}, **d["pretrain"]} for d in (stored, about)]
-    other = [key for key in flat[1] if flat[0].get(key) != flat[1][key]]
-    if other:
-        raise ValueError(
-            f"{directory} holds the state of another run; it differs in {', '.join(other)}. Take "
-            "another --workdir, or --replace to begin anew."
-        )
-
-
-def _log(
-    workdir: Path, records: list[dict[str, Any]], *, num_steps: int
-) -> Callable[[Record], None]:
-    """What the run is given to log with; `records` grows."""
-
-    def log(record: Record) -> None:
-        records.append({**record._asdict(), "health": record.health._asdict()})
-        write_whole(workdir / "curve.jsonl", "".join(json.dumps(row) + "\n" for row in records))
-        logger.info(
-            "step %d of %d, %s: loss %.4f, codes predicted %.1f of %.1f, spread %.3f",
-            record.step,
-            num_steps,
-            record.part.replace("_", " "),
-            record.loss,
-            record.health.predicted_codes,
-            record.health.target_codes,
-            record.health.hidden_spread,
-        )
-
-    return log
+    return probe

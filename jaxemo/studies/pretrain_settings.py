@@ -52,3 +52,6 @@ class PretrainSettings(Block):
     mask_frames: Annotated[int, Between(1, 1000)] = 10
     held_out: Annotated[float, Between(0.001, 0.5)] = 0.05  # share of the files
     evaluate_every: Annotated[int, Between(1, 1_000_000)] = 500  # steps between looks at these
+    probe_every: Annotated[int, Between(0, 1_000_000)] = (
+        0  # steps between probes of config.corpus; 0: none
+    )

@@ -93,5 +93,5 @@ def has_codes(objective: str) -> bool:
 
 
 def last_records(records: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The last record of each part."""
-    return {row["part"]: row for row in records}
+    """The last record of each part that has a loss."""
+    return {row["part"]: row for row in records if "loss" in row}
