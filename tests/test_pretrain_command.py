@@ -149,3 +149,22 @@ def kill():
 
 def terminate():
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_probe_tells_what_development_speakers_show(tmp_path, audio):
+    more = [
+        "--config.pretrain.steps=2",
+        "--config.pretrain.probe_every=1",
+        "--config.pretrain.batch_size=8",
+        "--config.pretrain.crop_seconds=0.5",
+        "--config.pretrain.num_codes=8",
+    ]
+    assert main(arguments(tmp_path, audio, *more)) == 0
+    lines = (tmp_path / "work" / "curve.jsonl").read_text().splitlines()
+    probes = [row for row in map(json.loads, lines) if row["part"] == "probe"]
+    assert [row["step"] for row in probes] == [1, 2]
+    layers = load_encoder(tmp_path / "work").config.num_hidden_layers + 1
+    for row in probes:
+        assert set(row["dev_ua"]) == {"speech", "music"}
+        assert all(len(of) == layers and max(of) > 1 / 6 for of in row["dev_ua"].values())

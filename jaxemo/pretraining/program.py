@@ -132,19 +132,6 @@ def make_program(
     def shardings(tree: Any) -> Any:
         return tree_shardings(tree, mesh)
 
-    def init(encoder: Params, targets: Any) -> State:
-        head = objective.init(jax.random.fold_in(jax.random.key(recipe.seed), 1))
-        # Copies of their own: a step uses its state's buffers up, one by one.
-        base, own = {}, jax.tree.map(jnp.copy, encoder)
-        if adaptation is not None:
-            base = own
-            own = adaptation.init(jax.random.fold_in(jax.random.key(recipe.seed), 4), encoder)
-        trained = {"encoder": own, "head": head}
-        teacher = {} if objective.teacher is None else jax.tree.map(jnp.copy, encoder)
-        step = jnp.zeros((), jnp.int32)
-        state = State(step, base, trained, teacher, targets, optimiser.init(trained))
-        return jax.lax.with_sharding_constraint(state, shardings(state))
-
     def train_step(state: State, clips: Clips) -> tuple[State, Figures]:
         figures, gradient = _gradient(totals, state, clips, recipe.seed)
         updates, moved = optimiser.update(gradient, state.optimiser, state.trained)
@@ -162,7 +149,7 @@ def make_program(
     placed = NamedSharding(mesh, PartitionSpec(None, ("data", "fsdp")))
     flat = NamedSharding(mesh, PartitionSpec(("data", "fsdp")))
     return Program(
-        init=jax.jit(init),
+        init=jax.jit(_make_init(objective, recipe, optimiser, adaptation, shardings)),
         step=_on(placed, jax.jit(train_step, donate_argnums=0)),
         evaluate=_on(flat, jax.jit(evaluate)),
         encoder=lambda state: merged(state.base, state.trained["encoder"]),
@@ -194,6 +181,28 @@ def make_optimiser(recipe: Recipe) -> optax.GradientTransformation:
 
 # (trained, state, clips, (key, dropout key or None)) -> (total, figures).
 _Totals = Callable[..., tuple[Float[Array, ""], Figures]]
+
+
+def _make_init(
+    objective: Objective,
+    recipe: Recipe,
+    optimiser: optax.GradientTransformation,
+    adaptation: Method | None,
+    shardings: Callable[[Any], Any],
+) -> Callable[[Params, Any], State]:
+    def init(encoder: Params, targets: Any) -> State:
+        key = jax.random.key(recipe.seed)
+        # Copies of their own: a step uses its state's buffers up, one by one.
+        base, own = {}, jax.tree.map(jnp.copy, encoder)
+        if adaptation is not None:
+            base, own = own, adaptation.init(jax.random.fold_in(key, 4), encoder)
+        trained = {"encoder": own, "head": objective.init(jax.random.fold_in(key, 1))}
+        teacher = {} if objective.teacher is None else jax.tree.map(jnp.copy, encoder)
+        step = jnp.zeros((), jnp.int32)
+        state = State(step, base, trained, teacher, targets, optimiser.init(trained))
+        return jax.lax.with_sharding_constraint(state, shardings(state))
+
+    return init
 
 
 def _make_merged(adaptation: Method | None) -> Callable[[Params, Params], Params]:

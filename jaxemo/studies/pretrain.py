@@ -73,8 +73,7 @@ def pretrain_encoder(
       ValueError: For settings, audio or a workdir that cannot be used, before any training.
       Collapse, NonFiniteLoss: From the run; what was saved stays.
     """
-    settings = config.pretrain
-    mesh = make_mesh(**config.mesh)
+    settings, mesh = config.pretrain, make_mesh(**config.mesh)
     _check_batch(settings, batch_ways(mesh))
     adaptation = _adaptation(config)
     encoder = initial_encoder(settings, seed=config.seed)
