@@ -1,7 +1,8 @@
-"""All three studies on the embedded corpus with the embedded, untrained encoders.
+"""All three studies on the embedded corpus with a small encoder that has learnt, and one that has not.
 
-Purpose: shows every part of the instrument in minutes, without any download. The encoders have random
-weights, so the figures say nothing about learnt representations; the acoustic baseline's row does.
+Purpose: shows every part of the instrument in minutes, without any download. `small/both` was pre-trained on
+speech and music without labels; `untrained/small` is the same network with random weights, so that what
+learning changes shows between the two. The corpus is synthetic: no figure says anything of real emotion.
 
 Command: bash tools/demo.sh
     or   jaxemo study --config=configs/demo.py --workdir=runs/demo
@@ -13,6 +14,7 @@ from jaxemo.studies.config import default_config
 
 def get_config():
     config = default_config()
+    config.encoders = ("acoustic", "small/both", "untrained/small")
     config.audio.excerpt = "middle"
     config.audio.crop_seconds = config.similarity.crop_seconds = 1.2
     config.audio.trim_silence_db = config.similarity.trim_silence_db

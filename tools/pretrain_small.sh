@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 work=$(realpath -m "${1:-runs/small}")
 python=${PYTHON:-.venv/bin/python}
 export PYTHONPATH=$PWD:$PWD/tools
-steps=700
+steps=1100
 
 bash tools/small_encoders/prompts.sh "$work/prompts"
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
@@ -18,7 +18,7 @@ declare -A folders=(
   [speech]="$work/audio/speech*1,$work/prompts/speech*1"
   [music]="$work/audio/music*1,$work/audio/sung*1"
 )
-for kind in both speech music; do
+for kind in speech music both; do
   [ -f "$work/$kind/model.safetensors" ] && continue
   "$python" -m jaxemo pretrain --config=demo --workdir="$work/$kind" \
     --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps=$steps \

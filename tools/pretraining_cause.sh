@@ -18,7 +18,7 @@ for seed in 0 1 2; do
   for kind in speech music both; do
     [ -f "$work/$kind-$seed/model.safetensors" ] && continue
     "$python" -m jaxemo pretrain --config=demo --workdir="$work/$kind-$seed" --config.seed=$seed \
-      --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps=700 \
+      --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps=1100 \
       --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
       --config.pretrain.unmasked_weight=0.5 --config.pretrain.stem_width=32 \
       --config.pretrain.batch_size=8 --config.pretrain.learning_rate=0.0015
