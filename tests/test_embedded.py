@@ -1,6 +1,5 @@
 """The small pre-trained encoders that come with the package."""
 
-import dataclasses
 import json
 
 import jax
@@ -28,10 +27,7 @@ def test_they_load_by_name_with_the_weights_that_were_measured(name):
 
 @pytest.mark.parametrize("name", SMALL_NAMES)
 def test_their_control_has_their_architecture(name):
-    trained, control = load_encoder(name).config, load_encoder("untrained/small").config
-    assert dataclasses.replace(trained, mask_time_prob=0.0) == dataclasses.replace(
-        control, mask_time_prob=0.0
-    )
+    assert load_encoder(name).config == load_encoder("untrained/small").config
 
 
 @pytest.mark.parametrize("name", SMALL_NAMES)

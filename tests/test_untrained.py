@@ -11,6 +11,7 @@ from jaxemo.models.untrained import write_untrained_encoder
 FINGERPRINTS = {
     "untrained/speech": "6b0d891fcadee23da5e383777c75aae249ceb2a1f051d7a34c6f76d203de1135",
     "untrained/music": "cf5a36b815348ce4a6c87e9510fe96519a1d929564a1876e4b88c36619018cd5",
+    "untrained/small": "02984ad4e89ce535f8443dd61adf72e81a971ffec82beb3579e7636058e5d5b5",
 }
 
 

@@ -255,6 +255,8 @@ def describe(config: Settings, encoder: Encoder, audio: Audio, *, num_steps: int
     """What decides a run's result, and tells it from others."""
     training = sorted(set(audio.digests.values()) - audio.held_out)
     settings = config.pretrain.to_dict()
+    # How often a run is looked at decides nothing.
+    settings = {key: settings[key] for key in settings if not key.endswith("_every")}
     if config.pretrain.method != "full":
         settings["method_options"] = dict(config.methods[config.pretrain.method])
     return {
