@@ -178,7 +178,9 @@ def _layer_axis(layers: list[float], title: str) -> alt.X:
     margin = max(0.5, span / 50) if len(layers) > 1 else 1.0
     return alt.X(
         "layer:Q",
-        axis=alt.Axis(values=ticks, labelExpr="datum.value", grid=False, title=title, titlePadding=6),
+        axis=alt.Axis(
+            values=ticks, labelExpr="datum.value", grid=False, title=title, titlePadding=6
+        ),
         scale=alt.Scale(domain=[layers[0] - margin, layers[-1] + margin], nice=False, zero=False),
     )
 

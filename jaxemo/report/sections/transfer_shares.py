@@ -87,7 +87,9 @@ def _noted(rows: pd.DataFrame) -> pd.DataFrame:
 
 def _note(row: dict[str, Any]) -> str:
     of = row["domain"] if row["emotion"] == "all" else row["emotion"]
-    return f"{of}, {100 * row['share']:g} % of the speakers: {r.with_interval(row, r.points)} points"
+    return (
+        f"{of}, {100 * row['share']:g} % of the speakers: {r.with_interval(row, r.points)} points"
+    )
 
 
 def _scale(rows: pd.DataFrame) -> Scale:
