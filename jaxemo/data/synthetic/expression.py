@@ -28,7 +28,9 @@ CUES = (
 # table. 1 is high, much, fast or rising; -1 low, little, slow or falling; 0.5 medium or medium to
 # high; 0 not part of the pattern. "rate" is speech rate or tempo, "attack" the speed of voice
 # onsets or tone attacks, "brightness" high-frequency energy, "roughness" microstructural
-# irregularity. Fear is the mild kind (panic fear would be loud). Two rows are our choice: calm is
+# irregularity. Fear is the mild kind (panic fear would be loud). The rows of fear and anger are
+# unverified: they were not compared with the table itself, and secondary sources give fear a slower
+# attack (about -0.5) and a wide pitch range. Two rows are our choice: calm is
 # their tenderness at half strength, neutral the origin from which the others depart.
 EMOTION_CUES: dict[str, tuple[float, ...]] = {
     #           level range contour loud  loudvar rate  attack staccato bright rough
