@@ -187,6 +187,19 @@ def test_names_and_numbers_give_one_result():
     np.testing.assert_allclose(named.shift, plain.shift, rtol=1e-4)
 
 
+def test_labels_in_object_arrays_are_those_of_plain_ones():
+    clips = corpus(5, speakers=4)
+    boxed = {name: clips[name].astype(object) for name in ("domain", "emotion", "speaker")}
+    assert emotion_shift(**clips | boxed).p_value == emotion_shift(**clips).p_value
+
+
+@pytest.mark.parametrize("unit", [2.0**-700, 2.0**700])
+def test_the_unit_of_embeddings_does_not_matter(unit):
+    clips = corpus(5, speakers=4)
+    other = emotion_shift(**clips | {"embeddings": clips["embeddings"] * unit})
+    np.testing.assert_array_equal(other.shift, emotion_shift(**clips).shift)
+
+
 def test_what_a_speaker_lacks_leaves_the_other_speakers_and_emotions_alone():
     clips = corpus(6, speakers=6)
     music, speaker, emotion = clips["domain"] == 1, clips["speaker"], clips["emotion"]
@@ -230,6 +243,10 @@ def changed(**values):
         (changed(domain=np.zeros(96, int)), "no clip of music"),
         (changed(emotion=np.zeros(96, int)), "expected at least two"),
         (changed(emotion=np.full(96, np.nan)), "emotion holds NaN"),
+        (changed(speaker=[None, *range(95)]), "NoneType.* and numbers"),
+        (changed(emotion=np.array(["sad", 1.0] * 48, object)), "names and numbers"),
+        (changed(embeddings=np.zeros((96, 2), object)), "type object"),
+        (changed(embeddings=np.zeros((95, 2))), "one label for each of the 95"),
         (changed(speaker=np.arange(96) % 2), "2 speakers in speech and 0 in music"),
         (changed(embeddings=changed()["domain"][:, None] * 1.0), "do not vary between clips"),
     ],

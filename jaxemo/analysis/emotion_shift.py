@@ -5,6 +5,7 @@ himself or herself, which hold the noise, do not enter. Shift and shape (how dif
 about their means) are told apart; FAD adds them up, small-sample bias included.
 """
 
+from numbers import Real
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,9 +97,9 @@ def emotion_shift(
       Shifts in squared within-cell standard deviations, see `EmotionShift`.
 
     Raises:
-      ValueError: If lengths differ, a value is not finite, a domain is neither 0 nor 1, a domain or a
-        second emotion that both have is lacking, there are fewer than three speakers (in each domain,
-        where they are not paired), or clips do not vary.
+      ValueError: If lengths differ, a value is not finite, a label is missing, a domain is neither 0
+        nor 1, a domain or a second emotion that both have is lacking, there are fewer than three
+        speakers (in each domain, where they are not paired), or clips do not vary.
 
     Reference: Walther et al. 2016, NeuroImage 137:188-200 (crossnobis; there over runs).
     """
@@ -177,7 +178,8 @@ def _checked_rows(embeddings: AnyArray) -> Float64[np.ndarray, "n d"]:
             f"{bad.size} of {len(rows)} embeddings hold NaN or infinity, the first at row {bad[0]}; "
             "leave those clips out."
         )
-    return rows
+    # By a power of two, which no digit knows of: squares of any size then fit.
+    return np.ldexp(rows, -np.frexp(np.abs(rows).max(initial=0.0))[1])
 
 
 def _checked_design(
@@ -189,9 +191,7 @@ def _checked_design(
     if wrong:
         said = ", ".join(f"{name} of shape {shape}" for name, shape in wrong.items())
         raise ValueError(f"{said}; expected one label for each of the {n} embeddings.")
-    for name, values in labels.items():
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise ValueError(f"{name} holds NaN or infinity; label every clip or leave it out.")
+    labels = {name: _checked_labels(name, values) for name, values in labels.items()}
     sides = np.unique(labels["domain"])
     if not np.isin(sides, (0, 1)).all():
         raise ValueError(f"domain holds {sides[:8].tolist()}; expected 0 (speech) and 1 (music).")
@@ -208,6 +208,22 @@ def _checked_design(
         num_speakers=len(speakers),
     )
     return design, tuple(emotions.tolist())
+
+
+def _checked_labels(name: str, labels: np.ndarray) -> np.ndarray:
+    """Numbers or names, whatever array they come in."""
+    kinds = {
+        "names" if isinstance(one, str) else "numbers" if isinstance(one, Real) else repr(type(one))
+        for one in labels.tolist()
+    }
+    if not (kinds <= {"names"} or kinds <= {"numbers"}):
+        raise ValueError(
+            f"{name} holds {' and '.join(sorted(kinds))}; expected numbers or names, one for every clip."
+        )
+    labels = np.array(labels.tolist())
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} holds NaN or infinity; label every clip or leave it out.")
+    return labels
 
 
 def _check_speakers(present: Bool[np.ndarray, "2 E S"], emotions: tuple[Any, ...]) -> None:
