@@ -211,6 +211,20 @@ def test_the_findings_say_where_distances_disagree_and_whether_emotions_differ()
     assert f"Shared emotion, speech-small (untrained): no sign that {shared} the same" in text
 
 
+def test_no_emotion_is_named_where_no_corrected_p_is_small():
+    results = with_second_opinions()
+    for row in results["emotion_shift_tests"]:
+        row["p_value"] = 0.02
+    for row in results["similarity"]:
+        row["standard_error"] = 100.0
+    text = said(results)
+    # Seven tests of one family: each is below 0.05 alone, and none after the correction.
+    assert text.count("no difference between emotions is shown") == 4
+    assert text.count("no sign that music") == 2 and "0 of 1 pairs differ" in text
+    assert "no pair of emotions swaps beyond its error" in text
+    assert not re.search(r"\b(least|most|nearest|farthest|told from \d)\b", text)
+
+
 def test_an_advantage_whose_interval_holds_nothing_is_no_sign():
     results = with_second_opinions()
     for row in results["emotion_shifts"]:

@@ -144,20 +144,21 @@ def _orders(found: list[Agreement], labels: dict[str, str]) -> str:
     """Where the two distances order the emotions differently."""
     differing = [one for one in found if one.swapped]
     if not differing:
-        return f"they order the emotions alike at all {len(found)} layers."
+        return f"the figures are ordered alike at all {len(found)} layers."
     clear = [(one, pair) for one in found for pair in one.clear]
     worst = min(found, key=lambda one: one.tau)
     says = (
-        f"they order the emotions differently at {len(differing)} of {len(found)} layers (lowest "
-        f"Kendall's tau {r.signed(worst.tau)}, {labels[worst.encoder]}, layer {worst.layer})"
+        f"intervals aside, the figures are ordered differently at {len(differing)} of {len(found)} "
+        f"layers (lowest Kendall's tau {r.signed(worst.tau)}, {labels[worst.encoder]}, layer "
+        f"{worst.layer})."
     )
     if not clear:
-        return f"{says}; no pair of emotions swaps beyond its error after Holm's correction."
+        return f"no pair of emotions swaps beyond its error after Holm's correction; {says}"
     named = [
         f"{pair} ({labels[one.encoder]}, layer {one.layer})" for one, pair in clear[:_MOST_PAIRS]
     ]
     more = f" and {len(clear) - _MOST_PAIRS} more" if len(clear) > _MOST_PAIRS else ""
     return (
-        f"{says}; told apart by both after Holm's correction, in this order by FAD and in the other by "
-        f"KAD: {'; '.join(named)}{more}."
+        "told apart by both after Holm's correction, in this order by FAD and in the other by KAD: "
+        f"{'; '.join(named)}{more}; {says}"
     )
