@@ -86,7 +86,7 @@ def test_areas_under_curves_are_those_of_scikit_learn(seed):
     metrics = pytest.importorskip("sklearn.metrics")
     draw, truth, given_scores, weight = drawn_tags(seed)
     parts = [
-        ranking_scores.rank(truth[rows], given_scores[rows], weight=weight[rows])
+        ranking_scores.rank_scores(truth[rows], given_scores[rows], weight=weight[rows])
         for rows in in_parts(draw, len(truth))
     ]
     merged = functools.reduce(ranking_scores.merge_rankings, parts)
@@ -97,10 +97,10 @@ def test_areas_under_curves_are_those_of_scikit_learn(seed):
 
 
 def test_a_tag_that_nobody_has_has_no_areas():
-    nobody = ranking_scores.rank(np.zeros(3, int), np.array([0.1, 0.2, 0.2]))
+    nobody = ranking_scores.rank_scores(np.zeros(3, int), np.array([0.1, 0.2, 0.2]))
     assert np.isnan(ranking_scores.roc_auc(nobody))
     assert np.isnan(ranking_scores.pr_auc(nobody))
-    everybody = ranking_scores.rank(np.ones(3, int), np.array([0.1, 0.2, 0.2]))
+    everybody = ranking_scores.rank_scores(np.ones(3, int), np.array([0.1, 0.2, 0.2]))
     assert np.isnan(ranking_scores.roc_auc(everybody))
     assert ranking_scores.pr_auc(everybody) == 1.0
 

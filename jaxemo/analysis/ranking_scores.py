@@ -24,7 +24,7 @@ class Ranking(NamedTuple):
     absent: Float64[np.ndarray, " S"]
 
 
-def rank(
+def rank_scores(
     truth: Real[np.ndarray, " N"],
     scores: Real[np.ndarray, " N"],
     *,

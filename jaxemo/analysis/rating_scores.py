@@ -12,7 +12,7 @@ from jaxtyping import Float64, Real
 
 
 class RatingMoments(NamedTuple):
-    """Weighted moments of K ratings, in float64; `no_rows` of them are the neutral element.
+    """Weighted moments of K ratings, in float64.
 
     Attributes:
       weight: Sum of the rows' weights.

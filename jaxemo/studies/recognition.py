@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 
-from jaxemo.analysis.ranking_scores import RANKING_SCORES, pr_auc, rank
+from jaxemo.analysis.ranking_scores import RANKING_SCORES, pr_auc, rank_scores
 from jaxemo.analysis.rating_scores import (
     RATING_SCORES,
     concordance_correlation,
@@ -175,7 +175,7 @@ def _mean_pr_auc(truth: Float[np.ndarray, "n G"], predictions: Float[np.ndarray,
 
 
 def _rankings(truth: Float[np.ndarray, "n G"], predictions: Float[np.ndarray, "n G"]) -> list:
-    return [rank(*column) for column in zip(truth.T, predictions.T, strict=True)]
+    return [rank_scores(*column) for column in zip(truth.T, predictions.T, strict=True)]
 
 
 def _mean_of_known(values: Float[np.ndarray, " K"]) -> float:
