@@ -20,10 +20,10 @@ class AugmentationSettings(Block):
     Development and held-out clips are never changed.
     """
 
-    speed: Annotated[tuple[float, ...], _bounds(0.5, 2)] = ()  # tempo and pitch together
-    noise_snr_db: Annotated[tuple[float, ...], _bounds(-20, 100)] = ()  # clip above white noise
+    speed: Annotated[tuple[float, ...], _bounds(0.5, 2.0)] = ()  # tempo and pitch together
+    noise_snr_db: Annotated[tuple[float, ...], _bounds(-20.0, 100.0)] = ()  # clip above white noise
     # Of no effect where the encoder's waveforms are standardised.
-    gain_db: Annotated[tuple[float, ...], _bounds(-60, 60)] = ()
+    gain_db: Annotated[tuple[float, ...], _bounds(-60.0, 60.0)] = ()
     # SpecAugment, after the stem: share of frames, and of channels of all frames, in hidden spans.
     frame_mask_share: Share = 0.0
     frame_mask_span: Span = 10
