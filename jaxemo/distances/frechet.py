@@ -14,7 +14,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
-from jaxemo.distances.arrays import AnyArray, in_float64, is_concrete
+from jaxemo.distances.arrays import AnyArray, in_float64
 from jaxemo.distances.checks import check_moments, check_rows, check_statistics
 from jaxemo.distances.statistics import FrechetStatistics
 
@@ -63,24 +63,6 @@ def frechet_distance(x: Float[AnyArray, "N D"], y: Float[AnyArray, "M D"]) -> Fl
     """
     check_rows(x, y)
     return _distance_of_rows(x, y)
-
-
-def frechet_distance_from_statistics(
-    a: FrechetStatistics, b: FrechetStatistics
-) -> Float64[Array, ""]:
-    """`frechet_distance` of the rows behind two single cells.
-
-    Raises:
-      ValueError: If the widths differ, a cell has fewer than two rows, or is not finite.
-    """
-    check_statistics(a, b)
-    for name, statistics in (("first", a), ("second", b)):
-        if is_concrete(statistics.num_rows) and int(statistics.num_rows) < 2:
-            raise ValueError(
-                f"The {name} cell has {int(statistics.num_rows)} rows; a covariance needs 2 or "
-                "more. Leave the cell out, or use distance_grid, which marks it."
-            )
-    return distance_grid(a, b).distance
 
 
 def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
