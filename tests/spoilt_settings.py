@@ -87,6 +87,18 @@ REASONS = {
         "methods.lora.layer_ranks": ("list of numbers",),
         "methods.dora.layer_ranks": ("list of numbers",),
     },
+    "no change of this kind": {
+        "augmentation.speed": ("empty tuple",),
+        "augmentation.noise_snr_db": ("empty tuple",),
+        "augmentation.gain_db": ("empty tuple",),
+        "augmentation.frame_mask_share": ZERO_OR_TINY,
+        "augmentation.channel_mask_share": ZERO_OR_TINY,
+    },
+    "a low and a high end": {
+        "augmentation.speed": ("list of numbers", "duplicated numbers"),
+        "augmentation.noise_snr_db": ("list of numbers", "duplicated numbers"),
+        "augmentation.gain_db": ("list of numbers", "duplicated numbers"),
+    },
     "as many as fit": {"training.runs_at_once": ("zero",)},
     "all layers from the start": {"methods.full.unfreeze_steps": ("zero",)},
     "none of it": {
@@ -145,8 +157,17 @@ ANY_NAMES = (
     "pretrain.initial",
     "pretrain.features_encoder",
 )
-# Typed texts that a key takes: a list by layer may be empty.
-TYPED_IN_RANGE = {("methods.lora.layer_ranks", "empty"), ("methods.dora.layer_ranks", "empty")}
+# Typed texts that a key takes: these lists may be empty.
+TYPED_IN_RANGE = {
+    (key, "empty")
+    for key in (
+        "methods.lora.layer_ranks",
+        "methods.dora.layer_ranks",
+        "augmentation.speed",
+        "augmentation.noise_snr_db",
+        "augmentation.gain_db",
+    )
+}
 # Lists that may be empty, with what they hold else; as a text, nothing is an empty list.
 MAY_BE_EMPTY = {
     "corpora": ("crema_d=data",),

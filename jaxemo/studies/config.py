@@ -5,6 +5,7 @@ A key is a field of one of the blocks, which stand by subject in the `*_settings
 A command reads its config once, by `read_settings`; what comes after takes settings.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, NamedTuple
 
@@ -93,6 +94,11 @@ def _emotions_fit(values: Settings) -> bool:
     return named or set(values.corpus.emotions) <= set(known)
 
 
+def _is_range(key: str, values: Settings) -> bool:
+    ends = values.augmentation[key]
+    return not ends or (len(ends) == 2 and ends[0] <= ends[1])
+
+
 RULES = (
     Rule(
         ("corpus.audio_dir", "corpus.name"),
@@ -170,19 +176,14 @@ RULES = (
         lambda s: s.training.batch_size % s.training.micro_batches == 0,
         "a divisor of the batch size",
     ),
-)
-
-
-RULES += tuple(
-    Rule(
-        (f"augmentation.{key}",),
-        lambda s, key=key: (
-            len(s.augmentation[key]) in (0, 2)
-            and list(s.augmentation[key]) == sorted(s.augmentation[key])
-        ),
-        "(), or a low and a high end",
-    )
-    for key in ("speed", "noise_snr_db", "gain_db")
+    *(
+        Rule(
+            (f"augmentation.{key}",),
+            functools.partial(_is_range, key),
+            "(), or a low and a high end",
+        )
+        for key in ("speed", "noise_snr_db", "gain_db")
+    ),
 )
 
 
