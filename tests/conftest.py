@@ -79,6 +79,20 @@ def stem_batch(small_encoder):
     return stem({"params": params}, waveform, num_samples)
 
 
+@pytest.fixture(scope="session")
+def stems(small_encoder):
+    """Stem features of twenty random clips, as the store has them."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    module, params = small_encoder
+    waveform = jax.random.normal(jax.random.key(1), (20, 3000))
+    num_samples = jnp.full(20, 3000).at[::3].set(2400)
+    stem = jax.jit(functools.partial(module.apply, method="stem"))
+    return jax.tree.map(np.asarray, stem({"params": params}, waveform, num_samples))
+
+
 # One run of each long command, shared by the test_cli*.py files, which form one group.
 
 

@@ -3,7 +3,6 @@
 import pytest
 
 from jaxemo.peft import make_method
-from jaxemo.studies.augmentation import check_augmentation
 from jaxemo.studies.augmentation_settings import (
     AugmentationSettings,
     is_augmented,
@@ -11,6 +10,7 @@ from jaxemo.studies.augmentation_settings import (
     waveform_changes,
 )
 from jaxemo.studies.config import default_config, read_settings
+from jaxemo.studies.training_inputs import check_augmentation
 
 
 def test_nothing_is_changed_by_default():

@@ -59,7 +59,7 @@ def corpus_of(clips, excerpt=MIDDLE):
     return Clips(digests, clips.__getitem__, lengths, RATE_HZ, excerpt)
 
 
-EVERYTHING = Wanted(stem=True, cells=Cells(CELLS, 4), frames_per_clip=4)
+EVERYTHING = Wanted(stem=True, layers=(1,), cells=Cells(CELLS, 4), frames_per_clip=4)
 
 
 def embed(
@@ -117,6 +117,13 @@ def test_cell_statistics_are_those_of_all_its_frames(embedding, alone):
 
 def test_a_cell_without_clips_is_empty_and_not_made_up(embedding):
     assert (np.asarray(embedding.statistics.num_rows)[:, 2] == 0).all()
+
+
+def test_frames_of_a_hidden_state_are_each_clips_own(embedding, alone):
+    hidden = embedding.layers[1].take(np.arange(len(alone)), draw=None)
+    for row, (_, hidden_states) in enumerate(alone):
+        frames = hidden.features[row][hidden.frame_mask[row]]
+        np.testing.assert_allclose(frames, hidden_states[1], atol=BATCH_TOLERANCE)
 
 
 def test_stem_features_are_each_clips_own(embedding, alone):

@@ -1,6 +1,5 @@
 """Many runs as one program: each run's result is its own, whatever runs beside it, and on every mesh."""
 
-import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -39,16 +38,6 @@ class Problem(NamedTuple):
     network: Network
     base: Any
     inputs: Any
-
-
-@pytest.fixture(scope="session")
-def stems(small_encoder):
-    """Stem features of twenty random clips."""
-    module, params = small_encoder
-    waveform = jax.random.normal(jax.random.key(1), (NUM_CLIPS, 3000))
-    num_samples = jnp.full(NUM_CLIPS, 3000).at[::3].set(2400)
-    stem = jax.jit(functools.partial(module.apply, method="stem"))
-    return jax.tree.map(np.asarray, stem({"params": params}, waveform, num_samples))
 
 
 def pooled_layers():

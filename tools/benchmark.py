@@ -7,9 +7,10 @@
     python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
     python tools/benchmark.py train    [--threads=2 --clips=8 --seconds=4 --repeats=5]
     python tools/benchmark.py probe    [--threads=2 --size=full --peer=12 --repeats=1]
+    python tools/benchmark.py frozen   [--threads=2 --clips=8 --seconds=4 --layers=2 --repeats=5]
     python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
 
-Needs jax, flax and numpy alone (`runs` and `train`: jaxemo installed). Where the peers are installed too
+Needs jax, flax and numpy alone (`runs`, `train` and `frozen`: jaxemo installed). Where the peers are installed too
 (PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in this process, in turns, on the same
 data and cores, and `ratio` is the peer's time over ours.
 """
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.distance import add_distance_command
 from benchmarks.embedding import add_embedding_command
 from benchmarks.encoder import add_encoder_command
+from benchmarks.frozen import add_frozen_command
 from benchmarks.pretrain import add_pretrain_command
 from benchmarks.probe import add_probe_command
 from benchmarks.runs import add_runs_command
@@ -44,6 +46,7 @@ def main() -> None:
     add_probe_command(commands)
     add_train_command(commands)
     add_pretrain_command(commands)
+    add_frozen_command(commands)
     arguments = parser.parse_args()
     print(json.dumps(arguments.run(arguments)))
 

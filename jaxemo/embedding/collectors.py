@@ -121,17 +121,32 @@ class LayerSpreads(_ClipRows):
         return np.sqrt(np.maximum(square - mean**2, 0)).astype(np.float32)
 
 
-class StemFeatures(_ClipRows):
-    """All frames of the convolutional stem: rows (T, C), float32."""
-
-    def reduce(self, encoded: Encoded) -> Float[AnyArray, "B T C"]:
-        return encoded.stem.features
+class _AllFrames(_ClipRows):
+    """All frames of each clip: rows (T, C), float32."""
 
     def add(self, step: Pass, reduced: Float[np.ndarray, "B T C"]) -> None:
         features = np.asarray(reduced, np.float32)
         self._collect(
             step, [features[place, row.window.given] for place, row in enumerate(step.rows)]
         )
+
+
+class StemFeatures(_AllFrames):
+    """All frames of the convolutional stem."""
+
+    def reduce(self, encoded: Encoded) -> Float[AnyArray, "B T C"]:
+        return encoded.stem.features
+
+
+class HiddenState(_AllFrames):
+    """All frames of one hidden state, the input of the layer of that number."""
+
+    def __init__(self, digests: Sequence[str], rows: Rows, *, layer: int) -> None:
+        super().__init__(digests, rows)
+        self._layer = layer
+
+    def reduce(self, encoded: Encoded) -> Float[AnyArray, "B T D"]:
+        return encoded.hidden_states[self._layer]
 
 
 class SampledFrames(_ClipRows):

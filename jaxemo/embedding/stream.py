@@ -1,6 +1,8 @@
 """A corpus through one encoder, as far as the store does not know the answer yet."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +17,7 @@ from jaxemo.distances.statistics import PackedStatistics
 from jaxemo.embedding.collectors import (
     Cells,
     CellStatistics,
+    HiddenState,
     LayerSpreads,
     PooledLayers,
     Rows,
@@ -81,12 +84,14 @@ class Wanted(NamedTuple):
 
     Attributes:
       stem: Stem features, for training inside the encoder.
+      layers: Numbers of hidden states of which all frames are needed, for training above them.
       cells: Frechet statistics of all frames of these cells; None for none.
       frames_per_clip: Frames of each clip to sample; 0 for none.
       spread: Standard deviations of its layers.
     """
 
     stem: bool = False
+    layers: tuple[int, ...] = ()
     cells: Cells | None = None
     frames_per_clip: int = 0
     spread: bool = False
@@ -98,6 +103,7 @@ class Embedding(NamedTuple):
     Attributes:
       pooled: Mean over the valid frames of each clip and layer.
       stem: Stem features of each clip.
+      layers: Hidden states of each clip by their number.
       statistics: Frechet statistics with leading axes (layer, cell).
       frames: A few frames of each clip.
       timing: What had to be computed; None where all of it was known.
@@ -110,6 +116,7 @@ class Embedding(NamedTuple):
     frames: FrameSample | None
     timing: Timing | None
     spread: Float32[np.ndarray, "n L D"] | None = None
+    layers: Mapping[int, StemFrames] = MappingProxyType({})
 
 
 class Settings(NamedTuple):
@@ -173,6 +180,10 @@ def embed_clips(
         frames=None if sample is None else FrameSample(sample.result(), per_clip=per_clip),
         timing=timing,
         spread=None if parts.spread is None else np.stack(parts.spread.result()),
+        layers={
+            layer: StemFrames(found.result(), crop_frames=crop_frames)
+            for layer, found in zip(wanted.layers, parts.layers, strict=True)
+        },
     )
 
 
@@ -184,9 +195,11 @@ class _Parts(NamedTuple):
     sample: SampledFrames | None
     statistics: CellStatistics | None
     spread: LayerSpreads | None
+    layers: tuple[HiddenState, ...]
 
     def collectors(self) -> list[Collector]:
-        return [part for part in self if part is not None]
+        single = (self.pooled, self.stem, self.sample, self.statistics, self.spread)
+        return [*(part for part in single if part is not None), *self.layers]
 
 
 def _parts(clips: Clips, wanted: Wanted, folder: Path | None, mesh: Mesh) -> _Parts:
@@ -205,6 +218,10 @@ def _parts(clips: Clips, wanted: Wanted, folder: Path | None, mesh: Mesh) -> _Pa
         sample,
         statistics,
         LayerSpreads(digests, _rows(folder, "spread")) if wanted.spread else None,
+        tuple(
+            HiddenState(digests, _rows(folder, f"hidden{layer}"), layer=layer)
+            for layer in wanted.layers
+        ),
     )
 
 

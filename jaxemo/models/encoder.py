@@ -102,7 +102,10 @@ class FeatureExtractor(nn.Module):
 
 
 class LayerStack(nn.Module):
-    """The transformer layers, named by their index; gives each one's input and the last's output."""
+    """The transformer layers, named by their index; gives each one's input and the last's output.
+
+    It begins with `first_layer`. The lowest `frozen_layers` are always deterministic.
+    """
 
     config: EncoderConfig
     dtype: DTypeLike = jnp.float32
@@ -120,6 +123,8 @@ class LayerStack(nn.Module):
         hidden: Float[Array, "B T D"],
         frame_mask: Bool[Array, "B T"],
         *,
+        first_layer: int = 0,
+        frozen_layers: int = 0,
         deterministic: bool = True,
     ) -> list[Float[Array, "B T D"]]:
         config = self.config
@@ -127,9 +132,10 @@ class LayerStack(nn.Module):
         if config.num_buckets:
             position_bias = self.layers[0].attention.position_bias(hidden.shape[1])
         hidden_states = [hidden]
-        for layer in self.layers:
-            output = layer(hidden, frame_mask, position_bias, deterministic)
-            if not deterministic and config.layerdrop > 0.0:
+        for index in range(first_layer, config.num_hidden_layers):
+            is_still = deterministic or index < frozen_layers
+            output = self.layers[index](hidden, frame_mask, position_bias, is_still)
+            if not is_still and config.layerdrop > 0.0:
                 kept = jax.random.bernoulli(self.make_rng("dropout"), 1.0 - config.layerdrop)
                 output = jnp.where(kept, output, hidden)
             hidden = output
@@ -138,7 +144,10 @@ class LayerStack(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Position embedding, the layers, and the norm before (base) or after them (stable)."""
+    """Position embedding, the layers, and the norm before (base) or after them (stable).
+
+    From a `first_layer` above 0 it goes on with what goes into that layer.
+    """
 
     config: EncoderConfig
     dtype: DTypeLike = jnp.float32
@@ -150,17 +159,27 @@ class Transformer(nn.Module):
         hidden: Float[Array, "B T D"],
         frame_mask: Bool[Array, "B T"],
         *,
+        first_layer: int = 0,
+        frozen_layers: int = 0,
         deterministic: bool = True,
     ) -> list[Float[Array, "B T D"]]:
         config = self.config
         norm = layers.layer_norm(config.layer_norm_eps, self.dtype, name="layer_norm")
-        position = positional.position_embedding(config, self.dtype)
-        hidden = hidden + position(hidden, frame_mask)
-        if not config.do_stable_layer_norm:
-            hidden = norm(hidden)
-        hidden = nn.Dropout(config.hidden_dropout)(hidden, deterministic=deterministic)
+        if first_layer == 0:
+            position = positional.position_embedding(config, self.dtype)
+            hidden = hidden + position(hidden, frame_mask)
+            if not config.do_stable_layer_norm:
+                hidden = norm(hidden)
+            is_still = deterministic or frozen_layers > 0
+            hidden = nn.Dropout(config.hidden_dropout)(hidden, deterministic=is_still)
         stack = LayerStack(config, self.dtype, self.remat, name="layers")
-        hidden_states = stack(hidden, frame_mask, deterministic=deterministic)
+        hidden_states = stack(
+            hidden,
+            frame_mask,
+            first_layer=first_layer,
+            frozen_layers=frozen_layers,
+            deterministic=deterministic,
+        )
         if config.do_stable_layer_norm:
             hidden_states[-1] = norm(hidden_states[-1])
         return hidden_states
@@ -232,6 +251,7 @@ class AudioEncoder(nn.Module):
         *,
         masked_frames: Bool[Array, "B T"] | None = None,
         masked_channels: Bool[Array, "B D"] | None = None,
+        frozen_layers: int = 0,
         deterministic: bool = True,
     ) -> Float[Array, "M B T D"]:
         """All hidden states from the stem's features.
@@ -242,18 +262,48 @@ class AudioEncoder(nn.Module):
           masked_frames: True where the learnt mask embedding replaces the projected features; zeros
             in Whisper, which has none.
           masked_channels: True where a channel is zero in all frames, masked ones included.
+          frozen_layers: So many of the lowest layers, and all below them, have neither whatever
+            `deterministic` is.
           deterministic: False lets dropout and layer drop act.
         """
         features, frame_mask = jnp.asarray(features), jnp.asarray(frame_mask)
         hidden = jnp.where(frame_mask[:, :, None], features, 0).astype(self.dtype)
         with _full_precision(self.dtype):
             if self.config.family.front_end is FrontEnd.WAVEFORM:
-                hidden = self.feature_projection(hidden, deterministic=deterministic)
+                is_still = deterministic or frozen_layers > 0
+                hidden = self.feature_projection(hidden, deterministic=is_still)
             if masked_frames is not None:
                 hidden = jnp.where(masked_frames[:, :, None], self._mask_embedding(), hidden)
             if masked_channels is not None:
                 hidden = jnp.where(masked_channels[:, None, :], 0, hidden)
-            return jnp.stack(self.encoder(hidden, frame_mask, deterministic=deterministic))
+            hidden_states = self.encoder(
+                hidden, frame_mask, frozen_layers=frozen_layers, deterministic=deterministic
+            )
+            return jnp.stack(hidden_states)
+
+    def upper_layers(
+        self,
+        hidden: Float[Array | np.ndarray, "B T D"],
+        frame_mask: Bool[Array | np.ndarray, "B T"],
+        *,
+        first_layer: int,
+        deterministic: bool = True,
+    ) -> Float[Array, "M B T D"]:
+        """`contextualise` from a layer on: the outputs of that layer and of those above it.
+
+        Args:
+          hidden: Input of the layer `first_layer`, which is hidden state number `first_layer`.
+          frame_mask: True on the frames of each clip; they come first.
+          first_layer: 1 or more, since position embeddings go into layer 0.
+          deterministic: False lets dropout and layer drop act.
+        """
+        hidden, frame_mask = jnp.asarray(hidden).astype(self.dtype), jnp.asarray(frame_mask)
+        hidden = jnp.where(frame_mask[:, :, None], hidden, 0)
+        with _full_precision(self.dtype):
+            hidden_states = self.encoder(
+                hidden, frame_mask, first_layer=first_layer, deterministic=deterministic
+            )
+            return jnp.stack(hidden_states[1:])
 
     def _mask_embedding(self) -> Float[Array, " D"] | Float[Array, ""]:
         if self.config.family.front_end is FrontEnd.WAVEFORM:

@@ -56,9 +56,9 @@ class Method(NamedTuple):
 
     Attributes:
       name: As configs, checkpoints and tables call it.
-      frozen_layers: How much of the network lies below the lowest trained parameter; its output is
-        computed once per clip. 0: the stem alone; None: the whole encoder, so that training reads
-        pooled layers.
+      frozen_layers: How much of the network lies below what the method trains, whatever its options.
+        0: the stem, and the layers below `targets.lowest_layer`; None: the whole encoder, so that
+        training reads pooled layers.
       init: (key, base) -> trainable; the identity at birth. It raises ValueError where the options do
         not fit the base, from shapes alone.
       apply: (forward, base, trainable, dropout_key) -> forward's result under the adaptation.

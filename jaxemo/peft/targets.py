@@ -15,6 +15,8 @@ KERNELS = {
     "ff_out": "feed_forward/output_dense",
 }
 _LAYER = re.compile(r"encoder/layers/(\d+)/")
+# Methods that are combined put their names in front.
+_ANY_LAYER = re.compile(r"(?:^|/)encoder/layers/(\d+)/")
 
 # Names of `KERNELS`, or one regular expression over module paths.
 Targets = str | tuple[str, ...] | list[str]
@@ -70,6 +72,16 @@ def layer_index(path: str) -> int | None:
     """The transformer layer that a path lies in; None outside of them."""
     match = _LAYER.match(path)
     return int(match[1]) if match else None
+
+
+def lowest_layer(trainable: Params) -> int:
+    """The lowest transformer layer of which anything is trained; 0 where something lies in no layer.
+
+    Args:
+      trainable: What a method's `init` gives, or its shapes.
+    """
+    matches = [_ANY_LAYER.search(path) for path in flatten(trainable)]
+    return min((int(match[1]) if match else 0 for match in matches), default=0)
 
 
 def num_layers(base: Params) -> int:

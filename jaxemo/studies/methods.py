@@ -7,10 +7,10 @@ import jax
 
 from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method, make_method
-from jaxemo.studies.augmentation import check_augmentation
 from jaxemo.studies.augmentation_settings import is_augmented
 from jaxemo.studies.config import Settings
 from jaxemo.studies.sources import Source
+from jaxemo.studies.training_inputs import check_augmentation
 from jaxemo.training.program import TrainingSettings
 
 
@@ -46,6 +46,11 @@ def _split(config: Settings, name: str) -> tuple[dict[str, Any], dict[str, Any]]
     return options, recipe
 
 
+def methods_of(config: Settings, names: Iterable[str]) -> tuple[Method, ...]:
+    """The methods of those names as a config has them."""
+    return tuple(choose_method(config, name).method for name in names)
+
+
 def check_options(sources: Iterable[Source], config: Settings, names: Iterable[str]) -> None:
     """Holds the options of every method against every encoder, by shapes alone.
 
@@ -53,7 +58,7 @@ def check_options(sources: Iterable[Source], config: Settings, names: Iterable[s
       ValueError: For options that fit no encoder, or not this one: its name is told; or for a method
         that cannot be trained on clips that change.
     """
-    methods = [choose_method(config, name).method for name in names]
+    methods = methods_of(config, names)
     encoders = [source for source in sources if source.encoder is not None]
     if is_augmented(config.augmentation):
         check_augmentation(config.augmentation, methods, encoders)

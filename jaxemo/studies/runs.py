@@ -15,22 +15,20 @@ from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo.data.batches import num_batches
-from jaxemo.embedding.stream import Embedding
 from jaxemo.models.encoder import Remat
 from jaxemo.models.heads import HeadForm, LayerStatistics, Pooling, layer_statistics
 from jaxemo.models.pretrained import Encoder
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
-from jaxemo.studies.augmentation import augmented
-from jaxemo.studies.augmentation_settings import is_augmented
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.methods import choose_method
 from jaxemo.studies.recognition import make_objective
 from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
 from jaxemo.studies.sources import Embedded, Source
+from jaxemo.studies.training_inputs import pooled_layers, training_inputs
 from jaxemo.studies.training_settings import TrainingSettings as RecipeSettings
-from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Examples, Features
+from jaxemo.training.features import Examples
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
@@ -172,13 +170,9 @@ def make_bench(
     )
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
-    embedding = embedded.embedding
-    if is_augmented(config.augmentation):
-        inputs = augmented(experiment, embedded, config)
-    else:
-        inputs = inputs_of(embedding, method, pooling)
+    inputs = training_inputs(experiment, embedded, config, method)
     examples = Examples(inputs, experiment.labels)
-    pooled = pooled_layers(embedding, pooling)
+    pooled = pooled_layers(embedded.embedding, pooling)
     runs_at_once = config.training.runs_at_once or word_of_first(
         runs_that_fit(program, base, examples, layer_statistics(pooled))
     )
@@ -237,28 +231,6 @@ def _adapted_encoder(source: Source, method: Method) -> Encoder:
             "Use 'weighted_sum' with it."
         )
     return source.encoder
-
-
-def pooled_layers(embedding: Embedding, pooling: Pooling) -> Float[np.ndarray, "n L F"]:
-    """What the stored embedding gives of a pooling, layer by layer: means, and deviations behind them.
-
-    Attention has the means' scale to standardise frames by.
-    """
-    if pooling is not Pooling.MEAN_STD:
-        return embedding.pooled
-    assert embedding.spread is not None  # It is needed, and so was asked for.
-    return np.concatenate([embedding.pooled, embedding.spread], axis=-1)
-
-
-def inputs_of(embedding: Embedding, method: Method, pooling: Pooling) -> Features:
-    """The cached output of the method's frozen layers."""
-    stem = embedding.stem
-    if method.frozen_layers is None or stem is None:
-        return DenseFeatures(pooled_layers(embedding, pooling))
-    if stem.crop_frames is None and stem.padded_bytes <= TABLE_BYTES:
-        # One width for all: they fit on the device, where a step looks its rows up.
-        return DenseFeatures(stem.take(np.arange(len(stem)), draw=None))
-    return stem
 
 
 def training_settings(settings: RecipeSettings, recipe: dict[str, Any]) -> TrainingSettings:

@@ -24,9 +24,11 @@ from jaxemo.embedding.passes import Timing, row_mesh
 from jaxemo.embedding.stream import Clips, Embedding, Wanted, embed_clips
 from jaxemo.embedding.stream import Settings as EmbeddingSettings
 from jaxemo.models.pretrained import Encoder, load_encoder
+from jaxemo.peft import Method
 from jaxemo.studies.audio_settings import AudioSettings
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, cell_of_clip, num_cells
+from jaxemo.studies.frozen_part import Kept, kept_for
 from jaxemo.studies.peft_folder import is_peft_folder, load_adapted_encoder
 from jaxemo.studies.study_settings import SimilaritySettings
 
@@ -109,10 +111,17 @@ class Embedded(NamedTuple):
 
 
 class Needs(NamedTuple):
-    """What the studies to be run read of an embedding."""
+    """What the studies to be run read of an embedding.
+
+    Attributes:
+      recognition: The excerpts that are recognised.
+      methods: What is trained on them.
+      similarity: The excerpts that are compared between domains.
+      spread: Standard deviations of layers beside their means.
+    """
 
     recognition: bool = True
-    stem: bool = False
+    methods: tuple[Method, ...] = ()
     similarity: bool = False
     spread: bool = False
 
@@ -238,9 +247,11 @@ def _embed(experiment: Experiment, config: Settings, source: Source, needs: Need
     if needs.similarity:
         cells = Cells(cell_of_clip(experiment), num_cells(experiment))
         comparison = Wanted(cells=cells, frames_per_clip=config.similarity.frames_per_clip)
-    recognition = Wanted(stem=needs.stem and source.encoder is not None, spread=needs.spread)
+    recognition = _to_train_on(experiment, config, source, needs)
     if needs.similarity and needs.recognition and recognised == compared:
-        both = comparison._replace(stem=recognition.stem, spread=recognition.spread)
+        both = comparison._replace(
+            stem=recognition.stem, layers=recognition.layers, spread=recognition.spread
+        )
         embedding = _embed_excerpts(experiment, config, source, recognised, both)
         return Embedded(source, embedding, embedding)
     found = [
@@ -251,6 +262,21 @@ def _embed(experiment: Experiment, config: Settings, source: Source, needs: Need
         )
     ]
     return Embedded(source, *found)
+
+
+def kept_of(experiment: Experiment, config: Settings, source: Source, method: Method) -> Kept:
+    """What is kept of a corpus for a method; pooled layers alone where there is no encoder."""
+    if source.encoder is None:
+        return Kept(None)
+    longest = max(experiment.stores[source.sample_rate_hz].num_samples)
+    seconds = float(longest / source.sample_rate_hz)
+    return kept_for(method, source.encoder.params, config, longest_seconds=seconds)
+
+
+def _to_train_on(experiment: Experiment, config: Settings, source: Source, needs: Needs) -> Wanted:
+    kept = {kept_of(experiment, config, source, method).layer for method in needs.methods}
+    layers = tuple(sorted(layer for layer in kept if layer))
+    return Wanted(stem=0 in kept, layers=layers, spread=needs.spread)
 
 
 def _embed_excerpts(

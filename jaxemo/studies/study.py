@@ -20,7 +20,7 @@ from jaxemo.studies.controls import (
 )
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.layers import study_layers
-from jaxemo.studies.methods import check_options, check_pooling, needs_spread
+from jaxemo.studies.methods import check_options, check_pooling, methods_of, needs_spread
 from jaxemo.studies.regimes import check_shares
 from jaxemo.studies.similarity.shift import SECTIONS as SHIFT_SECTIONS
 from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
@@ -39,7 +39,6 @@ from jaxemo.studies.sources import (
 from jaxemo.studies.transfer import (
     LogEpoch,
     check_methods,
-    needs_stem,
     study_transfer,
     transfer_pairs,
 )
@@ -101,7 +100,7 @@ def run_studies(
     }
     needs = Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
-        stem=TRANSFER in studies and needs_stem(config.transfer.methods),
+        methods=methods_of(config, config.transfer.methods) if TRANSFER in studies else (),
         similarity=SIMILARITY in studies,
         spread=TRANSFER in studies and needs_spread(config),
     )

@@ -10,13 +10,19 @@ from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.held_out import HeldOutPredictions, held_out_predictions
-from jaxemo.studies.methods import check_options, check_pooling, choose_method, needs_spread
+from jaxemo.studies.methods import (
+    check_options,
+    check_pooling,
+    choose_method,
+    methods_of,
+    needs_spread,
+)
 from jaxemo.studies.recognition import figures_of
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
-from jaxemo.studies.transfer import LogEpoch, needs_stem
+from jaxemo.studies.transfer import LogEpoch
 from jaxemo.training.explain import Explanation, explain_step
 from jaxemo.training.sharding import make_mesh
 
@@ -126,7 +132,8 @@ def _prepare(
     )
     _check_fold(max(model.train.fold for model in models), num_folds=len(experiment.folds[0]))
     check_training_parts(experiment)
-    needs = Needs(stem=needs_stem((settings.method,)), spread=needs_spread(config))
+    methods = methods_of(config, [settings.method])
+    needs = Needs(methods=methods, spread=needs_spread(config))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     return experiment, make_bench(
         experiment, embedded, config, method_name=settings.method, mesh=mesh

@@ -42,6 +42,9 @@ class TrainingSettings(Block):
     compute_dtype: ComputeDtype = "float32"  # of the encoder; parameters and optimiser stay float32
     # Of the encoder's layers, what the backward pass computes again instead of keeping it in memory.
     remat: Annotated[str, REMAT] = "nothing"
+    # What nothing trains is computed once for each clip and kept: the stem and the frozen 'layers' above
+    # it, or the 'stem' alone.
+    keep_frozen: Annotated[str, OneOf(("layers", "stem"))] = "layers"
     # Runs of one method in memory at a time; 0: as many as half of a device's memory holds, or 2 GiB of a CPU's.
     runs_at_once: Annotated[int, Between(0, 65_536)] = 0
     # Time between two snapshots of what is being trained; 0: after every call of the device.

@@ -153,11 +153,6 @@ def methods_for(source: Source, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if make_method(name).frozen_layers is None]
 
 
-def needs_stem(names: tuple[str, ...]) -> bool:
-    """Whether any of the methods trains inside the encoder, and so reads cached stem features."""
-    return any(make_method(name).frozen_layers is not None for name in names)
-
-
 def transfer_pairs(experiment: Experiment, config: Settings) -> list[Pair]:
     """(seed, fold) pairs whose parts all have clips of both domains.
 

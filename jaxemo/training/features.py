@@ -9,9 +9,11 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Int, Shaped
+from jaxtyping import Float32, Int, Shaped
 
 from jaxemo.data.augmentation import Draw
+from jaxemo.embedding.frames import StemFrames
+from jaxemo.training.model import LowerLayers
 from jaxemo.training.sharding import grid_shardings, placed, replicated, rows_sharding
 
 # Beyond this the device's memory belongs to the parameters.
@@ -69,6 +71,25 @@ class DenseFeatures:
     def table(self) -> Any:
         """The whole tree where it is small enough for the device, else None."""
         return self._tree if self._fits else None
+
+
+class LowerLayerFeatures:
+    """What frozen layers give of clips of any length: pooled hidden states, and frames of the last."""
+
+    def __init__(self, pooled: Float32[np.ndarray, "n K D"], frames: StemFrames) -> None:
+        """`pooled` are the hidden states 0 to K - 1, `frames` those of number K - 1."""
+        self._pooled, self._frames = pooled, frames
+
+    def take(
+        self,
+        rows: Int[np.ndarray, "..."],
+        *,
+        draw: Draw | None,
+        beside: Int[np.ndarray, "..."] | None = None,
+    ) -> LowerLayers:
+        """See `Features`; there is nothing to draw."""
+        frames = self._frames.take(rows, draw=draw, beside=beside)
+        return LowerLayers(self._pooled[rows], *frames)
 
 
 class Examples(NamedTuple):

@@ -2,9 +2,11 @@
 
 What is trained ({adaptation, head}) and what is not (base, layer statistics) are apart from birth.
 Inputs are the output of the method's frozen layers: stem features, or pooled layers when the whole
-encoder is frozen; or waveforms, where they are not the same in every epoch.
+encoder is frozen; or waveforms, where they are not the same in every epoch. Layers below all that is
+trained are the same in every step, dropout included: there is none.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -25,6 +27,7 @@ from jaxemo.models.heads import (
     pool_spread,
 )
 from jaxemo.peft.method import Method, Params
+from jaxemo.peft.targets import lowest_layer
 from jaxemo.training.dropout_bits import hashed_key
 
 PooledLayers = Float[Array, "B L D"]
@@ -51,7 +54,21 @@ class MaskedInputs(NamedTuple):
     channels: Bool[Array | np.ndarray, "... D"]
 
 
-EncoderInputs = StemOutput | Waveforms | MaskedInputs
+class LowerLayers(NamedTuple):
+    """What the lowest k layers give, which no training changes: all that those above need of a clip.
+
+    Attributes:
+      pooled: Mean over the frames of each of the hidden states 0 to k.
+      frames: Hidden state k, the input of layer k.
+      frame_mask: True on the frames of each clip.
+    """
+
+    pooled: Float[Array | np.ndarray, "... K D"]
+    frames: Float[Array | np.ndarray, "... T D"]
+    frame_mask: Bool[Array | np.ndarray, "... T"]
+
+
+EncoderInputs = StemOutput | Waveforms | MaskedInputs | LowerLayers
 
 
 class Network(NamedTuple):
@@ -111,12 +128,13 @@ class Network(NamedTuple):
             "dropout_key": head_key,
         }
         head = trainable["head"]
+        has_frames = isinstance(inputs, EncoderInputs) and not isinstance(inputs, LowerLayers)
+        if self.pooling is Pooling.ATTENTIVE and not has_frames:
+            raise ValueError(
+                f"Attention was given pooled layers, which have no frames: method "
+                f"{self.method.name!r} freezes them; take one that trains inside the whole encoder."
+            )
         if not isinstance(inputs, EncoderInputs):
-            if self.pooling is Pooling.ATTENTIVE:
-                raise ValueError(
-                    f"Attention was given pooled layers, which have no frames: method "
-                    f"{self.method.name!r} freezes the whole encoder; take one that trains inside it."
-                )
             return apply_head(head, inputs, form=self.head_form, **options)
         hidden_states, frame_mask = self._hidden_states(
             trainable["adaptation"], base, inputs, encoder_key
@@ -127,6 +145,8 @@ class Network(NamedTuple):
         if self.pooling is Pooling.MEAN_STD:
             spread = pool_spread(hidden_states, frame_mask)
             pooled = jnp.concatenate([pooled, spread], axis=-1)
+        if isinstance(inputs, LowerLayers):
+            pooled = jnp.concatenate([inputs.pooled, pooled], axis=1)
         return apply_head(head, pooled, form=self.head_form, **options)
 
     def _hidden_states(
@@ -136,31 +156,42 @@ class Network(NamedTuple):
         inputs: EncoderInputs,
         dropout_key: PRNGKeyArray | None,
     ) -> tuple[Float[Array, "L B T D"], Bool[Array, "B T"]]:
-        """The adapted encoder's layers, and where their frames are valid."""
+        """The adapted encoder's layers, those that are given left out, and where frames are valid."""
         if self.module is None:
             raise ValueError(
                 f"Method {self.method.name!r} was given the output of a stem, and the network has "
                 "no encoder that reads it; give pooled layers."
             )
+        how = {
+            "deterministic": dropout_key is None,
+            "rngs": None if dropout_key is None else {"dropout": dropout_key},
+        }
+        method_key = None if dropout_key is None else jax.random.fold_in(dropout_key, 0)
+        adapted = functools.partial(
+            self.method.apply, base=base, trainable=adaptation, dropout_key=method_key
+        )
+        if isinstance(inputs, LowerLayers):
+            upper_layers = nn.apply(AudioEncoder.upper_layers, self.module)
+            _, *frames = inputs
+            first_layer = inputs.pooled.shape[1] - 1
+            above = adapted(
+                lambda params: upper_layers(
+                    {"params": params}, *frames, first_layer=first_layer, **how
+                )
+            )
+            return above, inputs.frame_mask
         masks = {}
         if isinstance(inputs, MaskedInputs):
             masks = {"masked_frames": inputs.frames, "masked_channels": inputs.channels}
             inputs = inputs.signal
         stem = _stem(self.module, base, inputs) if isinstance(inputs, Waveforms) else inputs
         contextualise = nn.apply(AudioEncoder.contextualise, self.module)
-
-        def forward(params: Params) -> Float[Array, "L B T D"]:
-            return contextualise(
-                {"params": params},
-                stem.features,
-                stem.frame_mask,
-                **masks,
-                deterministic=dropout_key is None,
-                rngs=None if dropout_key is None else {"dropout": dropout_key},
+        frozen_layers = lowest_layer(adaptation)
+        hidden_states = adapted(
+            lambda params: contextualise(
+                {"params": params}, *stem, **masks, frozen_layers=frozen_layers, **how
             )
-
-        method_key = None if dropout_key is None else jax.random.fold_in(dropout_key, 0)
-        hidden_states = self.method.apply(forward, base, adaptation, dropout_key=method_key)
+        )
         return hidden_states, stem.frame_mask
 
 

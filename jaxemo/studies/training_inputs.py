@@ -1,22 +1,26 @@
-"""Training clips that change, for one source: what they need, and what goes without them."""
+"""What training reads of a corpus: what the store keeps of each clip, or clips that change in every epoch."""
 
 import logging
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 
+from jaxemo.embedding.stream import Embedding
 from jaxemo.models.families import Normalisation
+from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method
 from jaxemo.studies.augmentation_settings import (
     AugmentationSettings,
+    is_augmented,
     span_masks,
     waveform_changes,
 )
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.sources import Embedded, Source, clips_at, recognised_excerpt
+from jaxemo.studies.sources import Embedded, Source, clips_at, kept_of, recognised_excerpt
 from jaxemo.training.augmented import AugmentedFeatures, ChangedWaveforms, ClipSource
-from jaxemo.training.features import Features
+from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Features, LowerLayerFeatures
 
 logger = logging.getLogger("jaxemo")
 
@@ -41,7 +45,48 @@ def check_augmentation(
             )
 
 
-def augmented(experiment: Experiment, embedded: Embedded, config: Settings) -> Features:
+def training_inputs(
+    experiment: Experiment, embedded: Embedded, config: Settings, method: Method
+) -> Features:
+    """The inputs of a method's network; where more is computed in every step than must be, the log says why."""
+    kept = kept_of(experiment, config, embedded.source, method)
+    if kept.frozen_layers and kept.reason:
+        logger.info(
+            "%s, %s: %d frozen layers are computed in every step, since %s",
+            embedded.source.name,
+            method.name,
+            kept.frozen_layers,
+            kept.reason,
+        )
+    embedding = embedded.embedding
+    pooled = pooled_layers(embedding, Pooling(config.training.pooling))
+    if kept.layer is None:
+        return DenseFeatures(pooled)
+    if is_augmented(config.augmentation):
+        return _augmented(experiment, embedded, config)
+    frames = embedding.layers[kept.layer] if kept.layer else embedding.stem
+    assert frames is not None
+    features = frames
+    if kept.layer:
+        features = LowerLayerFeatures(pooled[:, : kept.layer + 1], frames)
+    if frames.crop_frames is None and frames.padded_bytes <= TABLE_BYTES:
+        # One width for all: they fit on the device, where a step looks its rows up.
+        return DenseFeatures(features.take(np.arange(len(frames)), draw=None))
+    return features
+
+
+def pooled_layers(embedding: Embedding, pooling: Pooling) -> Float[np.ndarray, "n L F"]:
+    """What the stored embedding gives of a pooling, layer by layer: means, and deviations behind them.
+
+    Attention has the means' scale to standardise frames by.
+    """
+    if pooling is not Pooling.MEAN_STD:
+        return embedding.pooled
+    assert embedding.spread is not None  # It is needed, and so was asked for.
+    return np.concatenate([embedding.pooled, embedding.spread], axis=-1)
+
+
+def _augmented(experiment: Experiment, embedded: Embedded, config: Settings) -> Features:
     """Stem features of the store for prediction, and what `config.augmentation` makes of clips to train on."""
     encoder, stem = embedded.source.encoder, embedded.embedding.stem
     assert encoder is not None
