@@ -15,7 +15,7 @@ from jaxemo.studies.sources import Embedded, Source
 
 EMOTIONS = ("happy", "sad", "angry")
 WIDTH = 8
-SILENT = Progress(lambda items, description, total: items, lambda description: lambda d, t: None)
+SILENT = Progress(lambda items, description, total: items, lambda description: lambda *_: None)
 NUM_LAYERS = 4
 NOISE, EMOTION = (
     0,

@@ -100,6 +100,7 @@ REASONS = {
         "augmentation.gain_db": ("list of numbers", "duplicated numbers"),
     },
     "as many as fit": {"training.runs_at_once": ("zero",)},
+    "nothing to look into": {"debug.profile_steps": ("zero",), "debug.overfit": ("zero",)},
     "all layers from the start": {"methods.full.unfreeze_steps": ("zero",)},
     "none of it": {
         "training.head_dropout": ZERO_OR_TINY,

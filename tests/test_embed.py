@@ -86,7 +86,7 @@ def silent(items, description, total):
 
 
 def run(config, workdir, cache_dir, *, track=silent):
-    progress = Progress(track, lambda description: lambda done, total: None)
+    progress = Progress(track, lambda description: lambda *_: None)
     settings = config if isinstance(config, Settings) else read_settings(config)
     return embed_module.embed(
         settings, workdir=workdir, cache_dir=cache_dir, progress=progress, provenance={"by": "test"}

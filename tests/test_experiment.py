@@ -19,7 +19,7 @@ ravdess = pytest.mark.skipif(
     "JAXEMO_RAVDESS" not in os.environ,
     reason="needs real RAVDESS: set JAXEMO_RAVDESS to a folder above its files",
 )
-SILENT = Progress(lambda items, description, total: items, lambda description: lambda d, t: None)
+SILENT = Progress(lambda items, description, total: items, lambda description: lambda *_: None)
 
 
 def takes(actors, *, count):

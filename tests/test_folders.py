@@ -27,9 +27,7 @@ pytestmark = pytest.mark.xdist_group("folders")
 RATE_HZ = 16_000
 ENCODER = "untrained/speech"
 CONFIG = f"--config={Path(__file__).parent / 'tiny_config.py'}"
-QUIET = Progress(
-    lambda items, description, total: items, lambda description: lambda done, total: None
-)
+QUIET = Progress(lambda items, description, total: items, lambda description: lambda *_: None)
 # A clip beside others in a batch differs from the clip alone by rounding.
 BATCH_TOLERANCE = 1e-5
 

@@ -89,7 +89,9 @@ def settings():
 def trained(experiment, pooled, settings, folder):
     embedded = embedded_as(pooled)
     mesh = make_mesh(jax.devices()[:1])
-    bench = make_bench(experiment, embedded, settings, method_name="weighted_sum", mesh=mesh)
+    bench = make_bench(
+        experiment, embedded, settings, method_name="weighted_sum", mesh=mesh, workdir=folder
+    )
     [run] = train_runs(
         experiment,
         bench,

@@ -22,7 +22,7 @@ from jaxemo.training.optim import Rates
 from jaxemo.training.sharding import make_mesh
 
 SHARES = (0.3, 1.0)
-SILENT = Progress(lambda items, description, total: items, lambda description: lambda d, t: None)
+SILENT = Progress(lambda items, description, total: items, lambda description: lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,7 @@ def problem(settings):
         settings,
         method_name="weighted_sum",
         mesh=make_mesh(jax.devices()[:1]),
+        workdir=Path(settings.cache_dir),
     )
     return experiment, embedded, bench
 

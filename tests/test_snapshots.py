@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from test_runs import LABELS, SETTINGS, make_problem, program_of, three_runs
 
+from jaxemo.data.batches import shuffled_batches
 from jaxemo.data.stopping import Stopped, signals_raised
 from jaxemo.training.features import DenseFeatures, Examples
+from jaxemo.training.finite import NonFiniteStep
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.snapshots import SnapshotFolder
-from jaxemo.training.stack import NonFiniteStep
 
 
 class Interrupted(Exception):
@@ -101,3 +102,17 @@ def test_a_loss_that_is_not_finite_ends_training_with_its_step_and_rows(problem,
     with pytest.raises(NonFiniteStep, match="not finite at epoch 0, step") as caught:
         fit(wrong, tmp_path / "s")
     assert 7 in caught.value.rows
+
+
+def test_a_loss_that_is_not_finite_comes_with_the_snapshot_before_it(problem, tmp_path):
+    """A row is spoilt that no run sees in its first step."""
+    first = [
+        next(shuffled_batches(run.train_rows, batch_size=4, seed=run.seed, epoch=0)).rows
+        for run in three_runs()
+    ]
+    row = min(set(range(12)) - set(np.concatenate(first)))
+    wrong = problem._replace(inputs=np.array(problem.inputs))
+    wrong.inputs[row] = np.nan
+    with pytest.raises(NonFiniteStep) as caught:
+        fit(wrong, tmp_path / "s")
+    assert caught.value.snapshot in list(tmp_path.glob("s/*"))

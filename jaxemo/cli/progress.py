@@ -3,9 +3,9 @@
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 
-from jaxemo.data.progress import Progress
+from jaxemo.data.progress import Progress, Report
 
 logger = logging.getLogger("jaxemo")
 
@@ -34,14 +34,27 @@ def _log_lines(items: Iterable, description: str, total: int) -> Iterator:
     logger.info("%s: %d in %.1f s", description, total, time.monotonic() - started)
 
 
-def _log_counts(description: str) -> Callable[[int, int], None]:
+def _log_counts(description: str) -> Report:
     last = time.monotonic()
+    done_at_last = 0
 
-    def report(done: int, total: int) -> None:
-        nonlocal last
+    def report(done: int, total: int, words: str = "", /) -> None:
+        nonlocal last, done_at_last
         now = time.monotonic()
         if done == total or now - last > _SECONDS_BETWEEN_LINES:
-            logger.info("%s: %d of %d", description, done, total)
-            last = now
+            # At the pace since the line before: what was done by an earlier command took no time.
+            seconds_each = (now - last) / max(done - done_at_last, 1)
+            left = "" if done == total else _in_words(seconds_each * (total - done))
+            said = ", ".join(part for part in (f"{done} of {total}", words, left) if part)
+            logger.info("%s: %s", description, said)
+            last, done_at_last = now, done
 
     return report
+
+
+def _in_words(seconds_left: float) -> str:
+    if seconds_left < 120:
+        return f"about {seconds_left:.0f} s left"
+    if seconds_left < 7200:
+        return f"about {seconds_left / 60:.0f} min left"
+    return f"about {seconds_left / 3600:.1f} h left"

@@ -16,6 +16,7 @@ from jaxemo.report import summary_table, write_report
 from jaxemo.results.checks import rows_from
 from jaxemo.results.file import read_results, write_results
 from jaxemo.studies.config import read_settings
+from jaxemo.studies.overfit import in_words, overfit_clips
 from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.sweep import Point, check_names, grid_points, run_points, share_of
 from jaxemo.studies.train import explain_model, train_models
@@ -25,10 +26,14 @@ from jaxemo.training.processes import is_first
 
 
 def train(*, config: ConfigDict, workdir: Path, replace: bool, explain: bool) -> None:
-    """Trains one model and keeps it; or says what a step of it will be."""
+    """Trains one model and keeps it; or says what a step of it will be, or whether it can be fitted."""
     with session(config, workdir) as (settings, cache_dir):
-        if explain:
-            _print_explanation(explain_model(settings, cache_dir=cache_dir, progress=console()))
+        if explain or settings.debug.overfit:
+            on = {"workdir": workdir, "cache_dir": cache_dir, "progress": console()}
+            if explain:
+                _print_explanation(explain_model(settings, **on))
+            else:
+                print(in_words(overfit_clips(settings, **on)))
             return
         context = environment(config)
         earlier = earlier_results(
@@ -92,6 +97,11 @@ def sweep(
     *, config: ConfigDict, grid: dict[str, tuple[str, ...]], shard: tuple[int, int], workdir: Path
 ) -> None:
     """Trains one model at each point of a grid."""
+    if config.debug.overfit:
+        raise ValueError(
+            f"config.debug.overfit is {config.debug.overfit}; expected 0, since a sweep keeps its models. "
+            "It is for `jaxemo train`."
+        )
     keys = {full_key(config, name): values for name, values in grid.items()}
     points = [
         Point(values, read_settings(changed_config(config, values))) for values in grid_points(keys)

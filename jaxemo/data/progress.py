@@ -1,7 +1,13 @@
 """How long work is shown: what a caller hands down, and the library reports through."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+
+class Report(Protocol):
+    """Told how much is done, and in words how it goes."""
+
+    def __call__(self, done: int, total: int, words: str = "", /) -> None: ...
 
 
 class Progress(NamedTuple):
@@ -9,8 +15,8 @@ class Progress(NamedTuple):
 
     Attributes:
       track: (items, description, total) -> the same items.
-      count: (description) -> a function told (done, total).
+      count: (description) -> a function told (done, total) and perhaps some words.
     """
 
     track: Callable[[Iterable, str, int], Iterable]
-    count: Callable[[str], Callable[[int, int], None]]
+    count: Callable[[str], Report]

@@ -37,7 +37,12 @@ from jaxemo.studies.ranges import (
     shown,
 )
 from jaxemo.studies.study_settings import LayerSettings, SimilaritySettings, TransferSettings
-from jaxemo.studies.training_settings import MeshSettings, TrainingSettings, TrainSettings
+from jaxemo.studies.training_settings import (
+    DebugSettings,
+    MeshSettings,
+    TrainingSettings,
+    TrainSettings,
+)
 
 
 @settings
@@ -73,6 +78,7 @@ class Settings(Block):
     train: TrainSettings = TrainSettings()
     similarity: SimilaritySettings = SimilaritySettings()
     pretrain: PretrainSettings = PretrainSettings()
+    debug: DebugSettings = DebugSettings()
     mesh: MeshSettings = MeshSettings()
 
 

@@ -29,6 +29,7 @@ from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.training_inputs import pooled_layers, training_inputs
 from jaxemo.studies.training_settings import TrainingSettings as RecipeSettings
 from jaxemo.training.features import Examples
+from jaxemo.training.finite import NonFiniteStep
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.memory import runs_that_fit
 from jaxemo.training.model import Network
@@ -37,8 +38,9 @@ from jaxemo.training.predict import TrainedModel
 from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
 from jaxemo.training.progress import EpochRecord, EpochTiming
-from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs
+from jaxemo.training.stack import FitResult, RunInputs
 from jaxemo.training.step import init_key
+from jaxemo.training.trace import StepTrace
 
 # What a second stage may take from the first.
 INHERITED = ("adaptation", "head")
@@ -52,6 +54,7 @@ class Bench(NamedTuple):
       base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
       pooled: What the head's pooling makes of each clip and layer; layer statistics come from it.
       runs_at_once: Runs in memory at a time.
+      trace: Of the first training steps, where the config asks for one.
     """
 
     source: Source
@@ -63,6 +66,7 @@ class Bench(NamedTuple):
     examples: Examples
     pooled: Float[np.ndarray, "n L D"]
     runs_at_once: int
+    trace: StepTrace
 
 
 class Place(NamedTuple):
@@ -147,8 +151,13 @@ def make_bench(
     *,
     method_name: str,
     mesh: Mesh,
+    workdir: Path,
 ) -> Bench:
-    """Prepares the method named in the config with its options and recipe."""
+    """Prepares the method named in the config with its options and recipe.
+
+    Args:
+      workdir: Where a trace of steps goes, if the config asks for one.
+    """
     method, options, recipe = choose_method(config, method_name)
     objective = make_objective(
         experiment.task,
@@ -171,7 +180,7 @@ def make_bench(
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
     inputs = training_inputs(experiment, embedded, config, method)
-    examples = Examples(inputs, experiment.labels)
+    examples = Examples(inputs, experiment.labels, experiment.duration_s)
     pooled = pooled_layers(embedded.embedding, pooling)
     runs_at_once = config.training.runs_at_once or word_of_first(
         runs_that_fit(program, base, examples, layer_statistics(pooled))
@@ -186,6 +195,7 @@ def make_bench(
         examples=examples,
         pooled=pooled,
         runs_at_once=runs_at_once,
+        trace=StepTrace(workdir / "profile", num_steps=config.debug.profile_steps),
     )
 
 
@@ -314,14 +324,16 @@ def _train(
             runs_at_once=bench.runs_at_once,
             on_epoch=lambda run, record, timing: on_epoch(places[run], record, timing),
             snapshots=lambda runs: unfinished.snapshots([identities[run] for run in runs]),
+            trace=bench.trace,
         )
     except NonFiniteStep as error:
         place = places[error.run]
         files = ", ".join(str(experiment.utterances[row].path) for row in error.rows)
+        before = "was not saved" if error.snapshot is None else f"is in {error.snapshot}"
         raise ValueError(
             f"Training {bench.method.name!r} on {' and '.join(place.domains)} (fold {place.fold}, seed "
             f"{place.seed}): {error}. Lower the learning rates, or look at the files of its batch: "
-            f"{files}."
+            f"{files}. What was trained before it {before}."
         ) from error
     except FloatingPointError as error:
         raise ValueError(str(error)) from error

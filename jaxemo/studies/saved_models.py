@@ -21,12 +21,13 @@ from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
+from jaxemo.studies.cached_inputs import pooled_layers
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.recognition import Task, make_objective
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
-from jaxemo.studies.runs import Bench, Run, base_of, make_network, pooled_layers
+from jaxemo.studies.runs import Bench, Run, base_of, make_network
 from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.training.checkpoint import save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features

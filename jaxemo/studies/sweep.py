@@ -20,7 +20,7 @@ from jaxemo.studies.config import Settings
 from jaxemo.studies.recognition import HEADLINES
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.train import keys_of_runs, train_models
-from jaxemo.studies.transfer import LogEpoch
+from jaxemo.studies.watching import LogEpoch
 
 # Over which a table takes the mean.
 _REPLICATED = ("train.seed", "train.fold")

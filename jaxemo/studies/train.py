@@ -22,7 +22,7 @@ from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
 from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Needs, embed_sources, load_source
-from jaxemo.studies.transfer import LogEpoch
+from jaxemo.studies.watching import LogEpoch, watch_epochs
 from jaxemo.training.explain import Explanation, explain_step
 from jaxemo.training.sharding import make_mesh
 
@@ -55,16 +55,25 @@ def train_models(
     Raises:
       ValueError: For a corpus, an encoder or options that cannot be used, before any training.
     """
-    experiment, bench = _prepare(list(models.values()), cache_dir, progress)
-    places = {_place(settings): folder for folder, settings in models.items()}
+    experiment, bench = prepare(
+        list(models.values()),
+        workdir=next(iter(models)).parent,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
+    places = {place_of(settings): folder for folder, settings in models.items()}
     runs = train_runs(
         experiment,
         bench,
         list(places),
         folder_of=places.__getitem__,
         unfinished=unfinished,
-        on_epoch=lambda place, record, timing: log_epoch(
-            f"{bench.method.name}/{places[place].parent.name}", record, timing
+        on_epoch=watch_epochs(
+            bench,
+            progress=progress,
+            total=len(places) * bench.program.settings.epochs,
+            name_of=lambda place: f"{bench.method.name}/{places[place].parent.name}",
+            log_epoch=log_epoch,
         ),
     )
     predictions = held_out_predictions(experiment, bench, runs)
@@ -90,17 +99,20 @@ def _figures(
         yield from figures_of(experiment.task, experiment.labels[rows], predictions, domain=domain)
 
 
-def explain_model(config: Settings, *, cache_dir: Path, progress: Progress) -> Explanation:
+def explain_model(
+    config: Settings, *, workdir: Path, cache_dir: Path, progress: Progress
+) -> Explanation:
     """What a step of `config.train` will be; clips are embedded for it, as for training.
 
     Raises:
       ValueError: As `train_models`.
     """
-    _, bench = _prepare([config], cache_dir, progress)
+    _, bench = prepare([config], workdir=workdir, cache_dir=cache_dir, progress=progress)
     return explain_step(bench.program, bench.base, bench.examples, layer_statistics(bench.pooled))
 
 
-def _place(config: Settings) -> Place:
+def place_of(config: Settings) -> Place:
+    """Where the model of `config.train` stands."""
     train = config.train
     recipe = training_settings(config.training, choose_method(config, train.method).recipe)
     domains = tuple(train.domains)
@@ -114,9 +126,14 @@ def _place(config: Settings) -> Place:
     )
 
 
-def _prepare(
-    models: Sequence[Settings], cache_dir: Path, progress: Progress
+def prepare(
+    models: Sequence[Settings], *, workdir: Path, cache_dir: Path, progress: Progress
 ) -> tuple[Experiment, Bench]:
+    """The corpus and the program of models that are trained together.
+
+    Raises:
+      ValueError: As `train_models`.
+    """
     config = models[0]
     settings = config.train
     mesh = make_mesh(**config.mesh)
@@ -136,7 +153,12 @@ def _prepare(
     needs = Needs(methods=methods, spread=needs_spread(config))
     [embedded] = embed_sources(experiment, config, sources=[source], needs=needs)
     return experiment, make_bench(
-        experiment, embedded, config, method_name=settings.method, mesh=mesh
+        experiment,
+        embedded,
+        config,
+        method_name=settings.method,
+        mesh=mesh,
+        workdir=workdir,
     )
 
 

@@ -63,6 +63,16 @@ class TrainSettings(Block):
 
 
 @settings
+class DebugSettings(Block):
+    """Looking into training."""
+
+    # Steps of which jax's profiler writes a trace to WORKDIR/profile, after the first call; 0: none.
+    profile_steps: Annotated[int, Between(0, 10_000)] = 0
+    # Clips that `jaxemo train` is to learn by heart, without dropout, instead of training a model; 0: none.
+    overfit: Annotated[int, Between(0, 4096)] = 0
+
+
+@settings
 class MeshSettings(Block):
     """How devices are shared out; -1, for one axis, means all devices that the others leave."""
 

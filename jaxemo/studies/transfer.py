@@ -5,10 +5,9 @@ adaptation method and both directions; `regimes.py` has the protocol. Stage 1 of
 target-only run of the other, so each is trained once.
 """
 
-import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,11 +43,9 @@ from jaxemo.studies.saved_models import save_run
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.tallies import Tallies, chance_of
 from jaxemo.studies.transfer_scores import gain_figures, pool_by_speaker, score_figures
-from jaxemo.training.progress import EpochRecord, EpochTiming
+from jaxemo.studies.watching import LogEpoch, watch_epochs
 
 logger = logging.getLogger("jaxemo")
-
-LogEpoch = Callable[[str, EpochRecord, EpochTiming | None], None]
 
 
 class TransferResults(NamedTuple):
@@ -91,7 +88,9 @@ def study_transfer(
     unfinished = unfinished_runs(workdir, config)
     pairs = transfer_pairs(experiment, config)
     for method_name in methods_for(embedded.source, config.transfer.methods):
-        bench = make_bench(experiment, embedded, config, method_name=method_name, mesh=mesh)
+        bench = make_bench(
+            experiment, embedded, config, method_name=method_name, mesh=mesh, workdir=workdir
+        )
         outcomes: dict[_Seen, list[_Outcome]] = defaultdict(list)
         parameters = 0
 
@@ -186,17 +185,15 @@ def _groups(pairs: list[Pair], runs_at_once: int) -> list[list[Pair]]:
 def _watch(
     experiment: Experiment, bench: Bench, config: Settings, log_epoch: LogEpoch
 ) -> OnPlaceEpoch:
-    """Logs every epoch of every run, and shows how many of the method's are done."""
+    """Of all the method's runs."""
     planned = waves(transfer_pairs(experiment, config), config.transfer)
-    total = sum(num_epochs(experiment, bench, place) for places in planned for place in places)
-    report = experiment.progress.count(f"{bench.source.name}: {bench.method.name}, epochs")
-    done = itertools.count(1)
-
-    def on_epoch(place: Place, record: EpochRecord, timing: EpochTiming | None) -> None:
-        log_epoch(_run_name(bench, place), record, timing)
-        report(next(done), total)
-
-    return on_epoch
+    return watch_epochs(
+        bench,
+        progress=experiment.progress,
+        total=sum(num_epochs(experiment, bench, place) for places in planned for place in places),
+        name_of=lambda place: _run_name(bench, place),
+        log_epoch=log_epoch,
+    )
 
 
 def _run_name(bench: Bench, place: Place) -> str:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Float32, Int, Shaped
+from jaxtyping import Float, Float32, Int, Shaped
 
 from jaxemo.data.augmentation import Draw
 from jaxemo.embedding.frames import StemFrames
@@ -98,10 +98,12 @@ class Examples(NamedTuple):
     Attributes:
       inputs: What the network reads.
       targets: What the objective compares its outputs with.
+      duration_s: Length of each clip's audio; None where it is not known.
     """
 
     inputs: Features
     targets: Shaped[np.ndarray, "n ..."]
+    duration_s: Float[np.ndarray, " n"] | None = None
 
 
 class Feed(NamedTuple):

@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 
 from jaxemo.peft.method import Params
 from jaxemo.training.features import Examples, make_feed
+from jaxemo.training.finite import NonFiniteStep
 from jaxemo.training.predict import place
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.progress import OnEpoch
 from jaxemo.training.snapshots import SnapshotFolder
-from jaxemo.training.stack import FitResult, NonFiniteStep, RunInputs, RunStack
+from jaxemo.training.stack import FitResult, RunInputs, RunStack
 from jaxemo.training.step import Shared
+from jaxemo.training.trace import StepTrace
 
 
 def fit_runs(
@@ -21,6 +23,7 @@ def fit_runs(
     runs_at_once: int = 0,
     on_epoch: OnEpoch = lambda run, record, timing: None,
     snapshots: Callable[[Sequence[int]], SnapshotFolder | None] = lambda runs: None,
+    trace: StepTrace | None = None,
 ) -> list[FitResult]:
     """Trains every run for the recipe's epochs; each keeps its best epoch by dev score.
 
@@ -33,6 +36,7 @@ def fit_runs(
       on_epoch: Told the run's number, its figures and how it went after every epoch.
       snapshots: Numbers of runs that are trained together -> where to save them, and to look for what
         was saved; None for nowhere.
+      trace: Told of every call of the device.
 
     Returns:
       One result per run, in the order of `runs`.
@@ -51,7 +55,9 @@ def fit_runs(
     results: dict[int, FitResult] = {}
     for start in range(0, len(runs), max(size, 1)):
         chosen = longest_first[start : start + size]
-        stack = RunStack(program, shared, feed, examples, [runs[run] for run in chosen])
+        stack = RunStack(
+            program, shared, feed, examples, [runs[run] for run in chosen], trace=trace
+        )
         try:
             fits = stack.fit(
                 lambda position, record, timing, chosen=chosen: on_epoch(

@@ -6,6 +6,7 @@ encoder is frozen; or waveforms, where they are not the same in every epoch. Lay
 trained are the same in every step, dropout included: there is none.
 """
 
+import enum
 import functools
 from typing import Any, NamedTuple
 
@@ -31,6 +32,13 @@ from jaxemo.peft.targets import lowest_layer
 from jaxemo.training.dropout_bits import hashed_key
 
 PooledLayers = Float[Array, "B L D"]
+
+
+class Dropout(enum.Enum):
+    """Where a network's dropout acts, the encoder's and the head's."""
+
+    IN_TRAINING = "in training"
+    NOWHERE = "nowhere"
 
 
 class Waveforms(NamedTuple):
@@ -82,6 +90,7 @@ class Network(NamedTuple):
       num_outputs: O, values per clip that the objective reads.
       head_form: What the head computes.
       pooling: How frames become one vector.
+      dropout: Whether it acts in training, or nowhere.
     """
 
     module: AudioEncoder | None
@@ -91,6 +100,7 @@ class Network(NamedTuple):
     num_outputs: int
     head_form: HeadForm = HeadForm.STANDARDISED
     pooling: Pooling = Pooling.MEAN
+    dropout: Dropout = Dropout.IN_TRAINING
 
     def init(self, key: PRNGKeyArray, base: Params, statistics: LayerStatistics) -> dict[str, Any]:
         """A fresh trainable tree {adaptation, head}."""
@@ -116,7 +126,9 @@ class Network(NamedTuple):
         statistics: LayerStatistics,
         dropout_key: PRNGKeyArray | None = None,
     ) -> Float[Array, "B O"]:
-        """The head's raw outputs; dropout is on exactly when a `dropout_key` is given."""
+        """The head's raw outputs; dropout acts where a `dropout_key` is given, unless it acts nowhere."""
+        if self.dropout is Dropout.NOWHERE:
+            dropout_key = None
         encoder_key, head_key = (
             (None, None) if dropout_key is None else jax.random.split(dropout_key)
         )

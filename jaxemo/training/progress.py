@@ -29,10 +29,12 @@ class EpochTiming(NamedTuple):
     Attributes:
       seconds: From its first step to its last in this process, without development clips.
       data_wait: Share of them in which the devices waited for data.
+      audio_seconds_per_second: Trained on by all the runs; 0 where the examples' lengths are not known.
     """
 
     seconds: float
     data_wait: float
+    audio_seconds_per_second: float
 
 
 # (number of the run, its figures, how it went) after every epoch; no timing for one of before a snapshot.

@@ -75,6 +75,11 @@ class SnapshotFolder:
         shapes = like(record)
         return Snapshot(state_in(found, like=shapes, shardings=shardings(shapes)), record)
 
+    def newest_path(self) -> Path | None:
+        """Where the newest snapshot is that is whole; None where there is none."""
+        self.wait()
+        return newest_undamaged(self.folder)
+
     @property
     def is_due(self) -> bool:
         """Whether the last snapshot is old enough for a new one."""

@@ -21,6 +21,7 @@ from jaxemo.data.stopping import StopRequest, signals_postponed
 from jaxemo.embedding.clock import DeviceClock
 from jaxemo.models.heads import LayerStatistics
 from jaxemo.training.features import Examples, Feed
+from jaxemo.training.finite import check_finite, snapshot_named
 from jaxemo.training.grids import RowGrid, make_grid
 from jaxemo.training.objectives import Objective
 from jaxemo.training.optim import Rates
@@ -39,6 +40,7 @@ from jaxemo.training.progress import (
 from jaxemo.training.sharding import grid_shardings, placed
 from jaxemo.training.snapshots import Saver, SnapshotFolder
 from jaxemo.training.step import Batch, RunState, Shared, StepMetrics
+from jaxemo.training.trace import StepTrace
 
 # Steps of one call where inputs are looked up on the device: calling costs as much as a small step.
 _STEPS_PER_CALL = 32
@@ -77,20 +79,6 @@ class FitResult(NamedTuple):
     history: tuple[EpochRecord, ...]
 
 
-class NonFiniteStep(FloatingPointError):
-    """A loss or gradient that is NaN or infinite.
-
-    Attributes:
-      run: Number of the run among those of the stack.
-      rows: The examples of its batch.
-    """
-
-    def __init__(self, run: int, place: tuple[int, int], rows: Int[np.ndarray, " B"]) -> None:
-        epoch, step = place
-        super().__init__(f"the loss or its gradient is not finite at epoch {epoch}, step {step}")
-        self.run, self.rows = run, rows
-
-
 class _Call(NamedTuple):
     """What one call of the devices reads.
 
@@ -118,9 +106,12 @@ class RunStack:
         feed: Feed,
         examples: Examples,
         runs: Sequence[RunInputs],
+        *,
+        trace: StepTrace | None = None,
     ):
         self._program, self._shared, self._feed, self._runs = program, shared, feed, runs
-        self._targets = _narrow(examples.targets)
+        self._targets, self._duration_s = _narrow(examples.targets), examples.duration_s
+        self._trace = trace
         settings = program.settings
         self._epoch_steps = [
             num_batches(len(run.train_rows), batch_size=settings.batch_size) for run in runs
@@ -151,7 +142,8 @@ class RunStack:
         postponed = (
             contextlib.nullcontext(StopRequest()) if snapshots is None else signals_postponed()
         )
-        with postponed as stop:
+        traced = contextlib.nullcontext() if self._trace is None else self._trace.until_trained()
+        with traced, snapshot_named(snapshots), postponed as stop:
             saver = Saver(snapshots, stop, self._program.mesh)
             while any(self._steps_left(progress.epoch)) and not saver.stopping:
                 progress, timing = self._train_epoch(progress, saver)
@@ -203,6 +195,7 @@ class RunStack:
         num_steps = len(grid.rows)
         capacity = 1 if self._feed.table is None else _STEPS_PER_CALL
         started, clock = time.monotonic(), DeviceClock()
+        first = progress.step
         for call in self._calls(grid, progress, capacity):
             states, figures = self._program.train_steps(
                 progress.states,
@@ -213,19 +206,28 @@ class RunStack:
                 np.int32(min(capacity, num_steps - call.start)),
             )
             clock.watch(call.ready, figures, asked=call.asked)
+            if self._trace is not None:
+                self._trace.called(figures, min(capacity, num_steps - call.start))
             metrics = (*progress.metrics, figures)
             progress = progress._replace(step=call.start + capacity, states=states, metrics=metrics)
             if saver.is_due():
-                _check_finite(progress, grid, len(self._runs))
+                check_finite(progress, grid, len(self._runs))
                 saver.save(snapshot_of(progress))
             if saver.stopping:
                 break
         data_wait = clock.stop()
-        timing = EpochTiming(time.monotonic() - started, data_wait)
+        timing = self._timing(
+            time.monotonic() - started, data_wait, grid, slice(first, progress.step)
+        )
         if saver.stopping:
             return progress, timing
-        _check_finite(progress, grid, len(self._runs))
+        check_finite(progress, grid, len(self._runs))
         return self._end_epoch(progress, grid), timing
+
+    def _timing(self, seconds: float, data_wait: float, grid: RowGrid, steps: slice) -> EpochTiming:
+        rows = grid.rows[steps][grid.valid[steps]]
+        audio_s = 0.0 if self._duration_s is None else float(self._duration_s[rows].sum())
+        return EpochTiming(seconds, data_wait, audio_s / max(seconds, 1e-9))
 
     def _calls(self, grid: RowGrid, progress: Progress, capacity: int) -> Iterator[_Call]:
         """What is left of an epoch, loaded while the call before is computed."""
@@ -368,15 +370,3 @@ def _results(best: Any, history: Sequence[tuple[EpochRecord, ...]]) -> list[FitR
         best_epoch = int(np.flatnonzero(scores == np.nanmax(scores))[-1])
         results.append(FitResult(trainable, best_epoch, records))
     return results
-
-
-def _check_finite(progress: Progress, grid: RowGrid, num_runs: int) -> None:
-    metrics = joined(progress.metrics)
-    finite = np.isfinite(metrics.loss) & np.isfinite(metrics.gradient_norm)
-    bad = np.argwhere(
-        ~finite[: len(grid.active), :num_runs] & grid.active[: len(finite), :num_runs]
-    )
-    if len(bad):
-        step, run = bad[0]
-        rows = grid.rows[step, run][grid.valid[step, run]]
-        raise NonFiniteStep(int(run), (progress.epoch, int(step)), rows)
