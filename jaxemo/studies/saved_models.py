@@ -21,7 +21,6 @@ from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
-from jaxemo.studies.cached_inputs import pooled_layers
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.recognition import Task, make_objective
@@ -29,6 +28,7 @@ from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
 from jaxemo.studies.runs import Bench, Run, base_of, make_network
 from jaxemo.studies.sources import Source, describe_source, load_source
+from jaxemo.studies.training_inputs import pooled_layers
 from jaxemo.training.checkpoint import save_checkpoint
 from jaxemo.training.features import DenseFeatures, Features
 from jaxemo.training.predict import Predictor, TrainedModel
