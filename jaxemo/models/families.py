@@ -51,6 +51,8 @@ class Family(NamedTuple):
     Attributes:
       model_type: Its name in `config.json`.
       architecture: The class of Hugging Face transformers that `config.json` names.
+      classifier: Its class for classification of whole clips; empty where there is none of the kind
+        that `checkpoints.heads` writes.
       keys: The key in `config.json` of each field of `EncoderConfig` that the family has one for.
       defaults: Fields that the family fixes without a key, or defaults to differently from
         `EncoderConfig`.
@@ -69,6 +71,7 @@ class Family(NamedTuple):
 
     model_type: str
     architecture: str
+    classifier: str
     keys: Mapping[str, str]
     defaults: Mapping[str, Any]
     repeated_keys: Mapping[str, str]
@@ -149,6 +152,7 @@ _CLUSTERS = r"(final_proj\..+|label_embs_concat)"  # pre-training of HuBERT and 
 _WAV2VEC2 = Family(
     model_type="wav2vec2",
     architecture="Wav2Vec2Model",
+    classifier="Wav2Vec2ForSequenceClassification",
     keys=_WAV2VEC2_KEYS,
     defaults={},
     repeated_keys={},
@@ -169,6 +173,7 @@ _WAV2VEC2 = Family(
 _HUBERT = _WAV2VEC2._replace(
     model_type="hubert",
     architecture="HubertModel",
+    classifier="HubertForSequenceClassification",
     keys=_HUBERT_KEYS,
     prefix="hubert.",
     ignored=(*_HEADS, _CLUSTERS),
@@ -176,6 +181,7 @@ _HUBERT = _WAV2VEC2._replace(
 _MERT = _HUBERT._replace(
     model_type="mert_model",
     architecture="MERTModel",
+    classifier="",
     keys={**_HUBERT_KEYS, "sample_rate_hz": "sample_rate"},
     defaults={"sample_rate_hz": 24000},
     prefix="",
@@ -183,6 +189,7 @@ _MERT = _HUBERT._replace(
 _WAVLM = _WAV2VEC2._replace(
     model_type="wavlm",
     architecture="WavLMModel",
+    classifier="WavLMForSequenceClassification",
     keys={
         **_WAV2VEC2_KEYS,
         "num_buckets": "num_buckets",
@@ -194,6 +201,7 @@ _WAVLM = _WAV2VEC2._replace(
 _DATA2VEC = _WAV2VEC2._replace(
     model_type="data2vec-audio",
     architecture="Data2VecAudioModel",
+    classifier="Data2VecAudioForSequenceClassification",
     keys=_DATA2VEC_KEYS,
     defaults={
         "feat_extract_norm": StemNorm.LAYER,
@@ -207,6 +215,7 @@ _DATA2VEC = _WAV2VEC2._replace(
 _WHISPER = Family(
     model_type="whisper",
     architecture="WhisperModel",
+    classifier="",
     keys=_WHISPER_KEYS,
     defaults={
         "hidden_size": 384,

@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxemo.models.checkpoints import hub_layout, torch_pickle
 from jaxemo.models.checkpoints import names as checkpoint_names
+from jaxemo.models.checkpoints.heads import PublishedHead
 from jaxemo.models.checkpoints.hub_layout import Origin, Preprocessing, WeightsFormat
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.embedded import SMALL_NAMES, embedded_folder
@@ -145,7 +146,13 @@ class _Loaded(NamedTuple):
 def _read_folder(source: str | Path, revision: str | None) -> _Loaded:
     """Hub layout, here or on the hub, and the untrained encoders."""
     with tempfile.TemporaryDirectory() as scratch:
-        directory, name, origin = _locate(source, revision, Path(scratch))
+        if str(source) in UNTRAINED_NAMES:
+            directory, name, origin = Path(scratch), str(source), Origin.UNTRAINED
+            write_untrained_encoder(UntrainedKind(name.removeprefix("untrained/")), directory)
+        elif str(source) in SMALL_NAMES:
+            directory, name, origin = embedded_folder(str(source)), str(source), Origin.LOCAL
+        else:
+            directory, name, origin = locate(source, revision)
         hub_config = hub_layout.read_json(directory / hub_layout.CONFIG)
         try:
             config = EncoderConfig.from_hub(hub_config)
@@ -194,6 +201,7 @@ def save_pretrained(
     *,
     params: Any = None,
     weights: WeightsFormat = WeightsFormat.SAFETENSORS,
+    head: PublishedHead | None = None,
 ) -> None:
     """Writes an encoder in hub layout, as Hugging Face transformers reads it.
 
@@ -204,6 +212,7 @@ def save_pretrained(
       params: Instead of the encoder's own, such as the merged result of fine-tuning.
       weights: Safetensors with PyTorch's names, or Flax msgpack, the tree of transformers 4's
         `FlaxWav2Vec2Model`.
+      head: Written with it, as transformers' class for classification has it; for safetensors.
     """
     hub_layout.write(
         Path(directory),
@@ -213,6 +222,7 @@ def save_pretrained(
         origin=encoder.origin,
         preprocessing=hub_layout.Preprocessing(encoder.sample_rate_hz, encoder.normalisation),
         weights=weights,
+        head=head,
     )
 
 
@@ -226,14 +236,12 @@ def fingerprint(params: Any) -> str:
     return digest.hexdigest()
 
 
-def _locate(source: str | Path, revision: str | None, scratch: Path) -> tuple[Path, str, Origin]:
-    """The folder to read, the encoder's name, and where its weights come from."""
-    if str(source) in UNTRAINED_NAMES:
-        kind = UntrainedKind(str(source).removeprefix("untrained/"))
-        write_untrained_encoder(kind, scratch)
-        return scratch, str(source), Origin.UNTRAINED
-    if str(source) in SMALL_NAMES:
-        return embedded_folder(str(source)), str(source), Origin.LOCAL
+def locate(source: str | Path, revision: str | None) -> tuple[Path, str, Origin]:
+    """The folder to read, the encoder's name, and where its weights come from.
+
+    Raises:
+      ValueError: There is no such folder, and no such repository on the hub or in its cache.
+    """
     directory = Path(source).expanduser()
     if directory.is_dir():
         return directory, directory.resolve().name, Origin.LOCAL

@@ -8,7 +8,7 @@ from a checkpoint ever runs. A damaged file is one `ValueError` that names it.
 import enum
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from flax import traverse_util
 
 from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.checkpoints import torch_pickle
+from jaxemo.models.checkpoints.heads import PublishedHead, head_keys, head_tensors, read_head
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.families import Normalisation
 
@@ -132,22 +133,45 @@ def read_params(
       ValueError: if there is no weights file, it is damaged, or its keys do not fit `template`.
     """
     flax = config.family.has_flax_layout
-    readable = [name for name in WEIGHTS if flax or ".msgpack" not in name]
+    path = _weights_file(directory, [n for n in WEIGHTS if flax or ".msgpack" not in n])
+    # Models that were fine-tuned without masking have no mask embedding, whatever their config says.
+    optional = frozenset({"masked_spec_embed"})
+    try:
+        to_params = _reader(path.name)[1]
+        return to_params(_tensors(path), template, optional=optional)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def read_published_head(directory: Path, config: EncoderConfig) -> PublishedHead:
+    """The head in the folder's weights file.
+
+    Raises:
+      ValueError: There is none of a known kind, or it does not fit; see `heads.read_head`.
+    """
+    hub = read_json(directory / CONFIG)
+    path = _weights_file(directory, [name for name in WEIGHTS if ".msgpack" not in name])
+    try:
+        return read_head(_tensors(path), hub, config)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _weights_file(directory: Path, readable: Sequence[str]) -> Path:
+    """The first of the names that is there."""
     name = next((name for name in readable if (directory / name).is_file()), None)
     if name is None:
         raise ValueError(f"no weights in {directory}; expected one of {', '.join(readable)}")
-    # Models that were fine-tuned without masking have no mask embedding, whatever their config says.
-    optional = frozenset({"masked_spec_embed"})
-    path = directory / name
-    try:
-        read, to_params = _reader(name)
-        tensors = {}
-        for part in _parts(path):
-            _check_is_no_pointer(part)
-            tensors |= read(part)
-        return to_params(tensors, template, optional=optional)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+    return directory / name
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    read = _reader(path.name)[0]
+    tensors = {}
+    for part in _parts(path):
+        _check_is_no_pointer(part)
+        tensors |= read(part)
+    return tensors
 
 
 def read_safetensors(path: Path) -> dict[str, np.ndarray]:
@@ -221,11 +245,20 @@ def write(
     origin: Origin,
     preprocessing: Preprocessing,
     weights: WeightsFormat = WeightsFormat.SAFETENSORS,
+    head: PublishedHead | None = None,
 ) -> None:
-    """Writes an encoder in hub layout, as Hugging Face transformers reads it."""
-    weights_bytes = _WRITERS[weights](params, config)
-    directory.mkdir(parents=True, exist_ok=True)
+    """Writes an encoder in hub layout, as Hugging Face transformers reads it.
+
+    Args:
+      head: Written with it, as the family's class for classification has it; for safetensors.
+    """
     hub = config.to_hub() | {"_name_or_path": name, "jaxemo_origin": origin.value}
+    if head is None:
+        weights_bytes = _WRITERS[weights](params, config)
+    else:
+        weights_bytes = _classifier_bytes(params, config, head)
+        hub |= {"architectures": [config.family.classifier], **head_keys(head)}
+    directory.mkdir(parents=True, exist_ok=True)
     extractor = {
         "do_normalize": preprocessing.normalisation is not Normalisation.NONE,
         "sampling_rate": preprocessing.sample_rate_hz,
@@ -242,6 +275,18 @@ def _safetensors_bytes(params: Mapping[str, Any], config: EncoderConfig) -> byte
     import safetensors.numpy
 
     tensors = checkpoint_names.torch_from_params(params, model_type=config.model_type)
+    return safetensors.numpy.save(tensors, metadata={"format": "pt"})
+
+
+def _classifier_bytes(
+    params: Mapping[str, Any], config: EncoderConfig, head: PublishedHead
+) -> bytes:
+    """Encoder and head under the names of the family's class for classification."""
+    import safetensors.numpy
+
+    encoder = checkpoint_names.torch_from_params(params, model_type=config.model_type)
+    tensors = {f"{config.family.prefix}{name}": array for name, array in encoder.items()}
+    tensors |= head_tensors(head.params, head.form)
     return safetensors.numpy.save(tensors, metadata={"format": "pt"})
 
 

@@ -71,7 +71,7 @@ def params_from_torch(
     by_path: dict[str, tuple[str, np.ndarray]] = {}
     problems, beside = [], []
     for name, tensor in tensors.items():
-        bare = _without_prefixes(name)
+        bare = bare_name(name)
         match = _match(bare, _FROM_TORCH)
         if match is None:
             if bare.partition(".")[0] not in _ROOTS:
@@ -86,7 +86,7 @@ def params_from_torch(
             tensor = np.transpose(tensor, layout.value)
         by_path[path] = (name, tensor)
     _tell_of_keys_beside(beside)
-    return _checked(by_path, template, optional=optional, problems=problems)
+    return checked_tree(by_path, template, optional=optional, problems=problems)
 
 
 def params_from_flax(
@@ -100,7 +100,7 @@ def params_from_flax(
     by_path: dict[str, tuple[str, np.ndarray]] = {}
     problems, beside = [], []
     for name, array in arrays.items():
-        bare = _without_prefixes(name.replace("/", "."))
+        bare = bare_name(name.replace("/", "."))
         path = bare.replace(".", "/")
         if path in wanted:
             by_path[path] = (name, array)
@@ -109,7 +109,7 @@ def params_from_flax(
         elif not _is_ignored(bare):
             problems.append(f"unexpected {name}")
     _tell_of_keys_beside(beside)
-    return _checked(by_path, template, optional=optional, problems=problems)
+    return checked_tree(by_path, template, optional=optional, problems=problems)
 
 
 def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str, np.ndarray]:
@@ -128,14 +128,24 @@ def torch_from_params(params: Mapping[str, Any], *, model_type: str) -> dict[str
     return tensors
 
 
-def _checked(
+def checked_tree(
     by_path: dict[str, tuple[str, np.ndarray]],
     template: Mapping[str, Any],
     *,
     optional: frozenset[str],
     problems: list[str],
 ) -> dict[str, Any]:
-    """The tree in float32, if `by_path` has all of `template` in its shapes and nothing else."""
+    """The tree in float32, if `by_path` has all of `template` in its shapes and nothing else.
+
+    Args:
+      by_path: The published name of each parameter, and its values in our layout.
+      template: The tree of `ShapeDtypeStruct` that is expected.
+      optional: Paths that may be missing and are then zero.
+      problems: What was wrong before.
+
+    Raises:
+      ValueError: naming missing, unexpected, mis-shaped, mis-typed and non-finite keys, and `problems`.
+    """
     wanted = flatten(template)
     problems += [
         f"missing {path}" for path in wanted if path not in by_path | dict.fromkeys(optional)
@@ -175,7 +185,7 @@ def _match(
     return None
 
 
-def _without_prefixes(name: str) -> str:
+def bare_name(name: str) -> str:
     """The name within the encoder, whatever was wrapped around it."""
     while True:
         prefix = next(filter(name.startswith, (*_WRAPPERS, *_PREFIXES)), "")
@@ -186,7 +196,7 @@ def _without_prefixes(name: str) -> str:
 
 def _tell_of_keys_beside(names: list[str]) -> None:
     if names:
-        logger.info("not read, since it is no part of the encoder: %s", _listed(sorted(names)))
+        logger.info("no part of the encoder: %s", _listed(sorted(names)))
 
 
 def _listed(lines: list[str]) -> str:
