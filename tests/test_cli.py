@@ -1,13 +1,18 @@
 """The command as a user has it: help, complaints, and a model restored in another process."""
 
+import csv
+import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from jaxemo.cli.main import COMMANDS, main
+from jaxemo.data.corpora.corpus import SHARED_EMOTIONS
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -91,10 +96,24 @@ def evaluated(checkpoint, workdir, *more):
     return json.loads((workdir / "results.json").read_text())
 
 
+def scores(figures):
+    return [row for row in figures if not row["metric"].startswith("ECE")]
+
+
+def calibration(figures):
+    """Of probabilities, which other batches may round otherwise."""
+    return {
+        (row["domain"], row["metric"]): row["mean"]
+        for row in figures
+        if row["metric"].startswith("ECE")
+    }
+
+
 def test_evaluate_gives_exactly_the_figures_of_training_time(trained, cache, tmp_path):
     at_training = json.loads((trained / "results.json").read_text())["figures"]
     found = evaluated(trained / "checkpoint", tmp_path, CONFIG, cache)
-    assert found["figures"] == at_training
+    assert scores(found["figures"]) == scores(at_training)
+    assert calibration(found["figures"]) == pytest.approx(calibration(at_training), abs=1e-4)
     assert {row["domain"] for row in at_training} == {"speech", "music"}
     assert found["seen_clips_not_scored"] == 144 - 48
 
@@ -104,7 +123,8 @@ def test_evaluate_without_a_config_scores_the_corpus_of_training(
 ):
     monkeypatch.setenv("JAXEMO_CACHE", cache.partition("=")[2])
     found = evaluated(trained / "checkpoint", tmp_path)
-    assert found["figures"] == json.loads((trained / "results.json").read_text())["figures"]
+    at_training = json.loads((trained / "results.json").read_text())["figures"]
+    assert scores(found["figures"]) == scores(at_training)
 
 
 @pytest.mark.slow
@@ -149,13 +169,79 @@ def test_predict_prints_one_json_line_per_file_that_agrees_with_evaluate(
         assert 1 < line["duration_s"] < 3
 
 
-def test_predict_names_every_unusable_file_before_any_compute(trained, tmp_path, capsys):
-    for name in ("a.wav", "b.wav"):
-        (tmp_path / name).write_bytes(b"")
-    files = [str(tmp_path / name) for name in ("a.wav", "b.wav", "absent.wav")]
+def test_training_fits_a_temperature_that_predictions_have(trained):
+    from jaxemo.training.checkpoint import read_record
+
+    assert 0.05 <= read_record(trained / "checkpoint")["temperature"] <= 20
+    figures = json.loads((trained / "results.json").read_text())["figures"]
+    assert set(calibration(figures)) == {
+        (domain, metric) for domain in ("speech", "music") for metric in ("ECE", "ECE_uncalibrated")
+    }
+
+
+def some_files(checkpoint, cache, tmp_path, count):
+    return [row["path"] for row in evaluated(checkpoint, tmp_path, CONFIG, cache)["predictions"]][
+        :count
+    ]
+
+
+def test_predict_goes_on_after_unusable_files_and_names_them_at_the_end(
+    trained, cache, tmp_path, capsys
+):
+    [usable] = some_files(trained / "checkpoint", cache, tmp_path / "w", 1)
+    (tmp_path / "a.wav").write_bytes(b"")
+    files = [str(tmp_path / "a.wav"), str(tmp_path / "absent.wav"), usable]
+    capsys.readouterr()
     assert main(["predict", f"--checkpoint={trained / 'checkpoint'}", *files]) == 2
     said = capsys.readouterr()
-    assert all(name in said.err for name in files) and said.out == ""
+    lines = [json.loads(line) for line in said.out.splitlines()]
+    assert [line["path"] for line in lines] == files
+    assert [line.get("fault", "").partition(":")[0] for line in lines] == ["empty", "missing", ""]
+    assert "2 of 3 files cannot be used" in said.err
+    assert all(name in said.err for name in files[:2])
+
+
+def test_predict_takes_folders_and_gives_windows_and_a_table(trained, tmp_path, capsys):
+    draw = np.random.default_rng(0)
+    (tmp_path / "in").mkdir()
+    for name, seconds in (("long", 2.5), ("short", 0.7)):
+        sound = 0.1 * draw.standard_normal(int(seconds * 16_000))
+        soundfile.write(tmp_path / "in" / f"{name}.wav", sound, 16_000)
+    command = ["predict", f"--checkpoint={trained / 'checkpoint'}", "--window_seconds=1"]
+    assert main([*command, "--format=csv", str(tmp_path / "in")]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [(Path(r["path"]).stem, r["part"], r["start_s"], r["end_s"]) for r in rows] == [
+        ("long", "whole", "0.0", "2.5"),
+        ("long", "window", "0.0", "1.0"),
+        ("long", "window", "1.0", "2.0"),
+        ("long", "window", "1.5", "2.5"),
+        ("short", "whole", "0.0", "0.7"),
+        ("short", "window", "0.0", "0.7"),
+    ]
+    emotions = [name for name in rows[0] if name in SHARED_EMOTIONS]
+    for row in rows:
+        shares = {name: float(row[name]) for name in emotions}
+        assert sum(shares.values()) == pytest.approx(1, abs=1e-4)
+        assert row["emotion"] == max(shares, key=shares.__getitem__)
+
+
+def test_windows_are_answered_as_files_of_their_own_would_be(trained, tmp_path, capsys):
+    sound = 0.1 * np.random.default_rng(0).standard_normal(20_000)
+    soundfile.write(tmp_path / "whole.wav", sound, 16_000, subtype="FLOAT")
+    soundfile.write(tmp_path / "part.wav", sound[8_000:16_000], 16_000, subtype="FLOAT")
+    files = [str(tmp_path / name) for name in ("whole.wav", "part.wav")]
+    command = ["predict", f"--checkpoint={trained / 'checkpoint'}", "--window_seconds=0.5"]
+    assert main([*command, *files]) == 0
+    whole, part = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert whole["windows"][1]["probabilities"] == pytest.approx(
+        part["windows"][0]["probabilities"], abs=1e-4
+    )
+
+
+def test_windows_shorter_than_a_frame_are_refused(trained, capsys):
+    command = ["predict", f"--checkpoint={trained / 'checkpoint'}", "--window_seconds=0.001"]
+    assert main([*command, "a.wav"]) == 2
+    assert "window_seconds is 0.001; expected 0.025" in capsys.readouterr().err
 
 
 def test_another_encoder_than_the_one_trained_on_is_refused(trained, capsys):

@@ -4,7 +4,6 @@ Each function is the handler of one row of the table in `main.py`, and its keywo
 flags. Results are printed here and in `housekeeping.py` only.
 """
 
-import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +29,7 @@ from jaxemo.studies.config import Settings, read_corpus, read_settings
 from jaxemo.studies.corpus_settings import read_corpora
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
+from jaxemo.studies.published_models import load_any_model
 from jaxemo.studies.saved_models import load_model
 from jaxemo.studies.sources import in_words
 from jaxemo.studies.study import (
@@ -178,7 +178,7 @@ def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
 
 def evaluate(
     *,
-    checkpoint: Path,
+    checkpoint: str,
     encoder: str | None,
     config: ConfigDict | None,
     workdir: Path | None,
@@ -191,17 +191,25 @@ def evaluate(
         earlier = earlier_results(workdir, sections, replace=replace)
         results = _evaluate(checkpoint, encoder, settings)
         if workdir is not None and earlier is not None:
-            context = environment(config) | {"checkpoint": str(checkpoint)}
+            context = environment(config) | {
+                "checkpoint": checkpoint,
+                "notes": results.pop("notes"),
+            }
             earlier.make_way()
             write_results({**results, "provenance": context}, workdir / "results.json")
             print(workdir / "results.json")
 
 
-def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
+def _evaluate(checkpoint: str, encoder: str | None, settings: Settings | None) -> dict[str, Any]:
     cache_dir = open_cache(cache_dir_of(settings))
     mesh = make_mesh() if settings is None else make_mesh(**settings.mesh)
-    model = load_model(checkpoint, mesh=mesh, encoder=encoder)
+    model = load_any_model(checkpoint, mesh=mesh, encoder=encoder)
     if settings is None:
+        if "corpus" not in model.record:
+            raise ValueError(
+                f"{checkpoint} is a published model, which names no corpus; expected --config with the "
+                "corpus to score it on."
+            )
         record = model.record["corpus"]
         corpus, corpora = read_corpus(record), read_corpora(record)
     else:
@@ -213,15 +221,9 @@ def _evaluate(checkpoint: Path, encoder: str | None, settings: Settings | None) 
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
     _print_left_out(results)
+    for note in results["notes"]:
+        print(note)
     return results
-
-
-def predict(*, checkpoint: Path, encoder: str | None, files: tuple[str, ...]) -> None:
-    """Prints one JSON line per file."""
-    cache_dir = open_cache(user_cache_dir())
-    model = load_model(checkpoint, mesh=make_mesh(), encoder=encoder)
-    for record in evaluation.predict_files(model, files, cache_dir=cache_dir, progress=console()):
-        print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
 def export(*, checkpoint: Path, encoder: str | None, format: str, workdir: Path) -> None:

@@ -6,10 +6,8 @@ Heavy imports wait until the arguments are known to be good.
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from jaxemo.cli.command import (
-    ArgumentFault,
     Command,
     Flag,
     Positional,
@@ -19,6 +17,7 @@ from jaxemo.cli.command import (
     shard,
     size_in_bytes,
 )
+from jaxemo.cli.folder_flags import FOLDERS, check_folders
 
 _CONFIG = Flag(
     "config",
@@ -55,29 +54,14 @@ _CHECKPOINT = (
     ),
     Flag("encoder", "SOURCE", "where the base encoder is now, if not where the checkpoint says"),
 )
-_FOLDERS = (
-    Flag(
-        "reference",
-        "DIR|FILE.npz",
-        "in place of --config: a folder of audio without labels, or means and covariances\n"
-        "as fadtk publishes them",
-        read=Path,
+_MODEL = (
+    _CHECKPOINT[0]._replace(
+        metavar="DIR|HUB_ID",
+        help="a folder that `jaxemo train` or `jaxemo transfer` wrote; or a published emotion model, by\n"
+        "its folder or hub id (wav2vec 2.0, HuBERT, WavLM or data2vec with a classification head)",
+        read=str,
     ),
-    Flag(
-        "candidate",
-        "DIR",
-        "the folder to compare with it; its files are scored one by one",
-        read=Path,
-    ),
-    Flag("encoder", "SOURCE", "a hub id, a folder in hub layout, small/both or untrained/speech"),
-    Flag("crop_seconds", "S", "cuts longer clips to their middle (default: whole clips)", float),
-    Flag("reference_model", "NAME", "the encoder's name in FILE.npz, if not its own"),
-    Flag(
-        "save_moments",
-        "FILE.npz",
-        "keeps means and covariances of a reference folder, as fadtk reads them",
-        read=Path,
-    ),
+    _CHECKPOINT[1],
 )
 _CACHE_DIR = Flag(
     "cache_dir",
@@ -85,20 +69,6 @@ _CACHE_DIR = Flag(
     "the cache folder (default: $JAXEMO_CACHE, else jaxemo in the user's cache folder)",
     read=Path,
 )
-
-
-def _check_folders(values: dict[str, Any]) -> None:
-    """A comparison of folders has no config, and needs both folders and an encoder."""
-    given = [flag.name for flag in _FOLDERS if values[flag.name] is not None]
-    if not given and values["config"] is None:
-        raise ArgumentFault("needs --config=FILE.py, or --reference, --candidate and --encoder")
-    if given and values["config"] is not None:
-        names = ", ".join(f"--{name}" for name in given)
-        raise ArgumentFault(f"takes either --config or folders; {names} came with --config")
-    missing = [f"--{n}" for n in ("reference", "candidate", "encoder") if n not in given]
-    if given and missing:
-        raise ArgumentFault(f"a comparison of folders needs {' and '.join(missing)} too")
-
 
 _STUDY_WRITES = (
     "WORKDIR/results.json (figures with intervals, n and provenance), WORKDIR/report.html"
@@ -147,9 +117,9 @@ COMMANDS: dict[str, Command] = {
                 "is written)"
             ),
             _REPLACE,
-            *_FOLDERS,
+            *FOLDERS,
         ),
-        check=_check_folders,
+        check=check_folders,
     ),
     "train": Command(
         summary="trains one model on one fold (config.train) and keeps it",
@@ -204,17 +174,32 @@ COMMANDS: dict[str, Command] = {
         needs="a corpus with the checkpoint's emotions, ratings or tags; the base encoder at its recorded source",
         example="jaxemo evaluate --checkpoint=runs/lora/checkpoint",
         handler="jaxemo.cli.handlers:evaluate",
-        flags=(*_CHECKPOINT, _OPTIONAL_CONFIG, _WRITING_NOTHING, _REPLACE),
+        flags=(*_MODEL, _OPTIONAL_CONFIG, _WRITING_NOTHING, _REPLACE),
     ),
     "predict": Command(
-        summary="prints one JSON line per file: emotion and probabilities, ratings or tags; duration",
+        summary="answers for files: emotion and calibrated probabilities, ratings or tags; whole, and by windows",
         reads="the checkpoint and the audio files (wav, flac, mp3, ogg; any rate, any channels)",
-        writes="JSON lines on stdout",
+        writes="JSON lines or a table on stdout, as they come; unusable files are named in it and at the\n"
+        "        end, with exit code 2",
         needs="the base encoder at its recorded source",
-        example="jaxemo predict --checkpoint=runs/lora/checkpoint FILE...",
-        handler="jaxemo.cli.handlers:predict",
-        flags=_CHECKPOINT,
-        positional=Positional("files", "audio files", missing="needs at least one audio file"),
+        example="jaxemo predict --checkpoint=superb/wav2vec2-base-superb-er FILE...",
+        handler="jaxemo.cli.predicting:predict",
+        flags=(
+            *_MODEL,
+            Flag(
+                "format",
+                "FORMAT",
+                "jsonl: a JSON object per line (default); csv: a row per file and window",
+                default="jsonl",
+                choices=("jsonl", "csv"),
+            ),
+            Flag(
+                "window_seconds", "S", "answers consecutive windows of this length too", read=float
+            ),
+        ),
+        positional=Positional(
+            "files", "audio files, or folders of them", missing="needs at least one audio file"
+        ),
     ),
     "export": Command(
         summary="writes a checkpoint's encoder in hub layout, its adaptation merged, or the adapter for peft",

@@ -28,6 +28,8 @@ METRICS = {
     "UA": "UA",
     "WA": "WA",
     "macro_F1": "macro F1",
+    "ECE": "calibration error",
+    "ECE_uncalibrated": "calibration error before the temperature",
     "recall": "recall",
     "UA_gain": "UA gain",
     "recall_gain": "recall gain",

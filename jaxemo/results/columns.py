@@ -46,8 +46,12 @@ FigureMetric = Annotated[
     str,
     Column(
         "Of classes, as in `layers`; of ratings: concordance (CCC) and Pearson's correlation, R2; of tags: "
-        "areas under the ROC and the precision-recall curve.",
-        values=("UA", "WA", "macro_F1", "recall", "CCC", "PCC", "R2", "ROC_AUC", "PR_AUC"),
+        "areas under the ROC and the precision-recall curve. ECE: expected calibration error of the "
+        "probabilities of classes; ECE_uncalibrated: before the temperature.",
+        values=(
+            *("UA", "WA", "macro_F1", "recall", "CCC", "PCC", "R2", "ROC_AUC", "PR_AUC"),
+            *("ECE", "ECE_uncalibrated"),
+        ),
     ),
 ]
 Share = Annotated[float, Column("The score.", unit="share", low=0, high=1)]

@@ -1,6 +1,6 @@
-"""Scoring a saved model on a corpus, and predicting single files, in a process of its own."""
+"""Scoring a saved model on a corpus, in a process of its own."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,12 @@ from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
 from jaxemo.results.schema import FigureRow, LeftOutRow, PredictedValueRow, PredictionRow
+from jaxemo.studies.calibration import calibration_figures
 from jaxemo.studies.config import CorpusSettings, read_audio
 from jaxemo.studies.corpora import open_places
+from jaxemo.studies.published_models import asked_for, is_published
 from jaxemo.studies.recognition import EMOTION_CLASSES, Task, figures_of, targets_of
-from jaxemo.studies.saved_models import SavedModel, predictions_of
+from jaxemo.studies.saved_models import SavedModel, calibrated, raw_predictions_of
 from jaxemo.studies.sources import recognised_excerpt
 
 
@@ -35,12 +37,16 @@ def evaluate(
 
     Returns:
       `figures` (rows by domain and metric), `predictions` (one row per clip) or `predicted_values` (one
-      per clip and rating or tag), `left_out`, and how many clips of seen speakers were not scored.
+      per clip and rating or tag), `left_out`, how many clips of seen speakers were not scored, and
+      `notes` on how the model answered.
 
     Raises:
       ValueError: When the label sets differ, or no clip is left to score.
     """
     corpus = open_places(corpus_settings, corpora, cache_dir)
+    notes: list[str] = []
+    if is_published(model):
+        model, notes = asked_for(model, corpus)
     _check_labels(model, corpus, corpus_settings)
     store = open_clip_store(
         corpus.utterances,
@@ -56,9 +62,10 @@ def evaluate(
             "checkpoint was trained or selected on; scoring them would say nothing. Pass another corpus."
         )
     chosen = store.select(np.array(rows))
-    predictions = predictions_of(
+    raw = raw_predictions_of(
         model, _clips(chosen.digests, chosen.waveform, chosen.num_samples, model)
     )
+    predictions = calibrated(model, raw)
     scored = [store.utterances[row] for row in rows]
     targets = targets_of(model.task, scored)
     if model.task.objective == EMOTION_CLASSES:
@@ -66,49 +73,12 @@ def evaluate(
     else:
         answers = {"predicted_values": _value_rows(scored, model.task, targets, predictions)}
     return {
-        "figures": _figures(scored, model.task, targets, predictions),
+        "figures": _figures(scored, model, targets, raw),
         **answers,
         "left_out": [LeftOutRow(**item._asdict()) for item in (*corpus.left_out, *store.left_out)],
         "seen_clips_not_scored": len(store) - len(rows),
+        "notes": notes,
     }
-
-
-def predict_files(
-    model: SavedModel, paths: Sequence[str], *, cache_dir: Path, progress: Progress
-) -> Iterator[dict[str, Any]]:
-    """One record per file, in order: emotion and probabilities, ratings, or probabilities of tags; duration.
-
-    Decoded audio lies in the cache and not in memory.
-
-    Raises:
-      ValueError: Naming every file that cannot be used, before anything is computed.
-    """
-    store = open_clip_store(
-        [Utterance(path, corpus="", domain="", emotion="", speaker="") for path in paths],
-        sample_rate_hz=model.source.sample_rate_hz,
-        cache_dir=cache_dir,
-        progress=progress.count("decoding"),
-    )
-    store = apply_policy(store, policy=UnusablePolicy.STOP)
-    clips = _clips(store.digests, store.waveform, store.num_samples, model)
-    for clip, (path, row) in enumerate(zip(paths, predictions_of(model, clips), strict=True)):
-        yield {
-            "path": path,
-            **_answer(model.task, row),
-            "duration_s": round(float(store.duration_s[clip]), 3),
-            "analysed_s": round(clips.cut(clip).size / clips.sample_rate_hz, 3),
-        }
-
-
-def _answer(task: Task, row: Float[np.ndarray, " O"]) -> dict[str, Any]:
-    values = dict(zip(task.outputs, (round(float(value), 6) for value in row), strict=True))
-    match task.objective:
-        case "ratings":
-            return {"ratings": values}
-        case "tags":
-            return {"probabilities": values}
-        case _:
-            return {"emotion": task.outputs[int(row.argmax())], "probabilities": values}
 
 
 def _clips(
@@ -146,15 +116,22 @@ def _unseen_rows(model: SavedModel, store: ClipStore) -> list[int]:
 
 def _figures(
     scored: list[Utterance],
-    task: Task,
+    model: SavedModel,
     targets: Shaped[np.ndarray, "n ..."],
-    predictions: Float[np.ndarray, "n O"],
+    raw: Float[np.ndarray, "n O"],
 ) -> list[FigureRow]:
     figures: list[FigureRow] = []
     for domain in DOMAINS:
         keep = np.array([utterance.domain == domain for utterance in scored])
         if keep.any():
-            figures += figures_of(task, targets[keep], predictions[keep], domain=domain)
+            figures += figures_of(model.task, targets[keep], raw[keep], domain=domain)
+            if model.task.objective == EMOTION_CLASSES:
+                figures += calibration_figures(
+                    targets[keep],
+                    raw[keep],
+                    temperature=model.record["temperature"],
+                    domain=domain,
+                )
     return figures
 
 

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxemo.models.heads import Pooling
+from jaxemo.models.heads import HeadForm, Pooling
 from jaxemo.peft import Method, make_method
 from jaxemo.studies.augmentation_settings import is_augmented
 from jaxemo.studies.config import Settings
@@ -79,11 +79,16 @@ def check_pooling(sources: Iterable[Source], config: Settings, names: Iterable[s
     """Holds `config.training.pooling` against what the sources have of each clip.
 
     Raises:
-      ValueError: A source has no frames, or a method reads means over them alone.
+      ValueError: A source has no frames, or the head or a method reads means over them alone.
     """
     pooling = Pooling(config.training.pooling)
     if pooling is Pooling.MEAN:
         return
+    if config.training.head != HeadForm.STANDARDISED:
+        raise ValueError(
+            f"config.training.head is {config.training.head!r}, which is over means of frames; "
+            f"config.training.pooling is {pooling.value!r}. Take 'mean', or the head 'standardised'."
+        )
     for source in sources:
         if source.encoder is None:
             raise ValueError(

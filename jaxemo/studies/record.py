@@ -42,6 +42,7 @@ KEYS: dict[str, Any] = {
     "head.pooling": Annotated[str, POOLING],
     "head.num_layers": _SIZE,
     "head.num_features": _SIZE,
+    "temperature": Annotated[float, Between(0.01, 100)],
     # Names of the classes, ratings or tags.
     "outputs": Annotated[tuple[str, ...], Items(Text(), most=65_536)],
     "corpus.hash": _NAME,
@@ -84,7 +85,11 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
 
 
 def _completed(record: dict[str, Any]) -> dict[str, Any]:
-    """A record of format 5 as one of today: it knew emotion classes and, at first, one form of head alone."""
+    """A record of earlier versions as one of today.
+
+    Format 5 knew emotion classes and, at first, one form of head alone; 6 did not always calibrate.
+    """
+    record = {"temperature": 1.0} | record
     if record.get("format") != 5:
         return record
     others = {key: value for key, value in record.items() if key != "emotions"}

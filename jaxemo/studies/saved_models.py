@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from jaxtyping import Float
 
 from jaxemo import __version__
+from jaxemo.analysis.calibration import tempered
 from jaxemo.embedding.hand_made import embed_hand_made
 from jaxemo.embedding.passes import row_mesh
 from jaxemo.embedding.stream import Clips, Wanted, embed_clips
@@ -61,13 +62,15 @@ def save_run(
     run: Run,
     figures: Iterable[FigureRow],
     config: Settings,
+    temperature: float = 1.0,
 ) -> dict[str, Any]:
     """Writes a run's checkpoint, by the first process; returns its record.
 
     Args:
       figures: On held-out speakers.
+      temperature: That calibrates its probabilities; 1 for none.
     """
-    record = _make_record(experiment, bench, run, config)
+    record = _make_record(experiment, bench, run, config) | {"temperature": temperature}
     record["figures"] = [plain(row) for row in figures]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
     if is_first():
@@ -177,7 +180,18 @@ def _same_encoder(directory: Path | str, record: dict, encoder: str | None) -> S
 
 
 def predictions_of(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n O"]:
-    """Probabilities of classes or tags, or ratings, of clips at the model's sample rate."""
+    """Calibrated probabilities of classes, probabilities of tags, or ratings, of clips at the model's rate."""
+    return calibrated(model, raw_predictions_of(model, clips))
+
+
+def calibrated(model: SavedModel, raw: Float[np.ndarray, "n O"]) -> Float[np.ndarray, "n O"]:
+    """The predictions with the model's temperature, which only classes have."""
+    temperature = model.record["temperature"]
+    return raw if temperature == 1.0 else tempered(raw, temperature)
+
+
+def raw_predictions_of(model: SavedModel, clips: Clips) -> Float[np.ndarray, "n O"]:
+    """What the model's objective makes of its outputs, such as the softmax of its logits."""
     features = _frozen_outputs(model, clips)
     rows = np.arange(len(clips.digests))
     return model.predictor.predict(model.trained, model.base, features, rows)

@@ -1,0 +1,58 @@
+"""The temperature of each trained model, fitted on its dev clips, and what it does on others."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from jaxemo.analysis.calibration import expected_calibration_error, fit_temperature, tempered
+from jaxemo.results.schema import FigureRow
+from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.recognition import EMOTION_CLASSES
+from jaxemo.studies.runs import Bench, Run, rows_in
+
+
+def fit_temperatures(experiment: Experiment, bench: Bench, runs: Sequence[Run]) -> list[float]:
+    """Of each run, over the clips of the dev speakers that chose its epoch; 1 where there are no classes."""
+    if experiment.task.objective != EMOTION_CLASSES:
+        return [1.0] * len(runs)
+    rows = [_dev_rows(experiment, run) for run in runs]
+    predictions = bench.program.predictor.predict_runs(
+        [run.model for run in runs],
+        bench.base,
+        bench.examples.inputs,
+        rows,
+        models_at_once=bench.runs_at_once,
+    )
+    return [
+        fit_temperature(probabilities, experiment.labels[own])
+        for probabilities, own in zip(predictions, rows, strict=True)
+    ]
+
+
+def calibration_figures(
+    labels: Int[np.ndarray, " n"],
+    raw: Float[np.ndarray, "n C"],
+    *,
+    temperature: float,
+    domain: str,
+) -> list[FigureRow]:
+    """The calibration error of some clips of one domain, before and after the temperature."""
+    return [
+        FigureRow(
+            domain=domain,
+            emotion="all",
+            metric=metric,
+            mean=expected_calibration_error(probabilities, labels),
+            n=len(labels),
+        )
+        for metric, probabilities in (
+            ("ECE_uncalibrated", raw),
+            ("ECE", tempered(raw, temperature)),
+        )
+    ]
+
+
+def _dev_rows(experiment: Experiment, run: Run) -> Int[np.ndarray, " m"]:
+    parts = experiment.split(run.place.seed, run.place.fold)
+    return rows_in(experiment, parts.dev, (run.place.dev_domain,))
