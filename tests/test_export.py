@@ -11,10 +11,19 @@ import safetensors.numpy
 
 from jaxemo.cli.main import main
 from jaxemo.models.checkpoints.hub_layout import Normalisation, Origin
-from jaxemo.models.heads import LayerStatistics, init_head
+from jaxemo.models.classifier import load_classifier
+from jaxemo.models.heads import (
+    HeadForm,
+    LayerStatistics,
+    apply_head,
+    init_head,
+    no_standardisation,
+    pool_frames,
+)
 from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.peft import make_method
 from jaxemo.studies.export import ExportFormat, export_model, merged_encoder
+from jaxemo.studies.recognition import EMOTION_CLASSES, Task
 from jaxemo.studies.saved_models import SavedModel
 from jaxemo.studies.sources import encoder_source
 from jaxemo.training.predict import TrainedModel
@@ -39,7 +48,7 @@ def encoder(small_encoder):
     )
 
 
-def record(method, **options):
+def record(method, form=HeadForm.STANDARDISED, **options):
     return {
         "jaxemo": "0.1.0",
         "encoder": {
@@ -51,8 +60,16 @@ def record(method, **options):
             "sample_rate_hz": 16_000,
         },
         "method": {"name": method, "options": options},
-        "emotions": list(EMOTIONS),
-        "audio": {"crop_seconds": 3.0, "trim_silence_db": 40.0, "batch_size": 16},
+        "head": {"form": form.value, "width": 4, "pooling": "mean"},
+        "objective": EMOTION_CLASSES,
+        "temperature": 1.5,
+        "outputs": list(EMOTIONS),
+        "audio": {
+            "excerpt": "middle",
+            "crop_seconds": 3.0,
+            "trim_silence_db": 40.0,
+            "batch_size": 16,
+        },
         "corpus": {"name": "ravdess", "hash": "c" * 64},
         "training": {"domains": ["speech", "music"], "regime": "joint", "fold": 1, "seed": 0},
         "seen_speakers": ["a", "b"],
@@ -64,14 +81,16 @@ def record(method, **options):
     }
 
 
-def model_of(encoder, name, **options):
+def model_of(encoder, name, form=HeadForm.STANDARDISED, **options):
     """A saved model whose adaptation is away from the identity that methods are born as."""
     adaptation = make_method(name, **options).init(jax.random.key(0), encoder.params)
     adaptation = jax.tree.map(
         lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape), adaptation
     )
     width = encoder.config.hidden_size
-    head = init_head(jax.random.key(2), num_layers=3, width=width, hidden=4, num_outputs=2)
+    head = init_head(
+        jax.random.key(2), num_layers=3, width=width, hidden=4, num_outputs=2, form=form
+    )
     statistics = LayerStatistics(np.zeros((3, width), np.float32), np.ones((3, width), np.float32))
     return SavedModel(
         source=encoder_source(encoder, "models/small"),
@@ -79,7 +98,8 @@ def model_of(encoder, name, **options):
         predictor=None,
         base=encoder.params,
         trained=TrainedModel({"adaptation": adaptation, "head": head}, statistics),
-        record=record(name, **options),
+        task=Task(EMOTION_CLASSES, EMOTIONS),
+        record=record(name, form, **options),
     )
 
 
@@ -114,6 +134,62 @@ def test_the_exported_encoder_gives_the_adapted_hidden_states(
         np.testing.assert_allclose(frames, expected, atol=TOLERANCE)
     moved = np.abs(adapted.hidden_states - encoder(*clips).hidden_states).max()
     assert (moved > 100 * TOLERANCE) == (name != "weighted_sum")
+
+
+@pytest.mark.parametrize("form", [HeadForm.HUB_LAST, HeadForm.HUB_WEIGHTED])
+def test_an_exported_classifier_gives_the_logits_that_were_trained(form, encoder, clips, tmp_path):
+    model = model_of(encoder, "lora", form, rank=2, alpha=4.0)
+    head = model.trained.trainable["head"]
+    if form.mixes_layers:
+        head["layer_weights"] = jnp.array([0.3, -1.0, 2.0])
+    plain = no_standardisation(3, encoder.config.hidden_size)
+
+    def logits(encoder, head):
+        output = encoder(*clips)
+        pooled = pool_frames(output.hidden_states, output.frame_mask)
+        return apply_head(head, pooled, statistics=plain, form=form)
+
+    written = export_model(model, tmp_path)
+    assert "head.safetensors" not in {path.name for path in written}
+    exported = load_classifier(str(tmp_path))
+    assert exported.head.labels == EMOTIONS
+    assert exported.head.form is form
+    expected = logits(merged_encoder(model), head)
+    np.testing.assert_allclose(
+        logits(*exported[:1], exported.head.params), expected, atol=TOLERANCE
+    )
+    assert "AutoModelForAudioClassification" in (tmp_path / "README.md").read_text()
+
+
+def test_a_head_of_the_last_layer_goes_into_the_peft_folder(encoder, tmp_path):
+    model = model_of(encoder, "lora", HeadForm.HUB_LAST, rank=2, alpha=4.0)
+    written = export_model(model, tmp_path, form=ExportFormat.PEFT)
+    names = ["README.md", "adapter_config.json", "adapter_model.safetensors"]
+    assert [path.name for path in written] == names
+    config = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert config["modules_to_save"] == ["classifier", "projector"]
+    tensors = safetensors.numpy.load_file(tmp_path / "adapter_model.safetensors")
+    np.testing.assert_array_equal(
+        tensors["base_model.model.classifier.weight"],
+        model.trained.trainable["head"]["classifier"]["kernel"].T,
+    )
+    assert "base_model.model.wav2vec2.encoder.layers.0.attention.q_proj.lora_A.weight" in tensors
+
+
+@pytest.mark.parametrize(
+    ("head", "form", "words"),
+    [
+        (HeadForm.STANDARDISED, ExportFormat.HUB, "standardises each layer"),
+        (HeadForm.HUB_WEIGHTED, ExportFormat.PEFT, "layer weights are in none"),
+    ],
+)
+def test_a_head_that_has_no_place_is_kept_beside_and_said(
+    head, form, words, encoder, tmp_path, caplog
+):
+    export_model(model_of(encoder, "lora", head, rank=2), tmp_path, form=form)
+    assert (tmp_path / "head.safetensors").is_file()
+    assert words in caplog.text
+    assert words in (tmp_path / "README.md").read_text()
 
 
 def test_a_peft_folder_holds_the_adapter_the_head_and_its_base(encoder, tmp_path):
@@ -172,9 +248,11 @@ def test_the_model_card_says_what_it_is_and_how_well_it_does(encoder, tmp_path):
         "# small, lora, trained on speech and music",
         "lora (rank 2, alpha 4.0)",
         "emotions: happy, sad",
+        "logits divided by 1.5",
         "fold 1, seed 0",
         "| speech | UA | 0.7500 | 12 |",
         "licences of both hold",
+        "CC BY-NC-SA 4.0",
     ):
         assert words in card
     assert "| music |" not in card

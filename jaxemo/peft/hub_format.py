@@ -9,12 +9,14 @@ Reference: peft 0.21, src/peft/utils/save_and_load.py and tuners/{lora,ia3}.
 
 import re
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxemo.models.checkpoints.names import torch_from_params
+from jaxemo.models.families import FAMILIES
 from jaxemo.peft.ia3 import scales_input
 from jaxemo.peft.method import Params, flatten, unflatten
 
@@ -52,13 +54,22 @@ class Adaptation(NamedTuple):
     trainable: Params
 
 
-def to_hub(adaptation: Adaptation, base: Params, *, model_type: str, base_name: str) -> HubAdapter:
-    """An adaptation as peft loads it onto the bare encoder (`AutoModel`).
+def to_hub(
+    adaptation: Adaptation,
+    base: Params,
+    *,
+    model_type: str,
+    base_name: str,
+    head: Mapping[str, np.ndarray] = MappingProxyType({}),
+) -> HubAdapter:
+    """An adaptation as peft loads it onto the bare encoder, or onto the class for classification.
 
     Args:
       base: The encoder's parameters.
       model_type: Of its configuration, such as `wav2vec2`.
       base_name: What peft is to load the base from.
+      head: Tensors of the modules of a class for classification, by name, which peft is to load with
+        the adapter; empty for the bare encoder (`AutoModel`).
 
     Raises:
       ValueError: peft has no such method.
@@ -68,7 +79,10 @@ def to_hub(adaptation: Adaptation, base: Params, *, model_type: str, base_name: 
             f"Method {adaptation.method!r} has no counterpart in peft's files; those of "
             f"{', '.join(FORMAT_METHODS)} do. Export it merged (--format=hub)."
         )
-    modules = _modules(base, model_type=model_type)
+    prefix = FAMILIES[model_type].prefix if head else ""
+    modules = {
+        path: f"{prefix}{module}" for path, module in _modules(base, model_type=model_type).items()
+    }
     flat = {
         name: np.asarray(leaf, np.float32) for name, leaf in flatten(adaptation.trainable).items()
     }
@@ -86,7 +100,7 @@ def to_hub(adaptation: Adaptation, base: Params, *, model_type: str, base_name: 
         "base_model_name_or_path": base_name,
         "task_type": None,
         "inference_mode": True,
-        "modules_to_save": None,
+        "modules_to_save": sorted({name.rpartition(".")[0] for name in head}) or None,
         "target_modules": [modules[path] for path in paths],
     }
     if adaptation.method == "ia3":
@@ -96,6 +110,7 @@ def to_hub(adaptation: Adaptation, base: Params, *, model_type: str, base_name: 
         own = _lora_config(
             adaptation, {modules[path]: flat[f"{path}/b"].shape[0] for path in paths}
         )
+    tensors |= {f"base_model.model.{name}": np.asarray(values) for name, values in head.items()}
     return HubAdapter(own | shared, tensors)
 
 

@@ -1,47 +1,68 @@
 """A trained model as a folder that other programs load: the encoder or its adapter, and the head.
 
-config.json, preprocessor_config.json, model.safetensors   hub: the encoder, adaptation merged
+config.json, preprocessor_config.json, model.safetensors   hub: the model, adaptation merged
 adapter_config.json, adapter_model.safetensors             peft: the adaptation alone
-head.safetensors                                           the emotion head and its statistics
+head.safetensors                                           a head that those have no place for
 README.md                                                  the model card
+
+A head trained as `hub_weighted` or `hub_last` goes into the model itself, as transformers' class for
+sequence classification reads it; peft loads modules alone, and so no layer weights.
 """
 
 import dataclasses
 import enum
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from flax import traverse_util
 
 from jaxemo.data.files import make_folder, write_whole, writing
+from jaxemo.models.checkpoints.heads import Answers, PublishedHead, head_tensors
 from jaxemo.models.checkpoints.hub_layout import Origin
+from jaxemo.models.heads import HeadForm
 from jaxemo.models.pretrained import Encoder, save_pretrained
 from jaxemo.peft import make_method
 from jaxemo.peft.hub_format import Adaptation, HubAdapter, to_hub
 from jaxemo.peft.method import Params
+from jaxemo.studies.model_card import OUTPUTS, Exported, model_card
 from jaxemo.studies.peft_folder import CONFIG, WEIGHTS
-from jaxemo.studies.recognition import EMOTION_CLASSES, RATINGS, TAGS
 from jaxemo.studies.saved_models import SavedModel
 
+logger = logging.getLogger("jaxemo")
+
 HEAD, CARD = "head.safetensors", "README.md"
-# What a head's outputs are, by the checkpoint's objective.
-_OUTPUTS = {EMOTION_CLASSES: "emotions", RATINGS: "ratings", TAGS: "tags"}
+_OF_WEIGHTED_STABLE_MODELS = (
+    "transformers 5 mixes the last layer of this kind of encoder from before its final norm, 4 from after "
+    "it, as this model was trained: load it with transformers 4, or train with "
+    "--config.training.head=hub_last, which is the same in both."
+)
 
 
 class ExportFormat(enum.StrEnum):
-    """HUB: the encoder in hub layout, its adaptation merged. PEFT: the adaptation alone, for peft."""
+    """HUB: the model in hub layout, its adaptation merged. PEFT: the adaptation alone, for peft."""
 
     HUB = "hub"
     PEFT = "peft"
 
 
+class _Fit(NamedTuple):
+    """The head as the format takes it, and what comes with that; or None, and why."""
+
+    head: PublishedHead | None
+    reason: str = ""
+    caveat: str = ""
+
+
 def export_model(
     model: SavedModel, directory: Path, *, form: ExportFormat = ExportFormat.HUB
 ) -> list[Path]:
-    """Writes the encoder with its adaptation merged, or the adaptation alone; the head; a model card.
+    """Writes the model with its adaptation merged, or the adaptation alone; a model card.
+
+    A head that the format has no place for goes into a file of its own, which the log and the card say.
 
     Args:
       directory: Made if absent; files of the same names in it are replaced.
@@ -53,21 +74,63 @@ def export_model(
       ValueError: The method cannot be merged or is none of peft's, or the model has no encoder; before
         anything is written.
     """
+    fit = _fitting_head(model, form)
     if form is ExportFormat.PEFT:
-        adapter = _hub_adapter(model)
+        adapter = _hub_adapter(model, fit.head)
         make_folder(directory)
         write_whole(directory / WEIGHTS, _safetensors(adapter.tensors, {"format": "pt"}))
         write_whole(directory / CONFIG, json.dumps(adapter.config, indent=2) + "\n")
     else:
         encoder = merged_encoder(model)
         with writing(directory):
-            save_pretrained(encoder, directory)
-    write_whole(directory / HEAD, _head_bytes(model))
-    write_whole(directory / CARD, model_card(model.record, form=form).encode())
+            save_pretrained(encoder, directory, head=fit.head)
+    if fit.head is None:
+        logger.warning("the head is in %s, for jaxemo alone: %s", HEAD, fit.reason)
+        write_whole(directory / HEAD, _head_bytes(model))
+    else:
+        if fit.caveat:
+            logger.warning("%s", fit.caveat)
+        (directory / HEAD).unlink(missing_ok=True)
+    exported = Exported(
+        merged=form is ExportFormat.HUB,
+        classifier=_encoder_of(model).config.family.classifier if fit.head else "",
+        why_no_head=fit.reason,
+        caveat=fit.caveat,
+    )
+    write_whole(directory / CARD, model_card(model.record, exported).encode())
     return sorted(path for path in directory.iterdir() if path.is_file())
 
 
-def _hub_adapter(model: SavedModel) -> HubAdapter:
+def _fitting_head(model: SavedModel, form: ExportFormat) -> _Fit:
+    config = _encoder_of(model).config
+    head_form = HeadForm(model.record["head"]["form"])
+    if head_form is HeadForm.STANDARDISED:
+        return _Fit(
+            None,
+            "it standardises each layer and has a ReLU, which transformers' classes have not; train "
+            "with --config.training.head=hub_last or hub_weighted to export it whole",
+        )
+    if not config.family.classifier:
+        return _Fit(None, f"transformers has no such class for {config.model_type}")
+    if form is ExportFormat.PEFT and head_form is HeadForm.HUB_WEIGHTED:
+        return _Fit(
+            None,
+            "peft loads whole modules, and layer weights are in none; train with "
+            "--config.training.head=hub_last, or export with --format=hub",
+        )
+    head = PublishedHead(
+        head_form,
+        model.trained.trainable["head"],
+        model.task.outputs,
+        Answers(model.task.objective),
+    )
+    caveat = ""
+    if head_form is HeadForm.HUB_WEIGHTED and config.do_stable_layer_norm:
+        caveat = _OF_WEIGHTED_STABLE_MODELS
+    return _Fit(head, caveat=caveat)
+
+
+def _hub_adapter(model: SavedModel, head: PublishedHead | None) -> HubAdapter:
     encoder, method = _encoder_of(model), model.record["method"]
     adaptation = Adaptation(
         method["name"], method["options"], model.trained.trainable["adaptation"]
@@ -77,6 +140,7 @@ def _hub_adapter(model: SavedModel) -> HubAdapter:
         encoder.params,
         model_type=encoder.config.model_type,
         base_name=model.source.source,
+        head={} if head is None else head_tensors(head.params, head.form),
     )
 
 
@@ -108,68 +172,6 @@ def merged_encoder(model: SavedModel) -> Encoder:
     return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")
 
 
-# What the card says of the adaptation, and how the folder is used.
-_IN_THE_CARD = {
-    ExportFormat.HUB: (
-        "merged into the weights",
-        '`jaxemo.load_encoder("FOLDER")` or transformers load the encoder.',
-    ),
-    ExportFormat.PEFT: (
-        "as an adapter of its own",
-        '`PeftModel.from_pretrained(AutoModel.from_pretrained(BASE), "FOLDER")` or '
-        "`--config.encoders=FOLDER` load the adapted encoder.",
-    ),
-}
-
-
-def model_card(record: dict[str, Any], *, form: ExportFormat = ExportFormat.HUB) -> str:
-    """The model card in Markdown: what it is, what it was trained on, and how well it does."""
-    encoder, training, (kept, use) = record["encoder"], record["training"], _IN_THE_CARD[form]
-    revision = f", revision {encoder['revision']}" if encoder.get("revision") else ""
-    options = ", ".join(f"{key} {value}" for key, value in record["method"]["options"].items())
-    lines = [
-        f"# {encoder['name']}, {record['method']['name']}, trained on "
-        f"{' and '.join(training['domains'])}",
-        "",
-        f"- encoder: {encoder['source']} ({encoder['origin']}{revision}), fingerprint "
-        f"`{encoder['fingerprint']}`",
-        f"- method: {record['method']['name']}{f' ({options})' if options else ''}, {kept}",
-        f"- {_OUTPUTS[record['objective']]}: {', '.join(record['outputs'])}",
-        f"- corpus: {record['corpus'].get('name', 'unknown')}, content `{record['corpus']['hash']}`",
-        f"- training domains: {', '.join(training['domains'])}; regime {training['regime']}, fold "
-        f"{training['fold']}, seed {training['seed']}; speakers seen: {len(record['seen_speakers'])}",
-        f"- audio: {encoder['sample_rate_hz']} Hz mono, edges {record['audio']['trim_silence_db']} dB "
-        f"below the loudest 20 ms removed, middle {record['audio']['crop_seconds']} s",
-        f"- written by jaxemo {record['jaxemo']}",
-        "",
-        "## Figures on held-out speakers",
-        "",
-        *_figure_table(record["figures"]),
-        "",
-        "## Use",
-        "",
-        f"{use} `head.safetensors` holds the emotion head",
-        "(layer weights, projection, classifier) and the mean and deviation of each layer that it "
-        "standardises by.",
-        "",
-        "## Licence",
-        "",
-        "The weights derive from the encoder above and from the corpus that it was trained on: the "
-        "licences of both hold",
-        "for them (RAVDESS, for example, is CC BY-NC-SA 4.0). This card grants nothing beyond those.",
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _figure_table(figures: list[dict[str, Any]]) -> list[str]:
-    rows = [row for row in figures if row["emotion"] == "all" and row["mean"] is not None]
-    return [
-        "| domain | metric | value | clips |",
-        "| --- | --- | --- | --- |",
-        *(f"| {r['domain']} | {r['metric']} | {r['mean']:.4f} | {r['n']} |" for r in rows),
-    ]
-
-
 def _head_bytes(model: SavedModel) -> bytes:
     """The head's tree and statistics, keys joined by '/'; as bytes, so that others may read the file."""
     head = traverse_util.flatten_dict(model.trained.trainable["head"], sep="/")
@@ -177,7 +179,7 @@ def _head_bytes(model: SavedModel) -> bytes:
         f"statistics/{key}": value for key, value in model.trained.statistics._asdict().items()
     }
     return _safetensors(
-        head | statistics, {_OUTPUTS[model.task.objective]: ",".join(model.task.outputs)}
+        head | statistics, {OUTPUTS[model.task.objective]: ",".join(model.task.outputs)}
     )
 
 
