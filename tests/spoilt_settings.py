@@ -62,6 +62,7 @@ REASONS = {
     "all tags that occur": {"corpus.tags": ("empty tuple",)},
     "no controls": {"layers.controls": ("empty tuple",)},
     "no baselines": {"layers.baselines": ("empty tuple",)},
+    "no comparisons": {"layers.comparisons": ("empty tuple",)},
     "not needed by the synthetic corpus": {
         "corpus.audio_dir": ("empty",),
         "corpus.manifest": ("empty",),
@@ -175,4 +176,5 @@ MAY_BE_EMPTY = {
     "layers.controls": ("zero_shot",),
     "layers.baselines": ("majority",),
     "corpus.tags": ("happy",),
+    "layers.comparisons": ("cka",),
 }

@@ -22,6 +22,8 @@ Source = str | Path | Mapping[str, Any] | Results
 _WITH_ENCODERS = (
     "layers",
     "layer_choices",
+    "layer_similarity",
+    "variance_parts",
     "transfer",
     "similarity",
     "transfer_runs",

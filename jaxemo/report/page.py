@@ -18,6 +18,7 @@ from jaxemo.report.figures import Section, with_rows
 from jaxemo.report.joining import Run
 from jaxemo.report.sections.confusions import confusion_section
 from jaxemo.report.sections.controls import control_section
+from jaxemo.report.sections.layer_comparisons import layer_comparison_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.pretraining import pretraining_section
 from jaxemo.report.sections.similarity import similarity_section
@@ -61,6 +62,7 @@ def make_sections(content: Content) -> list[Section]:
     make = (
         layer_section,
         control_section,
+        layer_comparison_section,
         transfer_section,
         similarity_section,
         pretraining_section,

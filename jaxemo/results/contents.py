@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from jaxemo.results.columns import Column, Encoder, Origin
-from jaxemo.results.layer_rows import ControlRow, LayerChoiceRow
+from jaxemo.results.layer_rows import (
+    ControlRow,
+    LayerChoiceRow,
+    LayerSimilarityRow,
+    VariancePartRow,
+)
 from jaxemo.results.schema import (
     ConfusionRow,
     CorpusRow,
@@ -30,7 +35,7 @@ from jaxemo.results.shift_rows import (
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,8 @@ class Results:
     layers: tuple[LayerRow, ...] = ()
     layer_choices: tuple[LayerChoiceRow, ...] = ()
     controls: tuple[ControlRow, ...] = ()
+    layer_similarity: tuple[LayerSimilarityRow, ...] = ()
+    variance_parts: tuple[VariancePartRow, ...] = ()
     confusions: tuple[ConfusionRow, ...] = ()
     transfer: tuple[TransferRow, ...] = ()
     transfer_runs: tuple[TransferRunRow, ...] = ()

@@ -106,3 +106,53 @@ class ControlRow:
     n: Annotated[int, Column("Clips that were scored.", low=0)]
     folds: Folds
     chance: Chance | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerSimilarityRow:
+    """Study 1: how alike two layers are over the same clips, of one encoder or of two."""
+
+    encoder: Encoder
+    origin: Origin
+    layer: Layer
+    other_encoder: Encoder
+    other_layer: Layer
+    domain: Annotated[
+        str,
+        Column(
+            "Of the clips; both: the layer's emotions in speech against its emotions in music.",
+            values=(*DOMAINS, "both"),
+        ),
+    ]
+    measure: Annotated[
+        str,
+        Column(
+            "CKA: linear centred kernel alignment without bias. RSA: Spearman's correlation of the "
+            "distances between emotions.",
+            values=("CKA", "RSA"),
+        ),
+    ]
+    mean: Annotated[float, Column("1: alike but for rotation and scale; 0: unrelated.")]
+    low: Low | None
+    high: High | None
+    speakers: Speakers
+    reason: Reason
+    n: Annotated[int, Column("Clips that were compared.", low=0)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariancePartRow:
+    """Study 1: how much of a layer's variance goes with one factor or interaction."""
+
+    encoder: Encoder
+    origin: Origin
+    domain: Annotated[str, Column("Of the clips.", values=(*DOMAINS, "both"))]
+    layer: Layer
+    factor: Annotated[str, Column("Name of the factor, or of two with `:` between them.")]
+    mean: Annotated[float, Column("Omega squared over all dimensions, type II.", "share", high=1)]
+    low: Low | None
+    high: High | None
+    speakers: Speakers
+    reason: Reason
+    degrees_of_freedom: Annotated[int, Column("Of the factor.", low=1)]
+    n: Annotated[int, Column("Clips in the model.", low=0)]

@@ -19,6 +19,12 @@ from jaxemo.studies.controls import (
     length_rows,
 )
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
+from jaxemo.studies.layer_comparisons import (
+    ComparedLayers,
+    compared_layers,
+    similarity_rows,
+    variance_rows,
+)
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options, check_pooling, methods_of, needs_spread
 from jaxemo.studies.regimes import check_shares
@@ -48,7 +54,10 @@ LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
 
 # Sections beside those that are called like their study.
-_MADE_ALONG = ("layer_choices", "controls", "confusions", "layer_weights", "transfer_runs")
+_MADE_ALONG = (
+    *("layer_choices", "controls", "layer_similarity", "variance_parts"),
+    *("confusions", "layer_weights", "transfer_runs"),
+)
 
 Results = dict[str, Any]
 
@@ -108,6 +117,7 @@ def run_studies(
         results |= {section: [] for section in SHIFT_SECTIONS}
     save_partial(results)
     shifts: list[EncoderShift] = []
+    compared: list[ComparedLayers] = []
     started = time.monotonic()
     for embedded in embed_sources(experiment, config, sources=sources, needs=needs):
         started = _stop_watch(seconds, "embedding", started)
@@ -116,6 +126,8 @@ def run_studies(
                 _run_similarity(experiment, embedded, config, results, shifts)
             else:
                 _run_one(study, experiment, embedded, config, results, workdir, log_epoch)
+            if study == LAYERS:
+                _compare_layers(experiment, embedded, config, results, compared)
             started = _stop_watch(seconds, study, started)
         save_partial(results)
     return results
@@ -167,6 +179,22 @@ def _run_one(
         results["confusions"] += found.confusions
         results["layer_weights"] += found.layer_weights
         results["transfer_runs"] += found.runs
+
+
+def _compare_layers(
+    experiment: Experiment,
+    embedded: Embedded,
+    config: Settings,
+    results: Results,
+    compared: list[ComparedLayers],
+) -> None:
+    """`compared` are the layers of the encoders before this one, which it is held against and joins."""
+    layers = compared_layers(experiment, embedded)
+    wanted = config.layers.comparisons
+    results["layer_similarity"] += similarity_rows(layers, compared, measures=wanted)
+    if "variance" in wanted:
+        results["variance_parts"] += variance_rows(experiment, embedded)
+    compared.append(layers)
 
 
 def _run_similarity(

@@ -9,6 +9,7 @@ from jaxemo.studies.method_settings import METHODS
 from jaxemo.studies.ranges import Between, Block, Items, OneOf, settings
 
 BASELINES = ("majority", "speaker_only")
+COMPARISONS = ("cka", "rsa", "variance")
 NumSeeds = Annotated[int, Between(1, 1000)]
 
 
@@ -30,6 +31,8 @@ class LayerSettings(Block):
     controls: Annotated[tuple[str, ...], Items(OneOf(CONTROLS), least=0)] = CONTROLS
     # What is known without any encoder: the most frequent emotion, and who speaks alone.
     baselines: Annotated[tuple[str, ...], Items(OneOf(BASELINES), least=0)] = BASELINES
+    # How layers compare with each other, and what their variance goes with.
+    comparisons: Annotated[tuple[str, ...], Items(OneOf(COMPARISONS), least=0)] = COMPARISONS
 
 
 REGIMES = OneOf(
