@@ -1,9 +1,10 @@
 """How long work is shown: what a caller hands down, and the library reports through."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 
+@runtime_checkable
 class Report(Protocol):
     """Told how much is done, and in words how it goes."""
 
