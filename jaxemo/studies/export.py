@@ -35,6 +35,10 @@ from jaxemo.studies.saved_models import SavedModel
 logger = logging.getLogger("jaxemo")
 
 HEAD, CARD = "head.safetensors", "README.md"
+_OF_WAVLM_ADAPTERS = (
+    "WavLM's attention in transformers reads the weights of its projections past an adapter: merge it "
+    "(`merge_and_unload`) before the model is used."
+)
 _OF_WEIGHTED_STABLE_MODELS = (
     "transformers 5 mixes the last layer of this kind of encoder from before its final norm, 4 from after "
     "it, as this model was trained: load it with transformers 4, or train with "
@@ -50,11 +54,10 @@ class ExportFormat(enum.StrEnum):
 
 
 class _Fit(NamedTuple):
-    """The head as the format takes it, and what comes with that; or None, and why."""
+    """The head as the format takes it; or None, and why."""
 
     head: PublishedHead | None
     reason: str = ""
-    caveat: str = ""
 
 
 def export_model(
@@ -88,14 +91,14 @@ def export_model(
         logger.warning("the head is in %s, for jaxemo alone: %s", HEAD, fit.reason)
         write_whole(directory / HEAD, _head_bytes(model))
     else:
-        if fit.caveat:
-            logger.warning("%s", fit.caveat)
         (directory / HEAD).unlink(missing_ok=True)
+    if caveat := _caveat(model, fit.head, form):
+        logger.warning("%s", caveat)
     exported = Exported(
         merged=form is ExportFormat.HUB,
         classifier=_encoder_of(model).config.family.classifier if fit.head else "",
         why_no_head=fit.reason,
-        caveat=fit.caveat,
+        caveat=caveat,
     )
     write_whole(directory / CARD, model_card(model.record, exported).encode())
     return sorted(path for path in directory.iterdir() if path.is_file())
@@ -124,10 +127,16 @@ def _fitting_head(model: SavedModel, form: ExportFormat) -> _Fit:
         model.task.outputs,
         Answers(model.task.objective),
     )
-    caveat = ""
-    if head_form is HeadForm.HUB_WEIGHTED and config.do_stable_layer_norm:
-        caveat = _OF_WEIGHTED_STABLE_MODELS
-    return _Fit(head, caveat=caveat)
+    return _Fit(head)
+
+
+def _caveat(model: SavedModel, head: PublishedHead | None, form: ExportFormat) -> str:
+    """Where transformers computes something else with the exported model; empty where it does not."""
+    config = _encoder_of(model).config
+    if form is ExportFormat.PEFT and config.model_type == "wavlm":
+        return _OF_WAVLM_ADAPTERS
+    is_weighted = head is not None and head.form is HeadForm.HUB_WEIGHTED
+    return _OF_WEIGHTED_STABLE_MODELS if is_weighted and config.do_stable_layer_norm else ""
 
 
 def _hub_adapter(model: SavedModel, head: PublishedHead | None) -> HubAdapter:

@@ -17,7 +17,7 @@ class Exported(NamedTuple):
       merged: Whether the adaptation is in the weights, and is not an adapter of its own.
       classifier: The class of transformers that has the head; empty where the head lies beside.
       why_no_head: Why it does.
-      caveat: What a user of the classifier must know; empty for nothing.
+      caveat: What a user of the folder must know; empty for nothing.
     """
 
     merged: bool
@@ -121,7 +121,7 @@ def _use(record: dict[str, Any], exported: Exported) -> list[str]:
             '    model = AutoModelForAudioClassification.from_pretrained("FOLDER")',
             "",
             "or `jaxemo predict --checkpoint=FOLDER FILES...`.",
-            *((f"\n{exported.caveat}",) if exported.caveat else ()),
+            *_caveat(exported),
         ]
     if exported.classifier:
         names = {str(index): name for index, name in enumerate(record["outputs"])}
@@ -131,7 +131,8 @@ def _use(record: dict[str, Any], exported: Exported) -> list[str]:
             "    base = AutoModelForAudioClassification.from_pretrained(",
             f"        {base}, id2label={names}, classifier_proj_size={record['head']['width']}",
             "    )",
-            '    model = PeftModel.from_pretrained(base, "FOLDER").eval()',
+            '    model = PeftModel.from_pretrained(base, "FOLDER").merge_and_unload().eval()',
+            *_caveat(exported),
         ]
     load = (
         '`jaxemo.load_encoder("FOLDER")` or transformers load the encoder.'
@@ -143,7 +144,12 @@ def _use(record: dict[str, Any], exported: Exported) -> list[str]:
         f"{load} `head.safetensors` holds the emotion head",
         "(layer weights, projection, classifier) and the mean and deviation of each layer that it "
         f"standardises by: {exported.why_no_head}.",
+        *_caveat(exported),
     ]
+
+
+def _caveat(exported: Exported) -> list[str]:
+    return ["", exported.caveat] if exported.caveat else []
 
 
 def _figure_table(figures: list[dict[str, Any]]) -> list[str]:
