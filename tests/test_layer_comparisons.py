@@ -108,6 +108,13 @@ def test_large_corpora_are_compared_on_whole_speakers(monkeypatch, embedded):
     assert {len(set(speaker)) for speaker in layers.speaker.values()} == {4}
 
 
+def test_speakers_of_more_clips_than_are_compared_leave_no_rows(monkeypatch, embedded):
+    monkeypatch.setattr("jaxemo.studies.layer_comparisons.MOST_CLIPS", 40)
+    layers = compared_layers(EXPERIMENT, embedded)
+    assert similarity_rows(layers, [], measures=("cka", "rsa")) == []
+    assert variance_rows(EXPERIMENT, embedded) == []
+
+
 def test_a_corpus_of_one_domain_has_no_rows_of_both(embedded):
     rows = EXPERIMENT.rows_of("speech")
     speech = planted_experiment(planted_utterances(domains=("speech",)))
@@ -126,5 +133,6 @@ def test_the_page_has_both_matrices_and_all_tables(similarities, parts):
     ]
     assert [len(figure.panels) for figure in section.figures] == [3, 4]
     assert [table.name for table in section.tables] == ["rsa_of_domains"]
-    for figure in section.figures:
-        assert all(panel.chart() is not None for panel in figure.panels)
+    names = {panel.heading for figure in section.figures for panel in figure.panels}
+    assert "turned (untrained) and planted (untrained), music" in names
+    assert all(panel.spec["layer"] for figure in section.figures for panel in figure.panels)

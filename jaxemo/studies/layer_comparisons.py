@@ -60,8 +60,7 @@ def compared_layers(experiment: Experiment, embedded: Embedded) -> ComparedLayer
     pooled = _pooled(embedded)
     rows = {domain: _drawn(experiment, experiment.rows_of(domain)) for domain in DOMAINS}
     rows = {domain: of for domain, of in rows.items() if len(of)}
-    shared = set.intersection(*(set(experiment.labels[of].tolist()) for of in rows.values()))
-    complete = set.intersection(*(_complete(experiment, of, shared) for of in rows.values()))
+    shared, complete = _shared_emotions(experiment, list(rows.values()))
     distances = {}
     for domain, of in rows.items():
         clips = [
@@ -190,12 +189,22 @@ def _drawn(experiment: Experiment, rows: Int[np.ndarray, " m"]) -> Int[np.ndarra
     return rows[np.isin(speakers, kept)]
 
 
-def _complete(experiment: Experiment, rows: Int[np.ndarray, " m"], shared: set[int]) -> set[str]:
-    """Speakers with clips of all of some emotions."""
-    has: dict[str, set[int]] = {}
-    for row in rows:
-        has.setdefault(experiment.utterances[row].speaker, set()).add(int(experiment.labels[row]))
-    return {speaker for speaker, labels in has.items() if shared <= labels}
+def _shared_emotions(
+    experiment: Experiment, parts: list[Int[np.ndarray, " m"]]
+) -> tuple[set[int], set[str]]:
+    """Emotions that all parts of a corpus have, and speakers who have them all in every part."""
+    of_speaker: list[dict[str, set[int]]] = []
+    for rows in parts:
+        has: dict[str, set[int]] = {}
+        for row in rows:
+            speaker = experiment.utterances[row].speaker
+            has.setdefault(speaker, set()).add(int(experiment.labels[row]))
+        of_speaker.append(has)
+    if not parts:
+        return set(), set()
+    shared = set.intersection(*(set.union(*has.values()) for has in of_speaker))
+    complete = [{name for name, own in has.items() if shared <= own} for has in of_speaker]
+    return shared, set.intersection(*complete)
 
 
 def _distances(
