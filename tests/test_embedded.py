@@ -11,9 +11,9 @@ from jaxemo.models.embedded import FOLDER, SMALL_NAMES
 from jaxemo.models.pretrained import load_encoder
 
 FINGERPRINTS = {
-    "small/speech": "",
-    "small/music": "",
-    "small/both": "",
+    "small/speech": "36c2b4972f5afe2315ee0d1378c971932b6626076afce0ed15d4f3a692d9179a",
+    "small/music": "6be4d02a4e4f078a5de02574d19b612c5750070f808afb482ed448428a3d8e7a",
+    "small/both": "d4f202b0456037b6577b2a91b03f9c9c432e2955c51fedb06a9b3c4079fee9b0",
 }
 
 

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/.."
 work=$(realpath -m "${1:-runs/small}")
 python=${PYTHON:-.venv/bin/python}
 export PYTHONPATH=$PWD:$PWD/tools
-steps=1100
+declare -A steps=([speech]=1100 [music]=1100 [both]=700)
 
 bash tools/small_encoders/prompts.sh "$work/prompts"
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
@@ -21,7 +21,7 @@ declare -A folders=(
 for kind in speech music both; do
   [ -f "$work/$kind/model.safetensors" ] && continue
   "$python" -m jaxemo pretrain --config=demo --workdir="$work/$kind" \
-    --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps=$steps \
+    --config.pretrain.folders="${folders[$kind]}" --config.pretrain.steps="${steps[$kind]}" \
     --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
     --config.pretrain.unmasked_weight=0.5 --config.pretrain.stem_width=32 \
     --config.pretrain.batch_size=8 --config.pretrain.learning_rate=0.0015
