@@ -18,7 +18,7 @@ import pytest
 from flax import traverse_util
 from safetensors.numpy import load_file
 
-from jaxemo.models import layers
+from jaxemo.models import attention_products
 from jaxemo.models.checkpoints import names as checkpoint_names
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.encoder import AudioEncoder, Remat, parameter_shapes
@@ -390,7 +390,9 @@ def test_attention_for_cpu_equals_the_fused_one(with_bias, dtype, tolerance):
         gradients, mixed = jax.jit(jax.grad(total, argnums=(0, 1, 2), has_aux=True))(*inputs)
         return [array.astype(jnp.float32) for array in (mixed, *gradients)]
 
-    plain = value_and_gradients(layers._plain_attention)
-    for actual, expected in zip(plain, value_and_gradients(layers._fused_attention), strict=True):
+    plain = value_and_gradients(attention_products.plain_attention)
+    for actual, expected in zip(
+        plain, value_and_gradients(attention_products.fused_attention), strict=True
+    ):
         assert np.isfinite(actual).all()
         assert_close(actual, expected, tolerance)

@@ -19,6 +19,7 @@ import torch
 import transformers
 from make_goldens import randomise, write
 from safetensors.numpy import load_file
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 SEED = 20
 SIZES = {
@@ -60,7 +61,7 @@ class TanhModel(transformers.Wav2Vec2PreTrainedModel):
 
     def forward(self, clip: torch.Tensor) -> Any:
         logits = self.classifier(self.wav2vec2(clip).last_hidden_state.mean(dim=1))
-        return transformers.modeling_outputs.SequenceClassifierOutput(logits=logits)
+        return SequenceClassifierOutput(logits=logits)
 
 
 # Folder -> class, configuration.

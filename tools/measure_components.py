@@ -61,7 +61,7 @@ def measure(audio: str, encoders: list[str]) -> dict[str, dict[str, list]]:
         sample_rates_hz=[source.sample_rate_hz for source in sources],
         num_seeds=1,
         cache_dir=user_cache_dir(),
-        progress=Progress(lambda items, *_: items, lambda _: lambda done, total: None),
+        progress=Progress(lambda items, *_: items, lambda _: lambda done, total, words="", /: None),
     )
     design = make_cells(experiment).design
     embedded = embed_sources(experiment, settings, sources=sources, needs=Needs())

@@ -5,6 +5,8 @@ A temperature keeps every answer and moves only how sure it is, so no score of t
 Reference: Guo et al. 2017, "On Calibration of Modern Neural Networks" (ICML), sections 2 and 4.2.
 """
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
@@ -44,7 +46,8 @@ def fit_temperature(
         return float(-np.log(shares[np.arange(len(labels)), labels]).mean())
 
     bounds = (np.log(LOWEST_TEMPERATURE), np.log(HIGHEST_TEMPERATURE))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    found: Any = minimize_scalar(loss, bounds=bounds, method="bounded")
+    return float(np.exp(found.x))
 
 
 def expected_calibration_error(

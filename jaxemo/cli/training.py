@@ -97,9 +97,9 @@ def sweep(
     *, config: ConfigDict, grid: dict[str, tuple[str, ...]], shard: tuple[int, int], workdir: Path
 ) -> None:
     """Trains one model at each point of a grid."""
-    if config.debug.overfit:
+    if (overfit := read_settings(config).debug.overfit) != 0:
         raise ValueError(
-            f"config.debug.overfit is {config.debug.overfit}; expected 0, since a sweep keeps its models. "
+            f"config.debug.overfit is {overfit}; expected 0, since a sweep keeps its models. "
             "It is for `jaxemo train`."
         )
     keys = {full_key(config, name): values for name, values in grid.items()}

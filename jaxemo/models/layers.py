@@ -19,8 +19,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int
 
+from jaxemo.models.attention_products import (
+    dot_product_attention,
+    dropped_weights,
+    plain_attention,
+)
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.families import StemNorm
 
@@ -199,9 +204,9 @@ class Attention(nn.Module):
         if deterministic or self.config.attention_dropout == 0.0:
             return dot_product_attention(query, key, value, bias=bias, mask=mask)
         drop = functools.partial(
-            _dropped_weights, self.make_rng("dropout"), self.config.attention_dropout
+            dropped_weights, self.make_rng("dropout"), self.config.attention_dropout
         )
-        return _plain_attention(query, key, value, bias, mask, drop=drop)
+        return plain_attention(query, key, value, bias, mask, drop=drop)
 
     def position_bias(self, num_frames: int) -> Float[Array, "1 H T T"]:
         """Each head's learnt bias by the distance from query to key; layer 0 has it for all."""
@@ -327,79 +332,6 @@ def relative_position_bucket(
     table = np.where(steps < exact, steps, np.minimum(exact + far.astype(np.int64), per_sign - 1))
     table = jnp.asarray(table, jnp.int32)
     return table[jnp.abs(distance)] + jnp.where(distance > 0, per_sign, 0)
-
-
-def dot_product_attention(
-    query: Float[Array, "B T H K"],
-    key: Float[Array, "B S H K"],
-    value: Float[Array, "B S H K"],
-    *,
-    bias: Float[Array, "B H T S"] | None,
-    mask: Bool[Array, "B 1 1 S"],
-) -> Float[Array, "B T H K"]:
-    """softmax(q k^T / sqrt K + bias, over the keys in `mask`) v for each head; softmax in float32.
-
-    It is JAX's fused attention: cuDNN's flash attention on a CUDA device where its limits allow it
-    (a 16-bit compute dtype, see `_cudnn_takes`), XLA's elsewhere. On CPU the plain products with the
-    heads in front took 19 ms against 34 ms (8 clips of 4 s, base size, two cores), 4 % of an
-    encoder's time. Keys in `mask` come first.
-    """
-    branches: dict[str, Callable[..., Array]] = {"cpu": _plain_attention}
-    if _cudnn_takes(query, key, bias):
-        branches["cuda"] = _cudnn_attention
-    return jax.lax.platform_dependent(
-        query, key, value, bias, mask, **branches, default=_fused_attention
-    )
-
-
-def _cudnn_takes(query: Array, key: Array, bias: Array | None) -> bool:
-    """Whether cuDNN's kernels are there (Ampere or later) and compute this shape and dtype.
-
-    The gradient of a bias asks for an even number of queries and of keys.
-    """
-    device = jax.devices()[0]
-    capability = getattr(device, "compute_capability", None)
-    if device.platform != "gpu" or capability is None or float(capability) < 8.0:
-        return False
-    if query.dtype not in (jnp.bfloat16, jnp.float16) or query.shape[-1] % 8:
-        return False
-    even = query.shape[1] % 2 == 0 and key.shape[1] % 2 == 0
-    return query.shape[-1] <= 128 and (bias is None or even)
-
-
-def _cudnn_attention(query, key, value, bias, mask):
-    # Lengths instead of a mask, which cuDNN would want as one more bias of (T, T) numbers. A clip
-    # without a valid frame attends to one: finite, as elsewhere.
-    lengths = jnp.maximum(jnp.sum(mask, axis=(1, 2, 3), dtype=jnp.int32), 1)
-    bias = None if bias is None else bias.astype(query.dtype)
-    return jax.nn.dot_product_attention(
-        query, key, value, bias=bias, key_value_seq_lengths=lengths, implementation="cudnn"
-    )
-
-
-def _fused_attention(query, key, value, bias, mask):
-    return jax.nn.dot_product_attention(
-        query, key, value, bias=bias, mask=mask, implementation="xla"
-    )
-
-
-def _plain_attention(query, key, value, bias, mask, *, drop=lambda weights: weights):
-    query, key, value = (heads.transpose(0, 2, 1, 3) for heads in (query, key, value))
-    logits = jnp.matmul(query, key.swapaxes(2, 3), preferred_element_type=jnp.float32)  # B H T S
-    logits = logits / math.sqrt(query.shape[-1])
-    if bias is not None:
-        logits = logits + bias
-    # Finite, so that a clip without a valid frame gives no NaN.
-    logits = jnp.where(mask, logits, jnp.finfo(jnp.float32).min)
-    weights = drop(jax.nn.softmax(logits)).astype(value.dtype)
-    return jnp.matmul(weights, value).transpose(0, 2, 1, 3)
-
-
-def _dropped_weights(
-    dropout_key: PRNGKeyArray, rate: float, weights: Float[Array, "B H T S"]
-) -> Float[Array, "B H T S"]:
-    keep = jax.random.bernoulli(dropout_key, 1.0 - rate, weights.shape)
-    return jnp.where(keep, weights / (1.0 - rate), 0.0)
 
 
 def _split_heads(hidden: Float[Array, "B T D"], *, num_heads: int) -> Float[Array, "B T H K"]:

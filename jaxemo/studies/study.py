@@ -82,11 +82,7 @@ def run_studies(
     Raises:
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
-    if config.corpus.classes in ("ratings", "tags"):
-        raise ValueError(
-            f"config.corpus.classes is {config.corpus.classes!r}; the studies compare classes: expected "
-            "'emotions' or 'quadrants'. Models of ratings and tags: `jaxemo train` and `jaxemo sweep`."
-        )
+    _check_classes(config)
     sources = load_sources(config.encoders)
     if TRANSFER in studies:
         _check_transfer(sources, config)
@@ -131,6 +127,14 @@ def run_studies(
             started = _stop_watch(seconds, study, started)
         save_partial(results)
     return results
+
+
+def _check_classes(config: Settings) -> None:
+    if config.corpus.classes in ("ratings", "tags"):
+        raise ValueError(
+            f"config.corpus.classes is {config.corpus.classes!r}; the studies compare classes: expected "
+            "'emotions' or 'quadrants'. Models of ratings and tags: `jaxemo train` and `jaxemo sweep`."
+        )
 
 
 def _check_transfer(sources: list[Source], config: Settings) -> None:

@@ -146,7 +146,7 @@ class AugmentedFeatures:
         self, signal: StemOutput | Waveforms, masks: SpanMasks, streams: list[Stream]
     ) -> MaskedInputs:
         if isinstance(signal, Waveforms):
-            num_frames = np.asarray(self._config.num_frames(signal.num_samples))
+            num_frames = self._config.num_frames(np.asarray(signal.num_samples))
             width = int(self._config.num_frames(signal.waveform.shape[-1]))
         else:
             num_frames, width = signal.frame_mask.sum(axis=-1), signal.frame_mask.shape[-1]

@@ -191,7 +191,7 @@ class Network(NamedTuple):
                     {"params": params}, *frames, first_layer=first_layer, **how
                 )
             )
-            return above, inputs.frame_mask
+            return above, jnp.asarray(inputs.frame_mask)
         masks = {}
         if isinstance(inputs, MaskedInputs):
             masks = {"masked_frames": inputs.frames, "masked_channels": inputs.channels}
@@ -204,7 +204,7 @@ class Network(NamedTuple):
                 {"params": params}, *stem, **masks, frozen_layers=frozen_layers, **how
             )
         )
-        return hidden_states, stem.frame_mask
+        return hidden_states, jnp.asarray(stem.frame_mask)
 
 
 def _stem(module: AudioEncoder, base: Params, clips: Waveforms) -> StemOutput:

@@ -61,7 +61,7 @@ def _sides(arguments: argparse.Namespace) -> dict[str, Any]:
 
     from jaxemo.models.heads import LayerStatistics, pool_frames
     from jaxemo.peft import make_method
-    from jaxemo.studies.runs import emotion_objective
+    from jaxemo.studies.recognition import EMOTION_CLASSES, Task, make_objective
     from jaxemo.training.model import LowerLayers, Network
     from jaxemo.training.program import TrainingSettings, make_program
     from jaxemo.training.sharding import make_mesh
@@ -76,7 +76,7 @@ def _sides(arguments: argparse.Namespace) -> dict[str, Any]:
     settings = TrainingSettings(batch_size=arguments.clips)
     program = make_program(
         Network(encoder.module, method, HEAD_WIDTH, 0.0, NUM_CLASSES),
-        emotion_objective(NUM_CLASSES),
+        make_objective(Task(EMOTION_CLASSES, tuple(map(str, range(NUM_CLASSES))))),
         settings,
         mesh=make_mesh(jax.devices()[:1]),
     )

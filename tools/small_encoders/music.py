@@ -100,7 +100,7 @@ def plucked(
     burst[:period] = rng.uniform(-1, 1, min(period, hz.size))
     loop = np.zeros(period + 2)
     loop[0], loop[period], loop[period + 1] = 1.0, -0.498, -0.498
-    return 2 * lfilter([1.0], loop, burst)
+    return 2 * np.asarray(lfilter([1.0], loop, burst))
 
 
 INSTRUMENTS: tuple[Instrument, ...] = (additive, additive, modulated, plucked)
