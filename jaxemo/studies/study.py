@@ -103,18 +103,13 @@ def run_studies(
         "wall_seconds": seconds,
         "notes": [*_notes(config, studies, experiment), *experiment.corpus.notes],
     }
-    needs = Needs(
-        recognition=bool({LAYERS, TRANSFER} & set(studies)),
-        methods=methods_of(config, config.transfer.methods) if TRANSFER in studies else (),
-        similarity=SIMILARITY in studies,
-        spread=TRANSFER in studies and needs_spread(config),
-    )
     if SIMILARITY in studies:
         results |= {section: [] for section in SHIFT_SECTIONS}
     save_partial(results)
     shifts: list[EncoderShift] = []
     compared: list[ComparedLayers] = []
     started = time.monotonic()
+    needs = _needs(config, studies)
     for embedded in embed_sources(experiment, config, sources=sources, needs=needs):
         started = _stop_watch(seconds, "embedding", started)
         for study in studies:
@@ -130,11 +125,22 @@ def run_studies(
 
 
 def _check_classes(config: Settings) -> None:
+    """Refuses labels that are no classes."""
     if config.corpus.classes in ("ratings", "tags"):
         raise ValueError(
             f"config.corpus.classes is {config.corpus.classes!r}; the studies compare classes: expected "
             "'emotions' or 'quadrants'. Models of ratings and tags: `jaxemo train` and `jaxemo sweep`."
         )
+
+
+def _needs(config: Settings, studies: Sequence[str]) -> Needs:
+    """What the studies ask of an embedding."""
+    return Needs(
+        recognition=bool({LAYERS, TRANSFER} & set(studies)),
+        methods=methods_of(config, config.transfer.methods) if TRANSFER in studies else (),
+        similarity=SIMILARITY in studies,
+        spread=TRANSFER in studies and needs_spread(config),
+    )
 
 
 def _check_transfer(sources: list[Source], config: Settings) -> None:
