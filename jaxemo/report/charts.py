@@ -5,6 +5,7 @@ units wide with its margins, so that its text stays readable when a phone shows 
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import altair as alt
@@ -136,7 +137,7 @@ def line_panel(
     return Panel(heading, parts, (LEFT, TOP, right, BOTTOM), (width, HEIGHT), description)
 
 
-def _points(lines: list[Line], layers: list[float]) -> list[Row]:
+def _points(lines: list[Line], layers: Sequence[int | float]) -> list[Row]:
     """All figures with their looks; markers are thinned where many would touch."""
     spacing = math.ceil(len(layers) / 10) if len(lines) > 3 and len(layers) > 14 else 1
     step = 1.2 / max(len(lines), 3) if len(layers) == 1 else 0.0
@@ -170,7 +171,7 @@ def _point(row: Row, line: Line, shown: list[bool]) -> Row:
     return {"mean": row["mean"], "note": row["note"], **ends, **looks}
 
 
-def _layer_axis(layers: list[float], title: str) -> alt.X:
+def _layer_axis(layers: Sequence[int | float], title: str) -> alt.X:
     span = layers[-1] - layers[0]
     step = next(s for s in (1, 2, 3, 4, 6, 8, 12, 16, 24, 48, 96, 10**6) if span / s <= 12)
     # Of few values each has its tick, however far apart they are.
