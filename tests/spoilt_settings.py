@@ -112,6 +112,7 @@ REASONS = {
         "training.label_smoothing": ZERO_OR_TINY,
         "training.warmup": ZERO_OR_TINY,
         "pretrain.unmasked_weight": ZERO_OR_TINY,
+        "training.ema_decay": ZERO_OR_TINY,
         "pretrain.warmup": ZERO_OR_TINY,
         "pretrain.dropout": ZERO_OR_TINY,
     },

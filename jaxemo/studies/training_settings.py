@@ -39,6 +39,8 @@ class TrainingSettings(Block):
     weight_decay: Annotated[float, Between(0, 1)] = 1e-2
     clip_norm: Annotated[float, Between(1e-6, 1e6)] = 1.0
     warmup: Annotated[float, Between(0, 1)] = 0.1  # share of the steps
+    # Decay of a moving average of what is trained, which is then scored and kept; 0: none.
+    ema_decay: Annotated[float, Between(0, 1, below=True)] = 0.0
     compute_dtype: ComputeDtype = "float32"  # of the encoder; parameters and optimiser stay float32
     # Of the encoder's layers, what the backward pass computes again instead of keeping it in memory.
     remat: Annotated[str, REMAT] = "nothing"

@@ -38,7 +38,8 @@ def runs_that_fit(
       memory_bytes: Of all devices; None to ask them.
     """
     trainable = jax.eval_shape(program.network.init, jax.random.key(0), base, statistics)
-    trees = _TREES_PER_RUN * _num_bytes(trainable)
+    num_trees = _TREES_PER_RUN + (1 if program.settings.ema_decay else 0)
+    trees = num_trees * _num_bytes(trainable)
     kept = max(_kept_bytes(program, base, examples, statistics, trainable) - _num_bytes(base), 0)
     memory = _memory_of(program.mesh.devices.flat) if memory_bytes is None else memory_bytes
     return max(int(_SHARE_OF_MEMORY * memory / max(trees + kept, 1)), 1)

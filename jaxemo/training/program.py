@@ -25,6 +25,7 @@ class TrainingSettings(NamedTuple):
       weight_decay: AdamW's decoupled decay.
       clip_norm: Largest global gradient norm.
       warmup: Share of the steps over which the rates rise.
+      ema_decay: Of a moving average of what is trained, which is then scored and kept; 0 for none.
       compute_dtype: Of the encoder's products; parameters, norms, softmax, head and optimiser are float32.
       remat: What of the encoder's layers the backward pass computes again (`models.encoder.Remat`);
         on the `fsdp` axis the kernels at least.
@@ -38,6 +39,7 @@ class TrainingSettings(NamedTuple):
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
     warmup: float = 0.1
+    ema_decay: float = 0.0
     compute_dtype: str = "float32"
     remat: str = "nothing"
 
@@ -85,8 +87,15 @@ def make_program(
         objective,
         settings,
         mesh,
-        make_init_runs(network, optimiser, mesh=mesh),
-        make_train_steps(network, objective, optimiser, schedule=schedule, mesh=mesh),
+        make_init_runs(network, optimiser, mesh=mesh, ema_decay=settings.ema_decay),
+        make_train_steps(
+            network,
+            objective,
+            optimiser,
+            schedule=schedule,
+            mesh=mesh,
+            ema_decay=settings.ema_decay,
+        ),
         make_keep_better(mesh),
         Predictor(network, objective, mesh=mesh, batch_size=settings.batch_size),
     )

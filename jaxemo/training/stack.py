@@ -161,7 +161,7 @@ class RunStack:
             epoch=0,
             step=0,
             states=states,
-            best=jax.tree.map(jnp.copy, states.trainable),
+            best=jax.tree.map(jnp.copy, states.evaluated),
             best_score=np.full(num_runs, -np.inf),
             history=tuple(() for _ in self._runs),
             metrics=(),
@@ -244,7 +244,7 @@ class RunStack:
                 asked = time.monotonic()
 
     def _end_epoch(self, progress: Progress, grid: RowGrid) -> Progress:
-        scores = self._dev_scores(progress.states.trainable)
+        scores = self._dev_scores(progress.states.evaluated)
         metrics = joined(progress.metrics)
         records = [
             (_summarise(progress.epoch, metrics, grid.active, run=run, dev_score=score),)
@@ -259,7 +259,7 @@ class RunStack:
             epoch=progress.epoch + 1,
             step=0,
             states=progress.states,
-            best=self._program.keep_better(progress.best, progress.states.trainable, better),
+            best=self._program.keep_better(progress.best, progress.states.evaluated, better),
             best_score=np.where(better, score, progress.best_score),
             history=tuple(
                 (*earlier, *record)

@@ -31,6 +31,7 @@ class RunState(NamedTuple):
       num_steps: Length of the run; with `step` it gives the schedule's progress.
       rates: Peak learning rates of the run.
       trainable: {adaptation, head}.
+      average: Exponential moving average of the trainable tree; () where none is kept.
       optimiser: optax state of the trainable tree alone.
       key: Root of the dropout stream; the step number is folded in, so a restart continues it.
     """
@@ -39,8 +40,14 @@ class RunState(NamedTuple):
     num_steps: Int[Array, "..."]
     rates: Rates
     trainable: dict[str, Any]
+    average: Any
     optimiser: Any
     key: Key[Array, "..."]
+
+    @property
+    def evaluated(self) -> dict[str, Any]:
+        """The tree that is scored and kept: the average where there is one."""
+        return self.average or self.trainable
 
 
 class Batch(NamedTuple):
@@ -89,7 +96,11 @@ def _dropout_key(key: Key[Array, ""]) -> Key[Array, ""]:
 
 
 def make_init_runs(
-    network: Network, optimiser: optax.GradientTransformation, *, mesh: Mesh
+    network: Network,
+    optimiser: optax.GradientTransformation,
+    *,
+    mesh: Mesh,
+    ema_decay: float = 0.0,
 ) -> Callable[..., RunState]:
     """The jitted (keys, statistics, base, num_steps, rates, initial) -> stacked state at step 0.
 
@@ -105,6 +116,7 @@ def make_init_runs(
             num_steps=num_steps,
             rates=rates,
             trainable=trainable,
+            average=jax.tree.map(jnp.copy, trainable) if ema_decay else (),
             optimiser=optimiser.init(trainable),
             key=_dropout_key(key),
         )
@@ -123,6 +135,7 @@ def make_train_steps(
     *,
     schedule: Callable[[Float[Array, ""]], Float[Array, ""]],
     mesh: Mesh,
+    ema_decay: float = 0.0,
 ) -> Steps:
     """The jitted (states, statistics, shared, batches, active, num_steps) -> (states, metrics).
 
@@ -132,8 +145,9 @@ def make_train_steps(
 
     Args:
       schedule: Progress in [0, 1] -> factor on the learning rates.
+      ema_decay: Of the moving average of what is trained; 0 for none.
     """
-    one_run = _make_one_run(network, objective, optimiser, schedule)
+    one_run = _make_one_run(network, objective, optimiser, schedule, ema_decay)
     every_run = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
 
     def steps(
@@ -171,7 +185,9 @@ def make_keep_better(mesh: Mesh) -> Callable[[Any, Any, Bool[Array, " R"]], Any]
     return jax.jit(keep, donate_argnums=0)
 
 
-def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -> Callable:
+def _make_one_run(
+    network: Network, objective: Objective, optimiser, schedule, ema_decay: float
+) -> Callable:
     """(state, statistics, shared, batch, active) -> (state, metrics) of a single run."""
 
     def weighted_terms(trainable, statistics, shared, piece, key):
@@ -209,7 +225,10 @@ def _make_one_run(network: Network, objective: Objective, optimiser, schedule) -
         factor = schedule((state.step + 0.5) / state.num_steps)
         trainable = optax.apply_updates(state.trainable, state.rates.scale(updates, factor))
         advanced = state._replace(
-            step=state.step + 1, trainable=trainable, optimiser=optimiser_state
+            step=state.step + 1,
+            trainable=trainable,
+            average=moved_average(state.average, trainable, decay=ema_decay, step=state.step),
+            optimiser=optimiser_state,
         )
         if active is not None:
             advanced = _select(active, advanced._replace(key=None), state._replace(key=None))
@@ -252,6 +271,24 @@ def _summed(of_piece: Callable[[Any], Any], pieces: Any, zero: Any) -> Any:
         return jax.tree.map(jnp.add, total, of_piece(piece)), None
 
     return jax.lax.scan(add, zero, pieces)[0]
+
+
+def moved_average(
+    average: Any, trainable: dict[str, Any], *, decay: float, step: Int[Array, ""]
+) -> Any:
+    """average + (1 - d) (trainable - average), d = min(decay, (1 + step) / (10 + step)).
+
+    The smaller d of the first steps lets the average forget where training began, as in TensorFlow's
+    ExponentialMovingAverage.
+
+    Args:
+      average: () where none is kept.
+      step: Steps done before this one.
+    """
+    if average == ():
+        return ()
+    rate = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda old, new: old + rate * (new - old), average, trainable)
 
 
 def _select(condition: Bool[Array, ""], yes: Any, no: Any) -> Any:
