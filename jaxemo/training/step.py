@@ -274,7 +274,7 @@ def _summed(of_piece: Callable[[Any], Any], pieces: Any, zero: Any) -> Any:
 
 
 def moved_average(
-    average: Any, trainable: dict[str, Any], *, decay: float, step: Int[Array, ""]
+    average: Any, trainable: Any, *, decay: float, step: Int[Array, ""]
 ) -> Any:
     """average + (1 - d) (trainable - average), d = min(decay, (1 + step) / (10 + step)).
 
