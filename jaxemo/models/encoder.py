@@ -46,16 +46,11 @@ class EncoderOutput(NamedTuple):
 
 
 class Remat(enum.Enum):
-    """What the backward pass recomputes instead of keeping.
-
-    `KERNELS` are those of dense layers: put together again where they are split over devices, for free
-    elsewhere. The others do so too.
-    """
+    """What the backward pass recomputes instead of keeping."""
 
     NOTHING = "nothing"
     LAYERS = "layers"
     ALL_BUT_MATMULS = "all_but_matmuls"
-    KERNELS = "kernels"
 
 
 class ConvLayers(nn.Module):
@@ -336,8 +331,6 @@ def _rematerialised(layer: type[nn.Module], remat: Remat) -> type[nn.Module]:
     if remat is Remat.NOTHING:
         return layer
     policy = None
-    if remat is Remat.KERNELS:
-        policy = jax.checkpoint_policies.save_anything_except_these_names(layers.KERNEL)
     if remat is Remat.ALL_BUT_MATMULS:
         policy = jax.checkpoint_policies.dots_with_no_batch_dims_saveable
     # Argument 4, counted from the module, is `deterministic`.

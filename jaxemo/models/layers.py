@@ -11,13 +11,12 @@ Reference: Baevski et al. 2020, arXiv 2006.11477; WavLM: Chen et al. 2022, arXiv
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.ad_checkpoint import checkpoint_name
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int
 
@@ -32,8 +31,6 @@ from jaxemo.models.families import StemNorm
 # PyTorch's default; in the stem the published models never set another, whatever layer_norm_eps
 # says.
 STEM_NORM_EPS = 1e-5
-# What policies of `jax.checkpoint` call the kernels of dense layers.
-KERNEL = "kernel"
 
 
 def gelu(inputs: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -293,17 +290,9 @@ def dense(
     name: str | None = None,
     use_bias: bool = True,
 ) -> nn.Dense:
-    """A dense layer with float32 parameters and the family's initialisation.
-
-    Its kernel has the name `KERNEL` where a policy of `jax.checkpoint` asks for one.
-    """
-
-    def product(inputs: Array, kernel: Array, *dimensions: Any, **options: Any) -> Array:
-        return jax.lax.dot_general(inputs, checkpoint_name(kernel, KERNEL), *dimensions, **options)
-
+    """A dense layer with float32 parameters and the family's initialisation."""
     return nn.Dense(
         features,
-        dot_general=product,
         use_bias=use_bias,
         kernel_init=nn.initializers.normal(config.initializer_range),
         dtype=dtype,

@@ -12,7 +12,7 @@ Width = Annotated[int, Between(1, 65_536)]
 # Values of `models.heads.HeadForm` that can be trained, and those of `models.encoder.Remat`; either module
 # takes a second to import.
 HEADS = OneOf(("standardised", "hub_weighted", "hub_last"))
-REMAT = OneOf(("nothing", "layers", "all_but_matmuls", "kernels"))
+REMAT = OneOf(("nothing", "layers", "all_but_matmuls"))
 # The values of `models.heads.Pooling`, likewise.
 POOLING = OneOf(("mean", "mean_std", "attentive"))
 

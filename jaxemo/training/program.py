@@ -5,7 +5,6 @@ from typing import Any, NamedTuple
 
 from jax.sharding import Mesh
 
-from jaxemo.models.encoder import Remat
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
 from jaxemo.training.optim import Rates, make_optimiser, warmup_cosine
@@ -27,8 +26,7 @@ class TrainingSettings(NamedTuple):
       warmup: Share of the steps over which the rates rise.
       ema_decay: Of a moving average of what is trained, which is then scored and kept; 0 for none.
       compute_dtype: Of the encoder's products; parameters, norms, softmax, head and optimiser are float32.
-      remat: What of the encoder's layers the backward pass computes again (`models.encoder.Remat`);
-        on the `fsdp` axis the kernels at least.
+      remat: What of the encoder's layers the backward pass computes again (`models.encoder.Remat`).
     """
 
     epochs: int = 20
@@ -81,7 +79,6 @@ def make_program(
         layer_rates=network.method.layer_rates,
     )
     schedule = warmup_cosine(warmup=settings.warmup)
-    network = _gathering_again(network, mesh)
     return TrainingProgram(
         network,
         objective,
@@ -99,14 +96,3 @@ def make_program(
         make_keep_better(mesh),
         Predictor(network, objective, mesh=mesh, batch_size=settings.batch_size),
     )
-
-
-def _gathering_again(network: Network, mesh: Mesh) -> Network:
-    """The network on the `fsdp` axis: it puts kernels together again in the backward pass.
-
-    Otherwise the compiler keeps each from the forward pass on, and a device ends up with all of them.
-    """
-    module = network.module
-    if mesh.shape["fsdp"] == 1 or module is None or module.remat is not Remat.NOTHING:
-        return network
-    return network._replace(module=module.clone(remat=Remat.KERNELS))
