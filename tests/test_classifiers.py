@@ -20,11 +20,12 @@ from jaxemo.embedding.stream import Clips
 from jaxemo.models.checkpoints.heads import Answers, head_tensors
 from jaxemo.models.classifier import load_classifier
 from jaxemo.models.heads import HeadForm, apply_head, no_standardisation, pool_frames
-from jaxemo.studies.published_models import is_published, load_any_model, names_of_labels
+from jaxemo.studies.published_models import load_any_model, names_of_labels, names_published_model
 from jaxemo.studies.saved_models import predictions_of
 from jaxemo.training.sharding import make_mesh
 
 GOLDENS = Path(__file__).parent / "goldens"
+CLASSIFIERS = Path(__file__).parent / "classifier_goldens"
 FORMS = {
     "wav2vec2_weighted": HeadForm.HUB_WEIGHTED,
     "hubert_last": HeadForm.HUB_LAST,
@@ -51,7 +52,7 @@ def clips_of(inputs):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_logits_are_those_of_the_published_class(name, inputs):
-    folder = GOLDENS / "classifiers" / name
+    folder = CLASSIFIERS / name
     encoder, head = load_classifier(str(folder))
     assert head.form is FORMS[name]
     output = encoder(inputs["waveform"], inputs["num_samples"])
@@ -64,7 +65,7 @@ def test_logits_are_those_of_the_published_class(name, inputs):
 
 
 def test_probabilities_are_of_the_emotions_that_the_labels_mean(inputs):
-    folder = GOLDENS / "classifiers" / "wav2vec2_weighted"
+    folder = CLASSIFIERS / "wav2vec2_weighted"
     model = load_any_model(str(folder), mesh=make_mesh(jax.devices()[:1]))
     assert model.task.outputs == ("neutral", "happy", "angry", "sad")
     logits = safetensors.numpy.load_file(folder / "golden.safetensors")["logits"]
@@ -81,7 +82,7 @@ def with_labels(folder, destination, *labels, **more):
 
 
 def test_labels_of_one_emotion_are_added_up_and_unknown_ones_keep_their_name(inputs, tmp_path):
-    source = GOLDENS / "classifiers" / "wav2vec2_weighted"
+    source = CLASSIFIERS / "wav2vec2_weighted"
     folder = with_labels(source, tmp_path / "m", "Joy", "happiness", "Grumpy", "SADNESS")
     model = load_any_model(str(folder), mesh=make_mesh(jax.devices()[:1]))
     assert model.record["labels"] == {
@@ -98,7 +99,7 @@ def test_labels_of_one_emotion_are_added_up_and_unknown_ones_keep_their_name(inp
 
 def test_a_model_of_ratings_gives_them(inputs, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("JAXEMO_CACHE", str(tmp_path / "cache"))
-    folder = GOLDENS / "classifiers" / "wav2vec2_ratings"
+    folder = CLASSIFIERS / "wav2vec2_ratings"
     assert names_of_labels(load_classifier(str(folder)).head)["valence"] == "valence"
     clip = inputs["waveform"][0] / 8  # The model takes samples as they are.
     soundfile.write(tmp_path / "a.wav", clip, 16_000, subtype="FLOAT")
@@ -116,7 +117,7 @@ def test_a_model_of_ratings_gives_them(inputs, tmp_path, capsys, monkeypatch):
 
 
 def test_a_published_model_is_scored_on_the_emotions_that_both_have(tmp_path, cache, tiny_config):
-    model = f"--checkpoint={GOLDENS / 'classifiers' / 'wav2vec2_weighted'}"
+    model = f"--checkpoint={CLASSIFIERS / 'wav2vec2_weighted'}"
     both = "--config.corpus.emotions=happy,sad,angry"
     assert main(["evaluate", model, tiny_config, cache, both, f"--workdir={tmp_path}"]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
@@ -137,7 +138,7 @@ def test_a_published_model_is_scored_on_the_emotions_that_both_have(tmp_path, ca
 def test_a_corpus_that_a_published_model_cannot_answer_is_refused(
     flags, words, tiny_config, cache, capsys
 ):
-    model = f"--checkpoint={GOLDENS / 'classifiers' / 'wav2vec2_weighted'}"
+    model = f"--checkpoint={CLASSIFIERS / 'wav2vec2_weighted'}"
     config = [tiny_config, cache] if flags else []
     assert main(["evaluate", model, *config, *flags]) == 2
     assert words in capsys.readouterr().err
@@ -172,7 +173,7 @@ def spoilt(source, destination, change):
     ],
 )
 def test_a_head_that_does_not_fit_is_refused_by_name(change, words, tmp_path):
-    folder = spoilt(GOLDENS / "classifiers" / "wav2vec2_weighted", tmp_path / "m", change)
+    folder = spoilt(CLASSIFIERS / "wav2vec2_weighted", tmp_path / "m", change)
     with pytest.raises(ValueError, match=words):
         load_classifier(str(folder))
 
@@ -187,14 +188,14 @@ def test_a_head_that_does_not_fit_is_refused_by_name(change, words, tmp_path):
     ],
 )
 def test_outputs_without_a_clear_meaning_are_refused(labels, more, words, tmp_path):
-    source = GOLDENS / "classifiers" / "wav2vec2_weighted"
+    source = CLASSIFIERS / "wav2vec2_weighted"
     with pytest.raises(ValueError, match=words):
         load_classifier(str(with_labels(source, tmp_path / "m", *labels, **more)))
 
 
 @pytest.mark.parametrize("name", FORMS)
 def test_a_head_is_written_under_the_names_that_it_was_read_from(name):
-    folder = GOLDENS / "classifiers" / name
+    folder = CLASSIFIERS / name
     head = load_classifier(str(folder)).head
     published = safetensors.numpy.load_file(folder / "model.safetensors")
     written = head_tensors(head.params, head.form)
@@ -214,10 +215,10 @@ def test_the_page_has_the_table_of_labels():
 
 
 def test_what_counts_as_a_published_model(tmp_path):
-    assert is_published("superb/wav2vec2-base-superb-er")
-    assert is_published("superb/wav2vec2-base-superb-er@main")
-    assert not is_published("runs/lora/checkpoint")
-    assert not is_published("../checkpoint")
-    assert not is_published(str(tmp_path))
+    assert names_published_model("superb/wav2vec2-base-superb-er")
+    assert names_published_model("superb/wav2vec2-base-superb-er@main")
+    assert not names_published_model("runs/lora/checkpoint")
+    assert not names_published_model("../checkpoint")
+    assert not names_published_model(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
-    assert is_published(str(tmp_path))
+    assert names_published_model(str(tmp_path))

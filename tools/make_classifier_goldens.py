@@ -1,6 +1,6 @@
 """Makes the classification models and logits that tests/test_classifiers.py asserts, with Hugging Face's models.
 
-    python tools/make_classifier_goldens.py --destination=tests/goldens/classifiers [--inputs=FILE]
+    python tools/make_classifier_goldens.py --destination=tests/classifier_goldens [--inputs=FILE]
 
 Each folder is a tiny model in hub layout with random weights, and `golden.safetensors` with its logits
 for each clip of the inputs, alone and without padding. Needs torch, transformers and safetensors.

@@ -273,9 +273,7 @@ def _summed(of_piece: Callable[[Any], Any], pieces: Any, zero: Any) -> Any:
     return jax.lax.scan(add, zero, pieces)[0]
 
 
-def moved_average(
-    average: Any, trainable: Any, *, decay: float, step: Int[Array, ""]
-) -> Any:
+def moved_average(average: Any, trainable: Any, *, decay: float, step: Int[Array, ""]) -> Any:
     """average + (1 - d) (trainable - average), d = min(decay, (1 + step) / (10 + step)).
 
     The smaller d of the first steps lets the average forget where training began, as in TensorFlow's
