@@ -213,7 +213,7 @@ def test_attention_pools_the_standardised_mixture_of_layers():
     draw = np.random.default_rng(2)
     statistics = LayerStatistics(draw.normal(size=(3, 4)), draw.uniform(1, 2, (3, 4)))
     standardised = (hidden - statistics.mean[:, None, None]) / statistics.std[:, None, None]
-    mixed = jnp.einsum("lbtd,l->btd", standardised, layer_mixture(head))
+    mixed = jnp.einsum("lbtd,l->btd", standardised, layer_mixture(head, num_layers=3))
     pooled = pool_attentively(head["attention"], mixed, mask)
     hidden_units = jax.nn.relu(pooled @ head["projection"]["kernel"])
     expected = hidden_units @ head["classifier"]["kernel"]

@@ -125,7 +125,9 @@ def pool_attentively(
     """
     valid = jnp.where(frame_mask[..., None], frames, 0)
     scores = jnp.tanh(_dense(attention["projection"], valid)) @ attention["score"]
-    weight = jax.nn.softmax(jnp.where(frame_mask, scores, -jnp.inf), axis=1)
+    # Finite, so that a clip without a valid frame gives no NaN.
+    lowest = jnp.finfo(scores.dtype).min
+    weight = jax.nn.softmax(jnp.where(frame_mask, scores, lowest), axis=1)
     mean = jnp.einsum("bt,btd->bd", weight, valid)
     variance = jnp.einsum("bt,btd->bd", weight, jnp.square(valid - mean[:, None]))
     return jnp.concatenate([mean, jnp.sqrt(jnp.maximum(variance, _MINIMUM_VARIANCE))], axis=1)
