@@ -15,7 +15,10 @@ from jaxemo.cli.launch import Launch, join, launch_of
 from jaxemo.data.stopping import Stopped, signals_raised
 
 # Handlers that ask jax for its devices.
-_WITH_DEVICES = ("jaxemo.cli.handlers:", "jaxemo.cli.training:", "jaxemo.cli.housekeeping:info")
+_WITH_DEVICES = (
+    *("jaxemo.cli.handlers:", "jaxemo.cli.predicting:", "jaxemo.cli.training:"),
+    "jaxemo.cli.housekeeping:info",
+)
 # Commands that several processes may run together.
 _TOGETHER = ("study", "probe", "transfer", "fad", "train", "sweep", "embed")
 INPUT_REFUSED, FAULT = 2, 1
