@@ -102,6 +102,7 @@ REASONS = {
     },
     "as many as fit": {"training.runs_at_once": ("zero",)},
     "nothing to look into": {"debug.profile_steps": ("zero",), "debug.overfit": ("zero",)},
+    "no probe on the way": {"pretrain.probe_every": ("zero",)},
     "all layers from the start": {"methods.full.unfreeze_steps": ("zero",)},
     "none of it": {
         "training.head_dropout": ZERO_OR_TINY,
