@@ -151,10 +151,10 @@ def test_a_corpus_of_another_generator_version_is_made_again(tmp_path, small_man
 
 
 def test_an_interrupted_run_leaves_nothing_behind(tmp_path, monkeypatch):
-    def interrupted(clip, *, seed):
+    def interrupted(clip, **how):
         if clip.domain == "music":
             raise KeyboardInterrupt
-        return render_clip(clip, seed=seed)
+        return render_clip(clip, **how)
 
     monkeypatch.setattr(synthetic, "render_clip", interrupted)
     with pytest.raises(KeyboardInterrupt):
