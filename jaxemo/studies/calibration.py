@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 
 from jaxemo.analysis.calibration import expected_calibration_error, fit_temperature, tempered
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.recognition import EMOTION_CLASSES
+from jaxemo.studies.recognition import EMOTION_CLASSES, Task, figures_of
 from jaxemo.studies.runs import Bench, Run, rows_in
 
 
@@ -30,14 +30,33 @@ def fit_temperatures(experiment: Experiment, bench: Bench, runs: Sequence[Run]) 
     ]
 
 
-def calibration_figures(
+def scored_figures(
+    task: Task,
+    targets: Shaped[np.ndarray, "n ..."],
+    raw: Float[np.ndarray, "n O"],
+    *,
+    temperature: float,
+    domain: str,
+) -> list[FigureRow]:
+    """The task's figures on some clips of one domain; of classes also the calibration error.
+
+    Args:
+      raw: Predictions before the temperature, which changes no figure but the last.
+    """
+    figures = list(figures_of(task, targets, raw, domain=domain))
+    if task.objective == EMOTION_CLASSES:
+        figures += _calibration_figures(targets, raw, temperature=temperature, domain=domain)
+    return figures
+
+
+def _calibration_figures(
     labels: Int[np.ndarray, " n"],
     raw: Float[np.ndarray, "n C"],
     *,
     temperature: float,
     domain: str,
 ) -> list[FigureRow]:
-    """The calibration error of some clips of one domain, before and after the temperature."""
+    """The calibration error before and after the temperature."""
     return [
         FigureRow(
             domain=domain,

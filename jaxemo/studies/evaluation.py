@@ -13,11 +13,11 @@ from jaxemo.data.progress import Progress
 from jaxemo.embedding.passes import Waveforms
 from jaxemo.embedding.stream import Clips
 from jaxemo.results.schema import FigureRow, LeftOutRow, PredictedValueRow, PredictionRow
-from jaxemo.studies.calibration import calibration_figures
+from jaxemo.studies.calibration import scored_figures
 from jaxemo.studies.config import CorpusSettings, read_audio
 from jaxemo.studies.corpora import open_places
 from jaxemo.studies.published_models import asked_for, is_published
-from jaxemo.studies.recognition import EMOTION_CLASSES, Task, figures_of, targets_of
+from jaxemo.studies.recognition import EMOTION_CLASSES, Task, targets_of
 from jaxemo.studies.saved_models import SavedModel, calibrated, raw_predictions_of
 from jaxemo.studies.sources import recognised_excerpt
 
@@ -124,14 +124,13 @@ def _figures(
     for domain in DOMAINS:
         keep = np.array([utterance.domain == domain for utterance in scored])
         if keep.any():
-            figures += figures_of(model.task, targets[keep], raw[keep], domain=domain)
-            if model.task.objective == EMOTION_CLASSES:
-                figures += calibration_figures(
-                    targets[keep],
-                    raw[keep],
-                    temperature=model.record["temperature"],
-                    domain=domain,
-                )
+            figures += scored_figures(
+                model.task,
+                targets[keep],
+                raw[keep],
+                temperature=model.record["temperature"],
+                domain=domain,
+            )
     return figures
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
 from jaxemo.results.schema import FigureRow
-from jaxemo.studies.calibration import calibration_figures, fit_temperatures
+from jaxemo.studies.calibration import fit_temperatures, scored_figures
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
 from jaxemo.studies.held_out import HeldOutPredictions, held_out_predictions
@@ -18,7 +18,6 @@ from jaxemo.studies.methods import (
     methods_of,
     needs_spread,
 )
-from jaxemo.studies.recognition import EMOTION_CLASSES, figures_of
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
 from jaxemo.studies.saved_models import save_run
@@ -99,12 +98,13 @@ def _figures(
     experiment: Experiment, by_domain: Mapping[str, HeldOutPredictions], temperature: float
 ) -> Iterator[FigureRow]:
     for domain, (rows, predictions) in by_domain.items():
-        targets = experiment.labels[rows]
-        yield from figures_of(experiment.task, targets, predictions, domain=domain)
-        if experiment.task.objective == EMOTION_CLASSES:
-            yield from calibration_figures(
-                targets, predictions, temperature=temperature, domain=domain
-            )
+        yield from scored_figures(
+            experiment.task,
+            experiment.labels[rows],
+            predictions,
+            temperature=temperature,
+            domain=domain,
+        )
 
 
 def explain_model(
