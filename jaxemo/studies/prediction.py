@@ -151,13 +151,15 @@ def _answers(
         path = store.utterances[file].path
         if path in faults:
             continue
-        whole = _whole(model, store, file)
+        waveform = store.waveform(file)
+        whole = _whole(model, file, waveform)
         if whole.waveform.size < _shortest_samples(model):
             faults[path] = "too short: its quiet edges leave less than one frame of the encoder"
             continue
         stretches.append(whole)
         if window_seconds is not None:
-            stretches += _windows(store, file, round(window_seconds * store.sample_rate_hz))
+            length = round(window_seconds * store.sample_rate_hz)
+            stretches += _windows(file, waveform, length)
     answers: dict[int, list[Answer]] = {}
     for stretch, predictions in zip(stretches, _predictions(model, store, stretches), strict=True):
         start_s, end_s, analysed_s = (
@@ -174,17 +176,15 @@ def _answers(
             yield FileAnswer(path, "", whole, tuple(windows))
 
 
-def _whole(model: SavedModel, store: ClipStore, file: int) -> _Stretch:
+def _whole(model: SavedModel, file: int, waveform: Float32[np.ndarray, " N"]) -> _Stretch:
     """A file as the model looks at clips: its middle, or without its quiet edges."""
     excerpt = recognised_excerpt(read_audio(model.record["audio"]))
-    waveform = store.waveform(file)
-    kept = excerpt.cut(waveform, sample_rate_hz=store.sample_rate_hz)
+    kept = excerpt.cut(waveform, sample_rate_hz=model.source.sample_rate_hz)
     return _Stretch(file, 0, waveform.size, kept)
 
 
-def _windows(store: ClipStore, file: int, length: int) -> list[_Stretch]:
+def _windows(file: int, waveform: Float32[np.ndarray, " N"], length: int) -> list[_Stretch]:
     """Consecutive windows of a file, as they are; the last is moved back to end with it."""
-    waveform = store.waveform(file)
     last = max(waveform.size - length, 0)
     return [
         _Stretch(file, start, min(start + length, waveform.size), waveform[start : start + length])
