@@ -109,7 +109,7 @@ def _run_on(rows: Int[np.ndarray, " n"], bench: Bench, *, seed: int) -> RunInput
         seed=seed,
         train_rows=rows,
         dev_rows=rows,
-        statistics=layer_statistics(bench.pooled[rows]),
+        statistics=layer_statistics(bench.pooled[rows], bench.program.network.head_form),
         num_updates=_NUM_STEPS,
     )
 
