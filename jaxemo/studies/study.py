@@ -1,10 +1,14 @@
 """Config -> results: prepares the corpus, takes one encoder at a time through the studies asked for."""
 
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from jaxtyping import Float32
 
 from jaxemo.data.audio import Excerpt, Extent
 from jaxemo.data.corpora.corpus import DOMAINS, corpus_summary
@@ -95,7 +99,8 @@ def run_studies(
     )
     _check_parts(experiment, config, studies)
     results: Results = describe_corpus(experiment)
-    results |= {name: [] for name in (*studies, *_MADE_ALONG)}
+    shift_sections = SHIFT_SECTIONS if SIMILARITY in studies else ()
+    results |= {name: [] for name in (*studies, *_MADE_ALONG, *shift_sections)}
     seconds: dict[str, float] = defaultdict(float)
     results["provenance"] = {
         **corpus_provenance(experiment),
@@ -103,20 +108,19 @@ def run_studies(
         "wall_seconds": seconds,
         "notes": [*_notes(config, studies, experiment), *experiment.corpus.notes],
     }
-    if SIMILARITY in studies:
-        results |= {section: [] for section in SHIFT_SECTIONS}
     save_partial(results)
     shifts: list[EncoderShift] = []
     compared: list[ComparedLayers] = []
     started = time.monotonic()
     needs = _needs(config, studies)
+    cues = functools.cache(lambda: clip_cues(experiment, recognised_excerpt(config.audio)))
     for embedded in embed_sources(experiment, config, sources=sources, needs=needs):
         started = _stop_watch(seconds, "embedding", started)
         for study in studies:
             if study == SIMILARITY:
                 _run_similarity(experiment, embedded, config, results, shifts)
             else:
-                _run_one(study, experiment, embedded, config, results, workdir, log_epoch)
+                _run_one(study, experiment, embedded, config, results, workdir, log_epoch, cues)
             if study == LAYERS:
                 _compare_layers(experiment, embedded, config, results, compared)
             started = _stop_watch(seconds, study, started)
@@ -159,12 +163,12 @@ def _run_one(
     results: Results,
     workdir: Path,
     log_epoch: LogEpoch,
+    cues_of_clips: Callable[[], Float32[np.ndarray, "n Q"] | None],
 ) -> None:
+    """`cues_of_clips` measures them when it is called first."""
     if study == LAYERS:
         wanted = {*config.layers.controls, *config.layers.baselines}
-        cues = None
-        if {"cues_removed", "speaker_only"} & wanted:
-            cues = clip_cues(experiment, recognised_excerpt(config.audio))
+        cues = cues_of_clips() if {"cues_removed", "speaker_only"} & wanted else None
         if not results["layers"]:
             results["layers"] += baseline_rows(experiment, config, cues=cues)
         found = study_layers(experiment, embedded, config)
