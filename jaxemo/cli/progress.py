@@ -42,9 +42,10 @@ def _log_counts(description: str) -> Report:
         nonlocal last, done_at_last
         now = time.monotonic()
         if done == total or now - last > _SECONDS_BETWEEN_LINES:
-            # At the pace since the line before: what was done by an earlier command took no time.
+            # At the pace since the line before: what was done by an earlier command took no time. The very
+            # first item tells no pace, since what it took is mostly compiling.
             seconds_each = (now - last) / max(done - done_at_last, 1)
-            left = "" if done == total else _in_words(seconds_each * (total - done))
+            left = "" if done in (1, total) else _in_words(seconds_each * (total - done))
             said = ", ".join(part for part in (f"{done} of {total}", words, left) if part)
             logger.info("%s: %s", description, said)
             last, done_at_last = now, done
