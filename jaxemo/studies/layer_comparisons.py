@@ -189,7 +189,9 @@ def _drawn(experiment: Experiment, rows: Int[np.ndarray, " m"]) -> Int[np.ndarra
     return rows[np.isin(speakers, kept)]
 
 
-def _shared_emotions(experiment: Experiment, parts: list[Int[np.ndarray, " m"]]) -> tuple[set, set]:
+def _shared_emotions(
+    experiment: Experiment, parts: list[Int[np.ndarray, " _"]]
+) -> tuple[set[int], set[str]]:
     """Emotions that all parts of a corpus have, and speakers who have them all in every part."""
     of_speaker: list[dict[str, set[int]]] = []
     for rows in parts:
