@@ -12,7 +12,7 @@ from planted_corpus import (
     planted_utterances,
 )
 
-from jaxemo.analysis.intervals import INFLATION
+from jaxemo.analysis.intervals import SCORE_INFLATION
 from jaxemo.analysis.probing import ProbeResult
 from jaxemo.analysis.scores import unweighted_accuracy
 from jaxemo.studies import layers
@@ -49,7 +49,7 @@ def test_intervals_are_students_over_speakers_own_ua_with_seeds_averaged(study):
             own[name].append(np.mean([right[labels[mine] == c].mean() for c in range(3)]))
     values = [np.mean(of_seeds) for of_seeds in own.values()]
     [row] = of(study.rows, domain="speech", layer=NOISE, metric="UA")
-    error = INFLATION * stats.sem(values)
+    error = SCORE_INFLATION * stats.sem(values)
     low, high = stats.t.interval(0.95, 5, loc=np.mean(values), scale=error)
     assert row.mean == pytest.approx(np.mean(values))
     assert (row.low, row.high) == pytest.approx((low, high))

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from jaxemo.analysis.intervals import SCORE_INFLATION
 from jaxemo.report import rows as r
 from jaxemo.report import theme
 from jaxemo.report.charts import Panel, Reference
@@ -147,11 +148,11 @@ def fold_intervals(rows: pd.DataFrame) -> str:
     )
 
 
-def speaker_intervals(rows: pd.DataFrame) -> str:
+def speaker_intervals(rows: pd.DataFrame, *, inflation: float = SCORE_INFLATION) -> str:
     """How intervals over speakers are computed, or why there are none (see `analysis.intervals`)."""
     if any(map(r.has_interval, records(rows))):
         return (
-            "Bands and whiskers: 95 % intervals, Student's t over speakers, its error times 1.1; "
+            f"Bands and whiskers: 95 % intervals, Student's t over speakers, its error times {inflation}; "
             "predictions on held-out speakers of all folds pooled, seeds averaged within a speaker."
         )
     reasons = [reason for reason in dict.fromkeys(rows["reason"]) if reason]

@@ -8,7 +8,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxemo.analysis.intervals import INFLATION, paired_speaker_interval, speaker_interval
+from jaxemo.analysis.intervals import (
+    DIFFERENCE_INFLATION,
+    SCORE_INFLATION,
+    paired_speaker_interval,
+    speaker_interval,
+)
 from jaxemo.analysis.scores import paired_interval, student_interval
 from simulation.corpora import (
     CLIPS_PER_CELL,
@@ -69,7 +74,7 @@ def _lines(scores: np.ndarray, corpus: str) -> Iterator[Line]:
     yield covered("UA, t over speakers", corpus, plain, truth)
     yield _needed("UA, t over speakers", corpus, whole)
     used = [speaker_interval(values, bounds=(0.0, 1.0)) for values in whole]
-    yield covered(f"**UA, t over speakers, x {INFLATION}**", corpus, used, truth)
+    yield covered(f"**UA, t over speakers, x {SCORE_INFLATION}**", corpus, used, truth)
     for name, a, b in (("gain of more speakers", whole, half), ("gain of none", half, other)):
         truth = 0.0 if name == "gain of none" else float((a - b).mean())
         pairs = list(zip(a, b, strict=True))
@@ -77,7 +82,7 @@ def _lines(scores: np.ndarray, corpus: str) -> Iterator[Line]:
         yield covered(f"{name}, t over folds", corpus, folds, truth)
         yield _needed(name, corpus, a - b)
         used = [paired_speaker_interval(*pair) for pair in pairs]
-        yield covered(f"**{name}, t over speakers, x {INFLATION}**", corpus, used, truth)
+        yield covered(f"**{name}, t over speakers, x {DIFFERENCE_INFLATION}**", corpus, used, truth)
         p_values = [one.p_value for one in used if one.p_value is not None]
         yield found(f"p of {name}", corpus, p_values)
 

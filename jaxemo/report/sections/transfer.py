@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from jaxemo.analysis.intervals import DIFFERENCE_INFLATION, SCORE_INFLATION
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
 from jaxemo.report import theme
@@ -306,6 +307,7 @@ def _intervals(rows: pd.DataFrame) -> str:
         reasons = "; ".join(sorted({reason for reason in rows["reason"] if reason}))
         return f"There are no intervals: {reasons or 'none is known'}."
     return (
-        "Whiskers: 95 % intervals, Student's t over held-out speakers with its standard error times 1.1, "
-        "seeds averaged within a speaker; equal speakers have none."
+        "Whiskers: 95 % intervals, Student's t over held-out speakers with its standard error times "
+        f"{SCORE_INFLATION} ({DIFFERENCE_INFLATION} of gains), seeds averaged within a speaker; equal "
+        "speakers have none."
     )

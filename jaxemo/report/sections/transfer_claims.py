@@ -181,7 +181,7 @@ def _largest(content: Content, gains: list[Row]) -> str:
         f"{r.with_interval(top, r.points)} points of UA ({_run_words(content, run)}, over {over})"
     )
     if top["mean"] <= 0:
-        return f"none; the highest figure is {figure}."
+        return f"none: not one of {_many(len(claimed), 'gain')} lies above 0."
     if not r.has_interval(top):
         return f"{figure}; without an interval it shows nothing by itself."
     p_values = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from jaxemo.analysis.intervals import DIFFERENCE_INFLATION
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
 from jaxemo.report import theme
@@ -42,7 +43,7 @@ def share_gains(content: Content) -> Figure:
         "Gain of UA with few speakers of the target",
         panels,
         [*f.domain_keys(gains), Key("no gain", "line", dash=tuple(theme.REFERENCE_DASH))],
-        f"{_CAPTION} {f.speaker_intervals(gains)} To read: a line that falls from left to right helps most "
+        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} To read: a line that falls from left to right helps most "
         "where least is there. Colour is the target domain. The controls by share are in the tables.",
         [],
     )
@@ -67,7 +68,7 @@ def share_recall_gains(content: Content) -> Figure:
         "Gain of each emotion's recall with few speakers of the target",
         panels,
         [*emotion_keys(gains), Key("no gain", "line", dash=tuple(theme.REFERENCE_DASH))],
-        f"{_CAPTION} {f.speaker_intervals(gains)} Intervals are not corrected for the number of emotions.",
+        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} Intervals are not corrected for the number of emotions.",
         [],
     )
 
