@@ -30,6 +30,7 @@ def get_config(size="small"):
         )
         config.transfer.num_seeds = 3
         return config
+    config.encoders = ("acoustic", "small/both")
     # Training on stretches is several times as fast; dev and test clips stay whole.
     config.audio.excerpt = "random"
     config.audio.crop_seconds = 2.0
