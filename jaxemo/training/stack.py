@@ -44,6 +44,8 @@ from jaxemo.training.trace import StepTrace
 
 # Steps of one call where inputs are looked up on the device: calling costs as much as a small step.
 _STEPS_PER_CALL = 32
+# Calls that the devices have not done yet; a signal waits for them all before it is obeyed.
+_CALLS_AHEAD = 2
 
 
 class RunInputs(NamedTuple):
@@ -210,6 +212,7 @@ class RunStack:
                 self._trace.called(figures, min(capacity, num_steps - call.start))
             metrics = (*progress.metrics, figures)
             progress = progress._replace(step=call.start + capacity, states=states, metrics=metrics)
+            jax.block_until_ready(metrics[-_CALLS_AHEAD:][0])
             if saver.is_due():
                 check_finite(progress, grid, len(self._runs))
                 saver.save(snapshot_of(progress))
