@@ -2,6 +2,7 @@
 
 import ast
 import importlib.metadata
+import itertools
 import json as json_format
 import os
 import re
@@ -31,8 +32,10 @@ def report(*, results: tuple[str, ...], workdir: Path) -> None:
     """Draws the report of one results file, or of several side by side."""
     from jaxemo.report import write_report_folder
 
-    for path in write_report_folder([Path(name) for name in results], workdir):
-        print(path)
+    page, *others = write_report_folder([Path(name) for name in results], workdir)
+    print(page)
+    for folder, paths in itertools.groupby(others, key=lambda path: path.parent):
+        print(f"{folder}: {len(list(paths))} files")
 
 
 def config(*, names: tuple[str, ...]) -> None:
