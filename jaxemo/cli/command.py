@@ -237,6 +237,17 @@ def shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
+def whole_number(text: str) -> int:
+    """A number from 0 to 999.
+
+    Raises:
+      ValueError: For anything else.
+    """
+    if re.fullmatch(r"\d{1,3}", text) is None:
+        raise ValueError(f"{text!r} is no whole number from 0 to 999")
+    return int(text)
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """The known name that is most like `name`, or "" if none is like it."""
     return next(iter(difflib.get_close_matches(name, list(known), n=1)), "")

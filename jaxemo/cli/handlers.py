@@ -27,7 +27,6 @@ from jaxemo.studies import export as exporting
 from jaxemo.studies import pretrain as pretraining
 from jaxemo.studies.config import Settings, read_corpus, read_settings
 from jaxemo.studies.corpus_settings import read_corpora
-from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.folders import FolderQuestion, compare_folders
 from jaxemo.studies.published_models import load_any_model
 from jaxemo.studies.saved_models import load_model
@@ -37,8 +36,6 @@ from jaxemo.studies.study import (
     SIMILARITY,
     STUDIES,
     TRANSFER,
-    corpus_provenance,
-    describe_corpus,
     run_studies,
 )
 from jaxemo.training.logs import CurveLog
@@ -144,36 +141,6 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace:
         write_results({**results, "provenance": provenance}, workdir / "results.json")
         write_csv(file_scores, workdir / "file_scores.csv")
         print(f"{workdir / 'results.json'}\n{workdir / 'file_scores.csv'}")
-
-
-def prepare(*, config: ConfigDict, workdir: Path, replace: bool) -> None:
-    """Decodes and checks the corpus."""
-    with session(config, workdir) as (settings, cache_dir):
-        context = environment(config)
-        earlier = earlier_results(workdir, (), config=context["config"], replace=replace)
-        experiment = prepare_experiment(
-            settings,
-            sample_rates_hz=(16_000,),
-            num_seeds=1,
-            cache_dir=cache_dir,
-            progress=console(),
-        )
-        provenance = context | corpus_provenance(experiment)
-        results = {**describe_corpus(experiment), "provenance": provenance}
-        results = earlier.joined(results)
-        earlier.make_way()
-        write_results(results, workdir / "results.json")
-        for row in results["corpus"]:
-            print(
-                f"{row.domain:<7} {row.emotion:<10} {row.clips:>5} clips "
-                f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
-            )
-        _print_left_out(results)
-        print(
-            f"{len(experiment.folds[0])} folds ({experiment.protocol}), no speaker and no file on "
-            "two sides; "
-            f"{len(experiment.left_out)} files left out\n{workdir / 'results.json'}"
-        )
 
 
 def evaluate(

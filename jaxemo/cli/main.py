@@ -16,6 +16,7 @@ from jaxemo.cli.command import (
     overview,
     shard,
     size_in_bytes,
+    whole_number,
 )
 from jaxemo.cli.folder_flags import FOLDERS, check_folders
 
@@ -40,6 +41,13 @@ _REPLACE = Flag(
     "begins anew where WORKDIR holds results that do not go with these (the old file is\n"
     "kept as results.json.old)",
     default=False,
+)
+_SAMPLES = Flag(
+    "samples",
+    "N",
+    "at most so many clips to hear on the page; 0 keeps the corpus's audio out of it (default: 16)",
+    read=whole_number,
+    default=16,
 )
 _WRITING_NOTHING = Flag(
     "workdir", "DIR", "where outputs go (default: nothing is written)", read=Path
@@ -247,11 +255,12 @@ COMMANDS: dict[str, Command] = {
     "prepare": Command(
         summary="decodes and checks a corpus: clips, speakers, folds, leaks, unusable files",
         reads="the corpus that the config names",
-        writes="the decoded-audio cache; WORKDIR/results.json (corpus, folds, left-out files)",
+        writes="the decoded-audio cache; WORKDIR/results.json (corpus, folds, left-out files); WORKDIR/corpus.html\n"
+        "        (rates, lengths, levels, licence, clips to hear)",
         needs="nothing but the corpus",
         example="jaxemo prepare --config=ravdess_quick --config.corpus.audio_dir=DIR",
-        handler="jaxemo.cli.handlers:prepare",
-        flags=(_CONFIG, _WORKDIR, _REPLACE),
+        handler="jaxemo.cli.preparing:prepare",
+        flags=(_CONFIG, _WORKDIR, _REPLACE, _SAMPLES),
     ),
     "report": Command(
         summary="draws the report again, of one results file or of several side by side",

@@ -50,7 +50,7 @@ def write_page(
     content: Content, sections: list[Section], runs: list[Run], path: Path | str
 ) -> Path:
     """Writes the page of some sections and of the runs that they come from."""
-    page = _environment().get_template("page.html.jinja").render(_page(content, sections, runs))
+    page = environment().get_template("page.html.jinja").render(_page(content, sections, runs))
     path = Path(path)
     make_folder(path.parent)
     write_whole(path, page)
@@ -158,7 +158,7 @@ def _setting_tables(run: Run) -> list[Table]:
     ]
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
     return Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
