@@ -94,6 +94,23 @@ def test_parquet(tmp_path):
         ("m.jsonl", b"[1]", r"line 1 is '\[1\]'; expected a JSON object"),
         ("m.jsonl", b"\xff\xfe", "not a JSON lines file in UTF-8"),
         ("m.jsonl", b'{"path": "a.wav", "domain": "speech"}', "no column emotion, speaker"),
+        ("m.jsonl", b"[" * 100_000, "line 1 is no JSON"),
+        ("m.json", b"[]", r"ends in \.json, which is not read; write one object per line"),
+        (
+            "m.csv",
+            b"path,domain,emotion,speaker,Path\na,music,sad,1,b",
+            "more than one column path",
+        ),
+        (
+            "m.csv",
+            b"path,domain,emotion,speaker\na\0,music,sad,1",
+            "has characters that no path can",
+        ),
+        (
+            "m.csv",
+            b"path,domain,emotion,speaker\na,music,sad,1\nx/../a,music,sad,2",
+            "on line 2 already",
+        ),
         ("m.parquet", b"PAR1 nothing", r"m\.parquet is no Parquet file"),
         ("m.tar", b"no tar", r"m\.tar is no tar file that can be read"),
     ],
@@ -102,6 +119,28 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path, name, conten
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=complaint):
         read(tmp_path / name, unpack_dir=tmp_path / "cache")
+
+
+def test_json_may_hold_what_parts_lines_elsewhere(tmp_path):
+    record = RECORDS[0] | {"statement": "so\u2028so"}
+    path = tmp_path / "m.jsonl"
+    path.write_text(json.dumps(record, ensure_ascii=False), encoding="utf-8")
+    (row,) = read(path)
+    assert row.statement == "so so"
+
+
+@pytest.mark.parametrize("audio", [b"sound", {"bytes": b"sound", "path": None}])
+def test_sounds_of_parquet_are_bytes_with_or_without_a_name(tmp_path, audio):
+    record = {"domain": "music", "emotion": "sad", "speaker": "1", "audio": audio}
+    (row,) = read(write_parquet(tmp_path / "m.parquet", [record]), unpack_dir=tmp_path / "cache")
+    assert Path(row.path).read_bytes() == b"sound"
+
+
+def test_sounds_of_parquet_that_are_numbers_are_refused(tmp_path):
+    record = {"domain": "music", "emotion": "sad", "speaker": "1", "audio": [0.1, 0.2]}
+    path = write_parquet(tmp_path / "m.parquet", [record])
+    with pytest.raises(ValueError, match="row 1: column audio holds list; expected bytes, a path"):
+        read(path, unpack_dir=tmp_path / "cache")
 
 
 # Optional labels
@@ -184,8 +223,10 @@ def test_links_in_a_shard_are_not_followed(tmp_path):
 @pytest.mark.parametrize(
     ("members", "complaint"),
     [
-        (sample("1")[:1], "key '1' has no a JSON object of labels"),
-        (sample("1")[1:], "key '1' has no an audio file"),
+        (sample("1")[:1], "key '1' has no JSON object of labels"),
+        (sample("1")[1:], "key '1' has no audio file"),
+        ([*sample("1"), *sample("2"), *sample("1")], "has key '1' at two places"),
+        ([*sample("1"), ("1.flac", b"")], "key '1' has more than one audio file"),
         ([("1.json", b"{"), ("1.wav", b"")], r"1\.json is no JSON"),
         ([("1.json", b"1" * 1_000_001)], "has 1000001 bytes; expected a few labels"),
     ],
@@ -237,3 +278,40 @@ def test_without_datasets_its_folders_say_what_to_install(tmp_path, monkeypatch)
     monkeypatch.setitem(__import__("sys").modules, "datasets", None)
     with pytest.raises(ModuleNotFoundError, match="pip install datasets"):
         read(tmp_path, unpack_dir=tmp_path / "cache")
+
+
+def test_a_dataset_of_the_hub_is_read_as_a_stream_and_unlabelled_clips_are_faults(tmp_path):
+    pytest.importorskip("datasets")
+    (tmp_path / "mine").mkdir()
+    record = {"audio": {"bytes": b"sound", "path": None}, "domain": "music", "speaker": "7"}
+    write_parquet(tmp_path / "mine" / "test.parquet", [record | {"emotion": "sad"}])
+    # `datasets` takes a folder for the name of a dataset as it takes a name of the hub.
+    place = f"hub:{tmp_path / 'mine'}"
+    (row,) = read(place, unpack_dir=tmp_path / "cache")
+    assert Path(row.path).read_bytes() == b"sound"
+    assert (row.partition, row.emotion, row.speaker) == ("test", "sad", "mine/7")
+    with pytest.raises(ValueError, match="holds audio, which has to be unpacked"):
+        read(place)
+
+
+def test_a_dataset_that_is_nowhere_is_named(tmp_path):
+    pytest.importorskip("datasets")
+    with pytest.raises(ValueError, match=r"the dataset .*nowhere cannot be loaded"):
+        read(f"hub:{tmp_path / 'nowhere'}", unpack_dir=tmp_path / "cache")
+
+
+def test_a_class_label_of_minus_one_is_no_label(tmp_path):
+    datasets = pytest.importorskip("datasets")
+    features = datasets.Features(
+        {
+            "audio": {"bytes": datasets.Value("binary"), "path": datasets.Value("string")},
+            "emotion": datasets.ClassLabel(names=["happy", "sad"]),
+            "domain": datasets.Value("string"),
+            "speaker": datasets.Value("string"),
+        }
+    )
+    record = {"audio": {"bytes": b"a", "path": None}, "domain": "music", "speaker": "7"}
+    made = datasets.Dataset.from_list([record | {"emotion": -1}], features=features)
+    made.cast_column("audio", datasets.Audio(decode=False)).save_to_disk(str(tmp_path / "m"))
+    with pytest.raises(ValueError, match="row 1: no emotion"):
+        read(tmp_path / "m", unpack_dir=tmp_path / "cache")

@@ -10,6 +10,7 @@ NaN or half a file. Whether such a file stops a run or is left out is decided in
 import contextlib
 import enum
 import os
+import stat
 import threading
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -75,6 +76,9 @@ def read_content(path: str | os.PathLike) -> bytes:
       UnusableAudio: The file is missing, unreadable or empty.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            # Reading a pipe would wait for whoever writes to it.
+            raise UnusableAudio(os.fspath(path), "unreadable: it is a folder, pipe or device")
         with open(path, "rb") as file:
             content = file.read()
     except FileNotFoundError as error:

@@ -153,14 +153,14 @@ class DigestIndex:
             return {}
         digests = {}
         for path in paths:
-            state, digest = recorded.get(os.path.abspath(path), ("", ""))
+            state, digest = recorded.get(_key(path), ("", ""))
             if state and state == _as_text(file_state(path)):
                 digests[path] = digest
         return digests
 
     def record(self, entries: Iterable[tuple[str, FileState, str]]) -> None:
         """Keeps (path, state before it was read, digest)."""
-        rows = [(os.path.abspath(path), _as_text(state), digest) for path, state, digest in entries]
+        rows = [(_key(path), _as_text(state), digest) for path, state, digest in entries]
         if not rows:
             return
         try:
@@ -175,6 +175,11 @@ class DigestIndex:
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self.path, timeout=_SECONDS_TO_WAIT_FOR_ANOTHER_PROCESS)
+
+
+def _key(path: str) -> str:
+    """The absolute path; bytes of it that are no UTF-8, which SQLite would refuse, as escapes."""
+    return os.fsencode(os.path.abspath(path)).decode("utf-8", "backslashreplace")
 
 
 def _as_text(state: FileState | None) -> str:

@@ -1,4 +1,4 @@
-"""Any corpus from a table of its clips: CSV, JSON lines, Parquet, or audio packed with its labels."""
+"""Any corpus from a table of its clips, from audio packed with its labels, or from a folder per emotion."""
 
 import functools
 import os
@@ -19,7 +19,7 @@ from jaxemo.data.corpora.corpus import (
     labels_of,
     name_clashes,
 )
-from jaxemo.data.corpora.manifest_formats import Row, manifest_rows
+from jaxemo.data.corpora.manifest_formats import HUB, ManifestRows, Row, manifest_rows
 
 _REQUIRED_COLUMNS = ("path", "domain", "emotion", "speaker")
 _RATINGS = ("valence", "arousal")
@@ -48,7 +48,8 @@ def read_manifest(
 
     Args:
       manifest: A CSV file of any usual delimiter, .jsonl, .parquet, a .tar of WebDataset or a folder
-        of them, or a folder of `datasets`.
+        of them, a folder of `datasets`, "hub:NAME" for a dataset of the hub, or a folder with a folder
+        per emotion.
       emotions: Classes to read, in class order; all that the manifest has when None.
       calm: What becomes of "calm"; unless kept apart it is no class of the result.
       unpack_dir: Where audio goes that lies inside the manifest.
@@ -58,35 +59,38 @@ def read_manifest(
       ValueError: Columns are missing; rows are bad (all are listed with their line); an emotion
         asked for has no clip. Whether the audio files exist is checked when they are decoded.
     """
-    path = Path(manifest).expanduser()
+    place = os.fspath(manifest)
+    path = Path(place.removeprefix(HUB)).expanduser()
     if emotions is not None:
         check_names("emotion", emotions, known=None)
-    rows = _utterances(path, unpack_dir)
+    read = manifest_rows(place, unpack_dir)
+    rows = _utterances(path, read)
     rows.sort(key=lambda row: (*labels_of(row), os.path.basename(row.path)))
     wanted = _in_class_order({row.emotion for row in rows}) if emotions is None else emotions
     utterances, classes, others = choose_emotions(rows, emotions=wanted, calm=calm)
     check_present(utterances, emotions=classes, domains=(), where=path)
     name = "+".join(sorted({row.corpus for row in utterances}))
-    return Corpus(name, utterances, classes, (), others)
+    return Corpus(name, utterances, classes, read.left_out, others, notes=read.notes)
 
 
-def _utterances(path: Path, unpack_dir: Path | None) -> list[Utterance]:
+def _utterances(path: Path, read: ManifestRows) -> list[Utterance]:
     """All clips; raises ValueError for the faults of all rows together."""
     rows, faults, first_place = [], [], {}
-    read = manifest_rows(path, unpack_dir)
-    columns = _check_columns(path, read)
-    for row in read:
+    columns = _check_columns(path, read.rows)
+    name = path.absolute().stem
+    for row in read.rows:
         cells = _BLANK | row.cells
         if not columns.issuperset(_RATINGS):
             # One of them alone says no quadrant, and is read no more than any other column.
             cells |= dict.fromkeys((*_RATINGS, "dominance"), "")
         row_faults = _row_faults(cells, row.beyond)
         where = str(path.parent / cells["path"])
-        if cells["path"] and (first := first_place.setdefault(where, row.where)) != row.where:
+        place = os.path.normpath(where)
+        if cells["path"] and (first := first_place.setdefault(place, row.where)) != row.where:
             row_faults.append(f"path {cells['path']!r} is on {first} already")
         faults += [f"{row.where}: {fault}" for fault in row_faults]
         if not row_faults:
-            rows.append(_utterance({**cells, "path": where}, default_corpus=path.stem))
+            rows.append(_utterance({**cells, "path": where}, default_corpus=name))
     faults += [
         f"speakers {' and '.join(map(repr, names))} differ only in case, leading zeros, spacing or "
         "invisible characters: give one person one name, and two people names that differ"
@@ -117,6 +121,8 @@ def _row_faults(cells: Mapping[str, str], beyond: str) -> list[str]:
     labelled = all(cells[name] for name in _RATINGS) or cells["tags"]
     needed = [name for name in _REQUIRED_COLUMNS if name != "emotion" or not labelled]
     faults = [f"no {column}" for column in needed if not cells[column]]
+    if not _can_be_a_path(cells["path"]):
+        faults.append(f"path {cells['path']!r} has characters that no path can have")
     if cells["domain"] and cells["domain"].lower() not in DOMAINS:
         faults.append(f"domain {cells['domain']!r}, expected {' or '.join(DOMAINS)}")
     if cells["partition"] and cells["partition"].lower() not in PARTITIONS:
@@ -127,6 +133,13 @@ def _row_faults(cells: Mapping[str, str], beyond: str) -> list[str]:
     if beyond:
         faults.append(f"more cells than columns: {beyond!r} (quote cells that hold a comma)")
     return faults
+
+
+def _can_be_a_path(cell: str) -> bool:
+    try:
+        return b"\0" not in os.fsencode(cell)
+    except UnicodeEncodeError:  # Half of a character, which JSON can say.
+        return False
 
 
 def _is_rating(cell: str) -> bool:

@@ -5,7 +5,6 @@ names of our own, so that nothing that an archive says can lead out of that fold
 """
 
 import hashlib
-import itertools
 import json
 import os
 import shutil
@@ -15,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from jaxemo.data.corpora.audio_files import AUDIO_EXTENSIONS
+from jaxemo.data.files import make_folder, write_whole, writing
 from jaxemo.data.temporary import temporary_beside
 
 # (where the row stands, its cells, cells beyond the header)
@@ -23,6 +23,7 @@ RawRow = tuple[str, dict[str, str], str]
 _ROWS = "rows.json"
 _SAVED_BY_DATASETS = ("dataset_dict.json", "state.json")
 _PARTS = {"train": "train", "validation": "dev", "valid": "dev", "dev": "dev", "test": "test"}
+_BATCH_ROWS = 64
 _MAX_LABEL_BYTES = 1_000_000
 
 
@@ -39,7 +40,7 @@ def shards_of(path: Path) -> list[Path]:
 
 
 def parquet_rows(path: Path, unpack_dir: Path | None) -> list[RawRow]:
-    """Rows of a Parquet file; a column `audio` of bytes is unpacked.
+    """Rows of a Parquet file; a column `audio` of bytes is unpacked, a few rows in memory at a time.
 
     Raises:
       ValueError: It is no Parquet file.
@@ -47,21 +48,24 @@ def parquet_rows(path: Path, unpack_dir: Path | None) -> list[RawRow]:
     import pyarrow.parquet
 
     try:
-        table = pyarrow.parquet.read_table(path)
+        file = pyarrow.parquet.ParquetFile(path)
     except (pyarrow.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} is no Parquet file: {error}") from error
-    if "audio" not in table.column_names:
-        return [
-            (f"row {number}", cells_of(record), "")
-            for number, record in enumerate(table.to_pylist(), start=1)
-        ]
 
     def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        batches = (batch.to_pylist() for batch in table.to_batches(max_chunksize=64))
-        for number, record in enumerate(itertools.chain.from_iterable(batches), start=1):
-            yield f"row {number}", record
+        done = 0
+        try:
+            for batch in file.iter_batches(batch_size=_BATCH_ROWS):
+                for record in batch.to_pylist():
+                    done += 1
+                    yield f"row {done}", record
+        except (pyarrow.ArrowInvalid, OSError) as error:
+            raise ValueError(f"{path} is damaged after row {done}: {error}") from error
 
-    return _unpacked([path], unpack_dir, lambda folder: _write_audio(folder, records()))
+    with file:
+        if "audio" not in file.schema_arrow.names:
+            return [(where, cells_of(record), "") for where, record in records()]
+        return _unpacked([path], unpack_dir, lambda folder: _write_audio(folder, records()))
 
 
 def dataset_rows(path: Path, unpack_dir: Path | None) -> list[RawRow]:
@@ -71,34 +75,74 @@ def dataset_rows(path: Path, unpack_dir: Path | None) -> list[RawRow]:
       ModuleNotFoundError: `datasets` is not installed.
       ValueError: It has no column `audio`.
     """
+    datasets = _datasets(str(path))
+
+    def write(folder: Path) -> list[RawRow]:
+        return _write_audio(folder, _records(str(path), datasets.load_from_disk(str(path))))
+
+    return _unpacked([path], unpack_dir, write)
+
+
+def hub_rows(name: str, unpack_dir: Path | None) -> list[RawRow]:
+    """Rows of a dataset that `datasets` knows by name, read as a stream; splits become parts.
+
+    Args:
+      name: OWNER/NAME, perhaps with @REVISION. It is read once: what its owner changes later is seen when
+        the unpacked audio is gone.
+
+    Raises:
+      ModuleNotFoundError: `datasets` is not installed.
+      ValueError: It cannot be had, or has no column `audio`.
+    """
+    datasets = _datasets(name)
+    source, _, revision = name.partition("@")
+
+    def write(folder: Path) -> list[RawRow]:
+        try:
+            loaded = datasets.load_dataset(source, revision=revision or None, streaming=True)
+        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            raise ValueError(f"the dataset {name} cannot be loaded: {error}") from error
+        return _write_audio(folder, _records(name, loaded))
+
+    return _unpacked([], unpack_dir, write, name=name)
+
+
+def _datasets(place: str) -> Any:
     try:
         import datasets
     except ImportError as error:
         raise ModuleNotFoundError(
-            f"{path} is a folder of the package `datasets`, which is not installed; "
-            "pip install datasets."
+            f"{place} is read by the package `datasets`, which is not installed; pip install datasets."
         ) from error
-    saved = datasets.load_from_disk(str(path))
-    splits = {str(k): v for k, v in saved.items()} if isinstance(saved, dict) else {"": saved}
+    return datasets
 
-    def records() -> Iterator[tuple[str, dict[str, Any]]]:
-        for name, split in splits.items():
-            if "audio" not in split.column_names:
-                raise ValueError(
-                    f"{path} has no column audio; found {', '.join(split.column_names)}. Rename it."
-                )
-            encoded = split.cast_column("audio", datasets.Audio(decode=False))
-            names = {
-                column: feature.names
-                for column, feature in encoded.features.items()
-                if isinstance(feature, datasets.ClassLabel)
-            }
-            part = {"partition": _PARTS[name]} if name in _PARTS else {}
-            for number, record in enumerate(map(dict, encoded), start=1):
-                words = {column: known[record[column]] for column, known in names.items()}
-                yield f"{name} row {number}".strip(), {**part, **record, **words}
 
-    return _unpacked([path], unpack_dir, lambda folder: _write_audio(folder, records()))
+def _records(place: str, loaded: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(where, cells with the audio's bytes) of every split, whether it is a stream or on disk."""
+    import datasets
+
+    splits = {str(k): v for k, v in loaded.items()} if isinstance(loaded, dict) else {"": loaded}
+    for name, split in splits.items():
+        columns = split.column_names or ()
+        if "audio" not in columns:
+            raise ValueError(
+                f"{place} has no column audio; found {', '.join(columns) or 'none'}. Rename it."
+            )
+        encoded = split.cast_column("audio", datasets.Audio(decode=False))
+        names = {
+            column: feature.names
+            for column, feature in (encoded.features or {}).items()
+            if isinstance(feature, datasets.ClassLabel)
+        }
+        part = {"partition": _PARTS[name]} if name in _PARTS else {}
+        for number, record in enumerate(map(dict, encoded), start=1):
+            words = {column: _word(known, record[column]) for column, known in names.items()}
+            yield f"{name} row {number}".strip(), {**part, **record, **words}
+
+
+def _word(names: Sequence[str], label: int | None) -> str | None:
+    """A class's name; nothing for a clip without one, which `datasets` writes as -1."""
+    return None if label is None or label < 0 else names[label]
 
 
 def shard_rows(shards: Sequence[Path], unpack_dir: Path | None) -> list[RawRow]:
@@ -121,7 +165,7 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """(key, labels with the audio's bytes) of a shard, in which the members of a key are neighbours."""
     try:
         with tarfile.open(shard, "r:") as archive:
-            key, record = "", {}
+            key, record, seen = "", {}, set()
             for member in archive:
                 if not member.isfile():
                     continue
@@ -130,7 +174,13 @@ def _samples(shard: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 if (new := str(path.with_name(stem))) != key:
                     yield from _sample(shard, key, record)
                     key, record = new, {}
-                record |= _member(archive, member, f".{ending.lower()}", shard)
+                    if key in seen:
+                        raise ValueError(f"{shard} has key {key!r} at two places.")
+                    seen.add(key)
+                found = _member(archive, member, f".{ending.lower()}", shard)
+                if "audio" in found and "audio" in record:
+                    raise ValueError(f"{shard}: key {key!r} has more than one audio file.")
+                record |= found
             yield from _sample(shard, key, record)
     except tarfile.TarError as error:
         raise ValueError(f"{shard} is no tar file that can be read: {error}") from error
@@ -164,10 +214,10 @@ def _member(
 def _sample(shard: Path, key: str, record: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     if not record:
         return
-    missing = [] if "audio" in record else ["an audio file"]
-    missing += [] if len(record) > ("audio" in record) else ["a JSON object of labels"]
+    missing = [] if "audio" in record else ["no audio file"]
+    missing += [] if len(record) > ("audio" in record) else ["no JSON object of labels"]
     if missing:
-        raise ValueError(f"{shard}: key {key!r} has no {' and no '.join(missing)}.")
+        raise ValueError(f"{shard}: key {key!r} has {' and '.join(missing)}.")
     yield f"{shard.name} {key}", record
 
 
@@ -179,8 +229,7 @@ def _write_audio(folder: Path, records: Iterator[tuple[str, dict[str, Any]]]) ->
     rows = []
     taken = sum(1 for _ in folder.iterdir())
     for number, (where, record) in enumerate(records, start=taken):
-        audio = record.pop("audio")
-        content, name = (audio or {}).get("bytes"), (audio or {}).get("path") or ""
+        content, name = _content_of(record.pop("audio"), where)
         cells = cells_of(record)
         if content is None:
             cells["path"] = name
@@ -188,25 +237,52 @@ def _write_audio(folder: Path, records: Iterator[tuple[str, dict[str, Any]]]) ->
             ending = PurePosixPath(name).suffix.lower()
             ending = ending if ending in AUDIO_EXTENSIONS else ".wav"
             file = f"{number:08d}{ending}"
-            (folder / file).write_bytes(content)
+            with writing(folder / file, num_bytes=len(content)):
+                (folder / file).write_bytes(content)
             cells["path"] = file
         rows.append((where, cells, ""))
     return rows
 
 
+def _content_of(audio: Any, where: str) -> tuple[bytes | None, str]:
+    """The bytes of a sound, if it has some, and the name of its file, if it has one."""
+    match audio:
+        case None:
+            return None, ""
+        case bytes():
+            return audio, ""
+        case str():
+            return None, audio
+        case {"bytes": content, "path": name}:
+            return content, name or ""
+    raise ValueError(
+        f"{where}: column audio holds {type(audio).__name__}; expected bytes, a path, or both as "
+        "`datasets` has them."
+    )
+
+
 def _unpacked(
-    sources: Sequence[Path], unpack_dir: Path | None, write: Callable[[Path], list[RawRow]]
+    sources: Sequence[Path],
+    unpack_dir: Path | None,
+    write: Callable[[Path], list[RawRow]],
+    *,
+    name: str = "",
 ) -> list[RawRow]:
-    """The rows, from the folder in the cache; `write` fills it where it is not there yet."""
+    """The rows, from the folder in the cache; `write` fills it where it is not there yet.
+
+    Args:
+      sources: The files, by whose sizes and times the folder is known.
+      name: What has no files.
+    """
     if unpack_dir is None:
         raise ValueError(
-            f"{sources[0]} holds audio, which has to be unpacked; give a folder for it."
+            f"{name or sources[0]} holds audio, which has to be unpacked; give a folder for it."
         )
-    folder = unpack_dir / f"unpacked-{_digest(sources)}"
+    folder = unpack_dir / f"unpacked-{_digest(name, sources)}"
     if not (folder / _ROWS).is_file():
         begun = temporary_beside(folder)
-        begun.mkdir(parents=True)
-        (begun / _ROWS).write_text(json.dumps(write(begun)), encoding="utf-8")
+        make_folder(begun)
+        write_whole(begun / _ROWS, json.dumps(write(begun)))
         if folder.exists():  # Another process was faster.
             shutil.rmtree(begun)
         else:
@@ -221,8 +297,8 @@ def _placed(cells: dict[str, str], folder: Path) -> dict[str, str]:
     return cells | {"path": str(file)} if file.is_file() else cells
 
 
-def _digest(sources: Sequence[Path]) -> str:
-    facts = []
+def _digest(name: str, sources: Sequence[Path]) -> str:
+    facts = [name] if name else []
     for source in sources:
         files = sorted(source.rglob("*")) if source.is_dir() else [source]
         stats = [(str(file), file.stat()) for file in files]
