@@ -1,7 +1,10 @@
 """The Arrow cache of decoded clips: what is decoded when, faults, damage, policy on faults."""
 
 import os
+import re
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,7 @@ import soundfile
 
 from jaxemo.data import clip_shards, clip_store
 from jaxemo.data.audio import LeftOut, UnusableAudio, decode_at_rates, read_waveform
+from jaxemo.data.clip_shards import LookedAt
 from jaxemo.data.clip_store import (
     CorruptCacheError,
     UnusableFiles,
@@ -364,3 +368,30 @@ def test_real_ravdess_is_usable_and_its_folds_do_not_leak(tmp_path):
     assert store.duration_s.min() > 2
     assert store.duration_s.max() < 8
     assert audit(store.utterances, make_folds(store.utterances), digests=store.digests) == ()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel what is in memory")
+def test_memory_that_was_looked_at_is_given_back_and_arrays_stay_right(tmp_path):
+    paths = [tmp_path / f"{seed}.wav" for seed in range(4)]
+    for seed, path in enumerate(paths):
+        soundfile.write(path, noise(seed, 50_000), RATE_HZ)
+    open_at([utterance(path) for path in paths], tmp_path)
+    store = open_at([utterance(path) for path in paths], tmp_path)
+    bounded = replace(store, _looked_at=LookedAt(most_bytes=1))
+    kept = [bounded.waveform(clip) for clip in range(4)]
+    # The last clip was looked at after the others' pages went.
+    assert 0 < resident_bytes(tmp_path / "cache") <= 2 * 4 * 50_000
+    assert_right(bounded)
+    for array, clip in zip(kept, range(4), strict=True):
+        np.testing.assert_array_equal(array, store.waveform(clip))
+
+
+def resident_bytes(folder: Path) -> int:
+    """Of all mappings of files below a folder."""
+    total, inside = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
+            inside = str(folder) in line
+        elif inside and line.startswith("Rss:"):
+            total += 1024 * int(line.split()[1])
+    return total

@@ -3,8 +3,12 @@
 A shard is a file that `datasets.Dataset.from_file` opens; its samples stay on disk, memory-mapped.
 """
 
+import ctypes
 import hashlib
 import logging
+import mmap
+import sys
+import threading
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +22,10 @@ from jaxemo.data.files import written_whole
 # A shard is written when it has either; the second bounds memory where clips are long.
 SHARD_CLIPS = 256
 SHARD_BYTES = 128 << 20
+
+# Of mapped samples that were looked at and may be in memory. The system would leave them there as long as
+# nobody else wants the memory, so that a pass over a large corpus would seem to fill the machine.
+_RESIDENT_BYTES = 512 << 20
 
 logger = logging.getLogger("jaxemo")
 
@@ -112,3 +120,43 @@ def read_shard(shard: Path) -> dict[str, CachedClip]:
 
 def checksum(digest: str, reason: str, waveform: Float32[np.ndarray, " N"]) -> int:
     return zlib.crc32(waveform.data, zlib.crc32(f"{digest} {reason}".encode()))
+
+
+class LookedAt:
+    """The samples that were looked at, whose pages are given back to the system once they are many.
+
+    Pages of a mapped file are copies of what is on the disk: arrays that point to them stay valid, and
+    looking at them again takes them from the system's own cache of the file, if it still has them.
+    """
+
+    def __init__(self, most_bytes: int = _RESIDENT_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self._num_bytes = 0
+        self._shards: dict[Path, Any] = {}
+        self._lock = threading.Lock()
+
+    def add(self, clip: CachedClip) -> None:
+        """Notes one clip; where that makes too many, the pages of all noted before go."""
+        with self._lock:
+            if self._num_bytes > self._most_bytes:
+                for waveforms in self._shards.values():
+                    _give_back(waveforms)
+                self._shards.clear()
+                self._num_bytes = 0
+            self._shards[clip.shard] = clip.waveforms
+            self._num_bytes += 4 * clip.num_samples
+
+
+def _give_back(waveforms: Any) -> None:
+    """Tells the system that a shard's samples need not stay in memory; elsewhere than on Linux, nothing."""
+    if sys.platform != "linux":
+        return
+    for chunk in waveforms.chunks:
+        samples = chunk.values.buffers()[1]
+        first = -(-samples.address // mmap.PAGESIZE) * mmap.PAGESIZE
+        length = (samples.address + samples.size) // mmap.PAGESIZE * mmap.PAGESIZE - first
+        if length > 0:
+            # It is only advice: where the system does not take it, nothing is wrong.
+            ctypes.CDLL(None).madvise(
+                ctypes.c_void_p(first), ctypes.c_size_t(length), mmap.MADV_DONTNEED
+            )

@@ -31,6 +31,7 @@ from jaxemo.data.audio import (
 from jaxemo.data.clip_shards import (
     CachedClip,
     DecodedClip,
+    LookedAt,
     checksum,
     fills_a_shard,
     read_shard,
@@ -92,6 +93,7 @@ class ClipStore:
     num_cached: int
     _clips: dict[str, CachedClip]
     _verified: set[str]
+    _looked_at: LookedAt
 
     def __len__(self) -> int:
         return len(self.utterances)
@@ -118,6 +120,7 @@ class ClipStore:
             raise UnusableAudio(path, dict(self.left_out)[path])
         digest = self.digests[index]
         clip = self._clips[digest]
+        self._looked_at.add(clip)
         waveform = clip.waveforms[clip.row].values.to_numpy(zero_copy_only=True)
         if digest not in self._verified:
             if checksum(digest, clip.reason, waveform) != clip.checksum:
@@ -223,6 +226,7 @@ def _store(
         num_cached=len(clips.keys() & cached),
         _clips=clips,
         _verified=set(),
+        _looked_at=LookedAt(),
     )
 
 
