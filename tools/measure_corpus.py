@@ -1,11 +1,12 @@
 """Time and peak memory of opening a corpus of many clips: killed half way, gone on with, and opened again.
 
-    python tools/measure_corpus.py [--clips=100000] [--seconds=0.05]
+    python tools/measure_corpus.py [--clips=100000] [--seconds=0.3]
 
 The clips are noise of their own, in folders of a thousand, with a manifest. Three processes open them one
-after the other: the first is killed when it has read half of the files, the second goes on, and the third
-finds everything in the cache and reads no file. Prints one JSON object; resident memory counts the pages of
-the memory-mapped cache that were looked at.
+after the other and look at every sample: the first is killed when it has read half of the files, the second
+goes on, and the third finds everything in the cache and reads no file. Then `jaxemo prepare` is run, its
+start, folds and page included. Prints one JSON object; resident memory counts the pages of the memory-mapped
+cache that were looked at.
 """
 
 import argparse
@@ -31,7 +32,7 @@ CLIPS_PER_SPEAKER = 100
 def main() -> None:
     arguments = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     arguments.add_argument("--clips", type=int, default=100_000)
-    arguments.add_argument("--seconds", type=float, default=0.05)
+    arguments.add_argument("--seconds", type=float, default=0.3)
     arguments.add_argument("--open", metavar="FOLDER", help=argparse.SUPPRESS)
     arguments.add_argument("--kill-after", type=int, default=0, help=argparse.SUPPRESS)
     options = arguments.parse_args()
@@ -43,8 +44,10 @@ def main() -> None:
         killed = _start(name, f"--kill-after={options.clips // 2}")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         gone_on, again = (_report(_start(name)) for _ in range(2))
+        prepared = _prepare(Path(name))
     result = {"clips": options.clips, "clip_seconds": options.seconds, "cores": os.cpu_count()}
     result |= {"load_average": os.getloadavg()[0], "gone_on": gone_on, "again": again}
+    result["prepare"] = prepared
     print(json.dumps(result))
 
 
@@ -73,6 +76,33 @@ def _report(done: subprocess.CompletedProcess[str]) -> dict[str, float]:
     return json.loads(done.stdout)
 
 
+def _prepare(folder: Path) -> dict[str, float]:
+    command = [
+        sys.executable,
+        "-m",
+        "jaxemo",
+        "prepare",
+        "--config=demo",
+        f"--workdir={folder / 'run'}",
+    ]
+    command += [
+        "--config.corpus.name=manifest",
+        f"--config.corpus.manifest={folder / 'manifest.csv'}",
+    ]
+    command += [f"--config.cache_dir={folder / 'cache'}"]
+    started = time.monotonic()
+    with (folder / "said.txt").open("w") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit((folder / "said.txt").read_text()[-3000:])
+    return {"seconds": round(time.monotonic() - started, 2), "peak_gigabytes": _gigabytes(usage)}
+
+
+def _gigabytes(usage: resource.struct_rusage) -> float:
+    return round(usage.ru_maxrss * 1024 / 1e9, 3)
+
+
 def _open(folder: Path, kill_after: int) -> dict[str, float]:
     """Reads the manifest, opens the store and looks at every waveform, as an encoder would."""
     from jaxemo.data.clip_store import open_clip_store
@@ -93,15 +123,16 @@ def _open(folder: Path, kill_after: int) -> dict[str, float]:
         corpus.utterances, sample_rate_hz=RATE_HZ, cache_dir=folder / "cache", progress=count
     )
     opened = time.monotonic()
-    num_samples = sum(store.waveform(clip).size for clip in range(len(store)))
-    assert num_samples == store.num_samples.sum()
+    power = sum(float(np.square(store.waveform(clip)).sum()) for clip in range(len(store)))
+    assert power > 0
     return {
         "files_read": num_read,
         "list_seconds": round(listed - started, 2),
         "open_seconds": round(opened - listed, 2),
         "iterate_seconds": round(time.monotonic() - opened, 2),
+        "open_files": len(os.listdir("/proc/self/fd")),
         "cpu_seconds": round(time.process_time(), 2),
-        "peak_gigabytes": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, 3),
+        "peak_gigabytes": _gigabytes(resource.getrusage(resource.RUSAGE_SELF)),
     }
 
 

@@ -1,12 +1,13 @@
 """Peak memory and time of `jaxemo` on a corpus of RAVDESS's shape, under an encoder of any size.
 
-    python tools/measure_memory.py [--size=base|large] [--command=fad|study] [--seconds=0.5]
+    python tools/measure_memory.py [--size=small|base|large] [--command=fad|study] [--seconds=0.5]
+        [--speakers=24] [--takes=8]
 
-The corpus is made: 24 speakers, 2 sentences x 2 repetitions, 6 emotions in speech and song, as many clips
-as RAVDESS has of them, noise of the given length (the length decides the time, and the memory of stem
-features alone). The encoder has random weights, the depth and width of wav2vec 2.0 base (13 layers, 768) or
-large (25, 1024), and a narrow feed-forward part: what is measured is what jaxemo keeps, not the encoder.
-Prints one JSON object.
+The corpus is made: speakers with so many takes of 6 emotions in speech and song (neutral half as many), as
+many clips as RAVDESS has of them, noise of the given length (the length decides the time, and the memory of
+stem features alone). The encoder has random weights, the depth and width of wav2vec 2.0 base (13 layers, 768)
+or large (25, 1024), or 3 layers of 48, and a narrow feed-forward part: what is measured is what jaxemo
+keeps, not the encoder. Prints one JSON object.
 """
 
 import argparse
@@ -22,9 +23,9 @@ import numpy as np
 import soundfile
 
 ROOT = Path(__file__).parent.parent
-SIZES = {"base": (768, 12, 12), "large": (1024, 24, 16)}
+SIZES = {"small": (48, 2, 4), "base": (768, 12, 12), "large": (1024, 24, 16)}
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful")
-SPEAKERS, RATE_HZ = 24, 16_000
+RATE_HZ = 16_000
 
 
 def main() -> None:
@@ -32,10 +33,14 @@ def main() -> None:
     arguments.add_argument("--size", choices=SIZES, default="base")
     arguments.add_argument("--command", choices=("fad", "study"), default="fad")
     arguments.add_argument("--seconds", type=float, default=0.5)
+    arguments.add_argument("--speakers", type=int, default=24)
+    arguments.add_argument("--takes", type=int, default=8)
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory(prefix="jaxemo-memory-") as name:
         folder = Path(name)
-        num_clips = _write_corpus(folder / "audio", options.seconds)
+        num_clips = _write_corpus(
+            folder / "audio", options.seconds, speakers=options.speakers, takes=options.takes
+        )
         _write_encoder(folder / "encoder", *SIZES[options.size])
         command = [
             *(sys.executable, "-m", "jaxemo", options.command),
@@ -55,6 +60,7 @@ def main() -> None:
                 {
                     "size": options.size,
                     "command": options.command,
+                    "speakers": options.speakers,
                     "clips": num_clips,
                     "clip_seconds": options.seconds,
                     "peak_gigabytes": round(peak / 1e9, 2),
@@ -64,19 +70,19 @@ def main() -> None:
         )
 
 
-def _write_corpus(folder: Path, seconds: float) -> int:
+def _write_corpus(folder: Path, seconds: float, *, speakers: int, takes: int) -> int:
     folder.mkdir()
     generator = np.random.default_rng(0)
     rows = []
     for domain in ("speech", "music"):
-        for speaker in range(SPEAKERS):
+        for speaker in range(speakers):
             for emotion in EMOTIONS:
                 # RAVDESS has no strong intensity of neutral.
-                for take in range(4 if emotion == "neutral" else 8):
-                    name = f"{domain}-{speaker:02}-{emotion}-{take}.wav"
+                for take in range(takes // 2 if emotion == "neutral" else takes):
+                    name = f"{domain}-{speaker:04}-{emotion}-{take}.wav"
                     noise = generator.normal(0, 0.1, int(seconds * RATE_HZ))
                     soundfile.write(folder / name, noise, RATE_HZ)
-                    rows.append((name, emotion, domain, f"s{speaker:02}"))
+                    rows.append((name, emotion, domain, f"s{speaker:04}"))
     with (folder / "manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("path", "emotion", "domain", "speaker"), *rows])
     return len(rows)
