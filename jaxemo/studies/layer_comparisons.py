@@ -271,9 +271,13 @@ def _row(
 
 
 def _interval(value: LeaveOneOut) -> SpeakerInterval:
-    """Student's over the jackknife's values; none where leaving a speaker out leaves no figure."""
+    """Student's over the jackknife's values; none where leaving a speaker out leaves no figure.
+
+    All measures are correlations or shares, which lie in [-1, 1].
+    """
     num_speakers = len(value.without)
     if not np.isfinite(value.without).all():
         reason = "without some speaker there is no figure"
         return SpeakerInterval(value.estimate, None, None, num_speakers, None, reason)
-    return speaker_interval(value.speaker_values)._replace(mean=value.estimate)
+    interval = speaker_interval(value.speaker_values, bounds=(-1.0, 1.0))
+    return interval._replace(mean=value.estimate)
