@@ -65,6 +65,11 @@ def test_clips_to_hear_are_of_different_cells_and_sound_as_the_corpus_does(overv
     assert spectrum.argmax() * rate_hz / samples.size == pytest.approx(1000, abs=5)
 
 
+def test_a_tone_stands_in_the_band_of_its_frequency(overview):
+    spectrum = overview.heard[0].excerpt.spectrum_db
+    assert spectrum.shape[1] == 100 and set(spectrum.argmax(axis=1)) <= {12, 13}
+
+
 def test_the_page_is_well_formed_holds_all_and_loads_nothing(overview, tmp_path):
     left_out = [{"path": f"{HOSTILE}.wav", "reason": "empty: 0 bytes"}]
     results = {"left_out": left_out, "provenance": {"notes": ["Two clips have no label."]}}
@@ -88,9 +93,9 @@ def test_the_page_is_well_formed_holds_all_and_loads_nothing(overview, tmp_path)
 
 
 def test_the_loudest_point_of_a_spectrogram_is_darkest_and_low_bands_lie_below():
-    mel_db = np.full((5, 3), -100, np.float32)
-    mel_db[4, 0], mel_db[0, 2] = -10, -40
-    png = spectrogram_png(mel_db)
+    spectrum_db = np.full((5, 3), -100, np.float32)
+    spectrum_db[4, 0], spectrum_db[0, 2] = -10, -40
+    png = spectrogram_png(spectrum_db)
     assert struct.unpack(">II", png[16:24]) == (5, 3)
     start = png.index(b"IDAT")
     (length,) = struct.unpack(">I", png[start - 4 : start])

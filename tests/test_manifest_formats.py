@@ -296,6 +296,8 @@ def test_a_dataset_of_the_hub_is_read_as_a_stream_and_unlabelled_clips_are_fault
 
 def test_a_dataset_that_is_nowhere_is_named(tmp_path):
     pytest.importorskip("datasets")
+    with pytest.raises(ValueError, match=r"dataset '' has no name; expected hub:OWNER/NAME"):
+        read("hub:", unpack_dir=tmp_path / "cache")
     with pytest.raises(ValueError, match=r"the dataset .*nowhere cannot be loaded"):
         read(f"hub:{tmp_path / 'nowhere'}", unpack_dir=tmp_path / "cache")
 

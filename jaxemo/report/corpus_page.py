@@ -255,7 +255,7 @@ def _heard(clip: HeardClip) -> dict[str, str]:
         "domain": row.domain,
         "file": os.path.basename(row.path),
         "words": ", ".join(word for word in said if word),
-        "picture": _data_uri("image/png", spectrogram_png(excerpt.mel_db)),
+        "picture": _data_uri("image/png", spectrogram_png(excerpt.spectrum_db)),
         "sound": _data_uri("audio/mpeg", excerpt.mp3),
     }
 

@@ -12,14 +12,14 @@ _RANGE_DB = 60.0
 _LEVELS = 32
 
 
-def spectrogram_png(mel_db: Float32[np.ndarray, "T M"]) -> bytes:
-    """A picture of T by M points, low bands below.
+def spectrogram_png(spectrum_db: Float32[np.ndarray, "T K"]) -> bytes:
+    """A picture of T by K points, low bands below.
 
-    level = 31 clip((mel_db - max mel_db) / 60 + 1, 0, 1), rounded: 60 dB from white to the darkest.
+    level = 31 clip((spectrum_db - max spectrum_db) / 60 + 1, 0, 1), rounded: 60 dB from white to the darkest.
 
     Reference: PNG specification (W3C), colour type 3.
     """
-    scaled = np.clip((mel_db - mel_db.max()) / _RANGE_DB + 1, 0, 1)
+    scaled = np.clip((spectrum_db - spectrum_db.max()) / _RANGE_DB + 1, 0, 1)
     levels = np.rint(scaled * (_LEVELS - 1)).astype(np.uint8).T[::-1]
     height, width = levels.shape
     # Each line begins with the number of its filter, none.

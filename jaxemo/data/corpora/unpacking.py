@@ -96,6 +96,8 @@ def hub_rows(name: str, unpack_dir: Path | None) -> list[RawRow]:
     """
     datasets = _datasets(name)
     source, _, revision = name.partition("@")
+    if not source.strip("/"):
+        raise ValueError(f"dataset {name!r} has no name; expected hub:OWNER/NAME.")
 
     def write(folder: Path) -> list[RawRow]:
         try:
