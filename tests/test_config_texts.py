@@ -11,9 +11,12 @@ from jaxemo.studies.config import read_settings
 
 # What a config leaves to its user.
 GIVEN = {
+    "emobox_ravdess": ["--config.corpus.audio_dir=x"],
+    "marble_emo": ["--config.corpus.audio_dir=x"],
     "pretraining_cause": ["--config.corpus.audio_dir=x"],
     "ravdess": ["--config.corpus.audio_dir=x"],
     "ravdess_quick": ["--config.corpus.audio_dir=x"],
+    "superb_er": ["--config.corpus.audio_dir=x"],
     "transfer": ["--config.corpus.audio_dir=x"],
 }
 
