@@ -1,8 +1,12 @@
+import time
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxemo.data.batches import num_batches, ordered_batches, shuffled_batches
+from jaxemo.embedding.clock import DeviceClock
 
 sizes = st.tuples(st.integers(1, 50), st.integers(1, 9))
 
@@ -33,3 +37,21 @@ def test_an_epochs_order_depends_on_seed_and_epoch_alone():
 
     assert order(0, 3) == order(0, 3)
     assert len({tuple(order(*place)) for place in [(0, 0), (0, 1), (1, 0)]}) == 3
+
+
+class Late:
+    """An array that a device has not finished."""
+
+    is_ready = False
+
+    def block_until_ready(self):
+        time.sleep(0.1)
+        self.is_ready = True
+
+
+def test_no_thread_waits_for_a_device_once_a_signal_has_left_the_clock():
+    array = Late()
+    with pytest.raises(KeyboardInterrupt), DeviceClock() as clock:
+        clock.watch(time.monotonic(), array)
+        raise KeyboardInterrupt
+    assert array.is_ready

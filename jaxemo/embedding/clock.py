@@ -15,6 +15,9 @@ class DeviceClock:
 
     With `asked`, the time at which a batch's data were asked for, this is the wait for data alone, from
     the first batch's on; without it, for whatever else there was.
+
+    A context manager: what it waits for is over at its end, however it ends. A thread that still waits
+    for a device while Python closes down aborts the process ("exception not rethrown").
     """
 
     def __init__(self) -> None:
@@ -23,7 +26,14 @@ class DeviceClock:
         self._done = 0.0
         self._waited = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "DeviceClock":
         self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._batches.put(None)
+        self._thread.join()
 
     def watch(self, begun: float, arrays: Any, *, asked: float | None = None) -> None:
         """Notes when the arrays of a batch that was begun then are ready."""

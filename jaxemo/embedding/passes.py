@@ -5,6 +5,7 @@ collectors (`collectors.py`, `files.py`), which reduce a batch on the device and
 the host while the next batch is computed.
 """
 
+import contextlib
 import functools
 import time
 import weakref
@@ -161,23 +162,23 @@ def run_passes(
     load = functools.partial(_load, _clip_reader(network.encoder, waveforms), num_rows)
     params = jax.device_put(network.params, NamedSharding(mesh, PartitionSpec()))
     over_devices = NamedSharding(mesh, PartitionSpec(mesh.axis_names))
-    clock = DeviceClock()
     committed = started
-    loaded = loaded_ahead(passes, load)
-    tracked = track(loaded, f"embedding with {network.encoder.name}", len(passes))
-    for step, reduced in _one_behind(
-        _dispatched(network._replace(params=params), tracked, collectors, over_devices, clock)
-    ):
-        for collector, part in zip(collectors, jax.device_get(reduced), strict=True):
-            collector.add(step, part)
-        if step.closes_clips and time.monotonic() - committed >= seconds_between_commits:
-            _commit(collectors)
-            committed = time.monotonic()
-    _commit(collectors)
+    with DeviceClock() as clock, contextlib.closing(loaded_ahead(passes, load)) as loaded:
+        tracked = track(loaded, f"embedding with {network.encoder.name}", len(passes))
+        for step, reduced in _one_behind(
+            _dispatched(network._replace(params=params), tracked, collectors, over_devices, clock)
+        ):
+            for collector, part in zip(collectors, jax.device_get(reduced), strict=True):
+                collector.add(step, part)
+            if step.closes_clips and time.monotonic() - committed >= seconds_between_commits:
+                _commit(collectors)
+                committed = time.monotonic()
+        _commit(collectors)
+        waited = clock.stop()
     lengths = {row.clip: row.window for step in passes for row in step.rows}
     samples = sum(window.start_sample + window.num_samples for window in lengths.values())
     seconds = samples / network.encoder.sample_rate_hz
-    return Timing(len(lengths), seconds, time.monotonic() - started, clock.stop())
+    return Timing(len(lengths), seconds, time.monotonic() - started, waited)
 
 
 def _commit(collectors: Sequence[Collector]) -> None:

@@ -194,10 +194,23 @@ class RunStack:
     def _train_epoch(self, progress: Progress, saver: Saver) -> tuple[Progress, EpochTiming]:
         """To the end of the epoch, or to the step at which a signal came."""
         grid = self._epoch_grid(progress.epoch)
+        started, first = time.monotonic(), progress.step
+        with DeviceClock() as clock:
+            progress = self._train_steps(progress, saver, grid, clock)
+            data_wait = clock.stop()
+        timing = self._timing(
+            time.monotonic() - started, data_wait, grid, slice(first, progress.step)
+        )
+        if saver.stopping:
+            return progress, timing
+        check_finite(progress, grid, len(self._runs))
+        return self._end_epoch(progress, grid), timing
+
+    def _train_steps(
+        self, progress: Progress, saver: Saver, grid: RowGrid, clock: DeviceClock
+    ) -> Progress:
         num_steps = len(grid.rows)
         capacity = 1 if self._feed.table is None else _STEPS_PER_CALL
-        started, clock = time.monotonic(), DeviceClock()
-        first = progress.step
         for call in self._calls(grid, progress, capacity):
             states, figures = self._program.train_steps(
                 progress.states,
@@ -218,14 +231,7 @@ class RunStack:
                 saver.save(snapshot_of(progress))
             if saver.stopping:
                 break
-        data_wait = clock.stop()
-        timing = self._timing(
-            time.monotonic() - started, data_wait, grid, slice(first, progress.step)
-        )
-        if saver.stopping:
-            return progress, timing
-        check_finite(progress, grid, len(self._runs))
-        return self._end_epoch(progress, grid), timing
+        return progress
 
     def _timing(self, seconds: float, data_wait: float, grid: RowGrid, steps: slice) -> EpochTiming:
         rows = grid.rows[steps][grid.valid[steps]]
