@@ -200,6 +200,7 @@ class Slow:
 
     def __init__(self, features):
         self.features = features
+        self.training_lengths = features.training_lengths
 
     def take(self, rows, *, draw, beside=None):
         if draw is not None:

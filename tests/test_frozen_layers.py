@@ -15,7 +15,7 @@ from jaxemo.peft import make_method
 from jaxemo.peft.targets import lowest_layer
 from jaxemo.studies.config import default_config, read_settings
 from jaxemo.studies.frozen_part import kept_for
-from jaxemo.training.features import DenseFeatures, Examples, LowerLayerFeatures
+from jaxemo.training.features import Examples, LowerLayerFeatures
 from jaxemo.training.loop import fit_runs
 from jaxemo.training.model import Network
 
@@ -79,19 +79,18 @@ def test_cached_layers_train_what_the_stem_trains(small_encoder, stems):
         lambda *stem: module.apply({"params": params}, *stem, method="contextualise")
     )
     hidden = contextualise(*stems)
+
+    def as_stored(batch):
+        masked = zip(batch, stems.frame_mask, strict=True)
+        return StemFrames([np.asarray(frames)[mask] for frames, mask in masked])
+
     lower = LowerLayerFeatures(
-        np.asarray(pool_frames(hidden[:2], stems.frame_mask)),
-        StemFrames(
-            [
-                np.asarray(frames)[mask]
-                for frames, mask in zip(hidden[1], stems.frame_mask, strict=True)
-            ]
-        ),
+        np.asarray(pool_frames(hidden[:2], stems.frame_mask)), as_stored(hidden[1])
     )
     program = program_of(problem)
     from_stem, from_layers = (
         fit_runs(program, problem.base, Examples(features, LABELS), three_runs()[:2])
-        for features in (DenseFeatures(stems), lower)
+        for features in (as_stored(stems.features), lower)
     )
     assert_equal_fits(from_layers, from_stem)
 

@@ -212,6 +212,7 @@ class RaggedStems:
 
     def __init__(self, stems):
         self.stems = stems
+        self.training_lengths = stems.frame_mask.sum(axis=1)
         self.widths = set()
 
     def take(self, rows, *, draw, beside=None):

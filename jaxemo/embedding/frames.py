@@ -59,6 +59,7 @@ class StemFrames:
 
     Attributes:
       crop_frames: Length of the stretch that training draws from a clip; None for whole clips.
+      training_lengths: Frames that training reads of each clip.
     """
 
     def __init__(
@@ -68,6 +69,8 @@ class StemFrames:
         self.crop_frames = crop_frames
         self._lengths = np.array([len(row) for row in rows])
         self._widths = choose_buckets(self._lengths, max_buckets=MAX_BUCKETS)
+        longest = self._widths[-1] if crop_frames is None else crop_frames
+        self.training_lengths = np.minimum(self._lengths, longest)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -101,9 +104,9 @@ class StemFrames:
         )
 
     @property
-    def padded_bytes(self) -> int:
-        """Size of all clips padded to the longest."""
-        return 4 * len(self) * int(self._lengths.max()) * self._rows[0].shape[1]
+    def padded_frames(self) -> int:
+        """How many frames all clips have, padded to the longest."""
+        return len(self) * int(self._lengths.max())
 
     def _stretches(
         self, clips: Int[np.ndarray, " m"], draw: Draw | None
@@ -126,7 +129,7 @@ class StemFrames:
         lengths = self._lengths[clips]
         if draw is None or self.crop_frames is None:
             return lengths
-        return np.minimum(lengths, self.crop_frames)
+        return self.training_lengths[clips]
 
     def _width(self, longest: int) -> int:
         if self.crop_frames is not None and longest <= self.crop_frames:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
+from jaxemo.embedding.frames import StemFrames
 from jaxemo.embedding.stream import Embedding
 from jaxemo.models.families import Normalisation
 from jaxemo.models.heads import Pooling
@@ -69,10 +70,18 @@ def training_inputs(
     features = frames
     if kept.layer:
         features = LowerLayerFeatures(pooled[:, : kept.layer + 1], frames)
-    if frames.crop_frames is None and frames.padded_bytes <= TABLE_BYTES:
+    if frames.crop_frames is None and _fit_on_device(frames, embedded.source):
         # One width for all: they fit on the device, where a step looks its rows up.
         return DenseFeatures(features.take(np.arange(len(frames)), draw=None))
     return features
+
+
+def _fit_on_device(frames: StemFrames, source: Source) -> bool:
+    """By the wider of stem and layers, so that the order of batches does not depend on which is kept."""
+    assert source.encoder is not None
+    config = source.encoder.config
+    width = max(config.conv_dim[-1], config.hidden_size)
+    return frames.padded_frames * width * np.dtype(np.float32).itemsize <= TABLE_BYTES
 
 
 def pooled_layers(embedding: Embedding, pooling: Pooling) -> Float[np.ndarray, "n L F"]:

@@ -53,7 +53,11 @@ class ClipSource(NamedTuple):
 
 
 class ChangedWaveforms:
-    """Waveforms as training reads them: changed, cropped, normalised, padded to at most eight widths."""
+    """Waveforms as training reads them: changed, cropped, normalised, padded to at most eight widths.
+
+    Attributes:
+      training_lengths: Samples of each clip at the slowest speed, cropped.
+    """
 
     def __init__(self, source: ClipSource, changes: WaveformChanges, config: EncoderConfig) -> None:
         """Raises ValueError when a clip at the slowest speed is longer than the encoder's positions reach."""
@@ -68,14 +72,14 @@ class ChangedWaveforms:
                 f"takes at most {longest}. Train on stretches (config.audio.excerpt=random, "
                 "config.audio.crop_seconds), or raise config.augmentation.speed's lower end."
             )
-        self._longest = lengths
+        self.training_lengths = lengths
         self._widths = choose_buckets(lengths, max_buckets=MAX_BUCKETS, step=config.hop_samples)
 
     def take(
         self, rows: Int[np.ndarray, "..."], *, draw: Draw, beside: Int[np.ndarray, "..."]
     ) -> Waveforms:
         """Waveforms with the shape of `rows` in front, wide enough for those of `beside` at any speed."""
-        needed = self._longest[np.ravel(beside)].max(keepdims=True)
+        needed = self.training_lengths[np.ravel(beside)].max(keepdims=True)
         width = int(self._widths[assign_buckets(needed, self._widths)[0]])
         shape = np.shape(rows)
         waveform = np.zeros((np.size(rows), width), np.float32)
@@ -124,6 +128,8 @@ class AugmentedFeatures:
         """
         self._unchanged, self._config = unchanged, config
         self._waveforms, self._masks = waveforms, masks
+        source = unchanged if waveforms is None else waveforms
+        self.training_lengths = source.training_lengths
 
     def take(
         self,

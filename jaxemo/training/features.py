@@ -22,7 +22,15 @@ TABLE_BYTES = 512 * 2**20
 
 @runtime_checkable
 class Features(Protocol):
-    """Inputs of all clips of a corpus, by row number."""
+    """Inputs of all clips of a corpus, by row number.
+
+    Attributes:
+      training_lengths: Of what training reads of each clip, in any unit; None where all clips are padded
+        to one length.
+    """
+
+    @property
+    def training_lengths(self) -> Int[np.ndarray, " n"] | None: ...
 
     def take(
         self,
@@ -53,6 +61,7 @@ class DenseFeatures:
 
     def __init__(self, tree: Any, *, table_bytes: int = TABLE_BYTES):
         """`table_bytes` is the size up to which the tree is kept on the device."""
+        self.training_lengths = None
         self._tree = tree
         size = sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
         self._fits = size <= table_bytes
@@ -79,6 +88,7 @@ class LowerLayerFeatures:
     def __init__(self, pooled: Float32[np.ndarray, "n K D"], frames: StemFrames) -> None:
         """`pooled` are the hidden states 0 to K - 1, `frames` those of number K - 1."""
         self._pooled, self._frames = pooled, frames
+        self.training_lengths = frames.training_lengths
 
     def take(
         self,

@@ -122,6 +122,7 @@ class RunStack:
             run.num_updates or steps * settings.epochs
             for run, steps in zip(runs, self._epoch_steps, strict=True)
         ]
+        self._lengths = _lengths_that_vary(feed)
         self._weights = [_row_weights(program.objective, self._targets, run) for run in runs]
         statistics = stack_trees([run.statistics for run in runs], program.mesh)
         self._statistics = place_stacked(statistics, program.mesh)
@@ -283,7 +284,11 @@ class RunStack:
         batches = [
             itertools.islice(
                 shuffled_batches(
-                    run.train_rows, batch_size=settings.batch_size, seed=run.seed, epoch=epoch
+                    run.train_rows,
+                    batch_size=settings.batch_size,
+                    seed=run.seed,
+                    epoch=epoch,
+                    lengths=None if self._lengths is None else self._lengths[run.train_rows],
                 ),
                 max(left, 1),
             )
@@ -327,6 +332,12 @@ class RunStack:
             float(score(self._targets[run.dev_rows], part))
             for run, part in zip(self._runs, predictions, strict=True)
         ]
+
+
+def _lengths_that_vary(feed: Feed) -> Int[np.ndarray, " n"] | None:
+    """Of what is read of each clip; None where no order of clips saves padding."""
+    lengths = None if feed.table is not None else feed.features.training_lengths
+    return None if lengths is None or np.ptp(lengths) == 0 else lengths
 
 
 def _narrow(targets: np.ndarray) -> np.ndarray:
