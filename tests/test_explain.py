@@ -23,16 +23,15 @@ from jaxemo.training.sharding import make_mesh
 # Wide beside its eight short clips, so that a kernel is larger than what a device computes with it.
 WIDTH, INNER = 64, 256
 NUM_LAYERS = 2
-KERNELS_BYTES = NUM_LAYERS * (4 * WIDTH**2 + 2 * WIDTH * INNER) * 4
+LAYER_BYTES = (4 * WIDTH**2 + 2 * WIDTH * INNER) * 4
+KERNELS_BYTES = NUM_LAYERS * LAYER_BYTES
 
 
-@pytest.fixture(scope="module")
-def wide():
-    """(module, params, stem features of eight clips)."""
-    module = AudioEncoder(
+def encoder_of(num_layers):
+    return AudioEncoder(
         EncoderConfig(
             hidden_size=WIDTH,
-            num_hidden_layers=NUM_LAYERS,
+            num_hidden_layers=num_layers,
             num_attention_heads=8,
             intermediate_size=INNER,
             conv_dim=(8,) * 7,
@@ -40,6 +39,12 @@ def wide():
             pos_conv_groups=2,
         )
     )
+
+
+@pytest.fixture(scope="module")
+def wide():
+    """(module, params, stem features of eight clips)."""
+    module = encoder_of(NUM_LAYERS)
     lengths = jnp.full(8, 1500)
     params = jax.jit(module.init)(jax.random.key(0), jnp.zeros((1, 800)), lengths[:1] * 0 + 800)
     stem = jax.jit(functools.partial(module.apply, method="stem"))
@@ -55,7 +60,8 @@ def explain(wide, name, **axes):
         TrainingSettings(batch_size=8),
         mesh=make_mesh(**axes),
     )
-    statistics = layer_statistics(np.ones((8, NUM_LAYERS + 1, WIDTH), np.float32))
+    num_states = module.config.num_hidden_layers + 1
+    statistics = layer_statistics(np.ones((8, num_states, WIDTH), np.float32))
     examples = Examples(DenseFeatures(stem, table_bytes=0), np.arange(8) % NUM_CLASSES)
     return explain_step(program, params, examples, statistics)
 
@@ -96,6 +102,20 @@ def test_the_fsdp_axis_puts_one_kernel_together_at_a_time(wide):
     gathered = {one.kind: one for one in found.collectives}["all-gather"]
     assert gathered.largest == WIDTH * INNER * 4
     assert gathered.num_bytes >= KERNELS_BYTES
+
+
+@pytest.mark.slow
+def test_no_whole_kernel_is_kept_from_the_forward_to_the_backward_pass(wide):
+    """Of six layers a device holds less beside its own part than the kernels of one, put together."""
+    stem = wide[2]
+    deep = encoder_of(6)
+    inputs = jnp.zeros((1, 800)), jnp.full(1, 800)
+    params = jax.eval_shape(deep.init, jax.random.key(0), *inputs)["params"]
+    split, whole = (
+        explain((deep, params, stem), "lora", **axes).memory.temporaries
+        for axes in ({"data": 1, "fsdp": 8}, {"data": 8})
+    )
+    assert split < whole + LAYER_BYTES
 
 
 PROGRAM = """HloModule jit_steps

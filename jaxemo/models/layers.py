@@ -27,6 +27,7 @@ from jaxemo.models.attention_products import (
 )
 from jaxemo.models.config import EncoderConfig
 from jaxemo.models.families import StemNorm
+from jaxemo.models.kernel_products import kernel_product
 
 # PyTorch's default; in the stem the published models never set another, whatever layer_norm_eps
 # says.
@@ -296,6 +297,7 @@ def dense(
         use_bias=use_bias,
         kernel_init=nn.initializers.normal(config.initializer_range),
         dtype=dtype,
+        dot_general=kernel_product,
         name=name,
     )
 

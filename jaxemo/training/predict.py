@@ -19,6 +19,7 @@ from jaxemo.training.grids import RowGrid, make_row_grid
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
 from jaxemo.training.sharding import (
+    compiler_options,
     pad_to_multiple,
     placed,
     replicated,
@@ -122,7 +123,9 @@ def _make_predict_step(network: Network, objective: Objective, mesh: Mesh):
         inputs = jax.tree.map(lambda leaf: leaf[0, :, 0], inputs)
         return jax.vmap(one_run, in_axes=(0, None, 0))(models, shared, inputs)
 
-    return jax.jit(all_runs, out_shardings=replicated(mesh))
+    return jax.jit(
+        all_runs, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh)
+    )
 
 
 def _rows_of_runs(

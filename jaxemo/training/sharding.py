@@ -68,6 +68,22 @@ def batch_ways(mesh: Mesh) -> int:
     return mesh.shape["data"] * mesh.shape["fsdp"]
 
 
+def gathers_kernels(mesh: Mesh) -> bool:
+    """Whether kernels are split and put together for their product."""
+    return mesh.shape["fsdp"] > 1
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str] | None:
+    """Of a program that reads sharded parameters; None for the defaults.
+
+    XLA orders a program on CPUs so that as much as possible runs at once, which puts the kernels of all
+    layers together at its start.
+    """
+    if not gathers_kernels(mesh) or mesh.devices.flat[0].platform != "cpu":
+        return None
+    return {"xla_cpu_scheduler_type": "CPU_SCHEDULER_TYPE_MEMORY_OPTIMIZED"}
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """A whole copy on every device."""
     return NamedSharding(mesh, PartitionSpec())

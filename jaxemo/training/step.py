@@ -5,6 +5,7 @@ belongs to a run, while the base and the table of inputs are shared. Sums over e
 over micro-batches and divided once by the total example weight, so that splitting a batch changes nothing.
 """
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,12 +16,18 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 from jaxemo.models.heads import LayerStatistics
+from jaxemo.models.kernel_products import kernels_gathered_at_use
 from jaxemo.peft.method import Params
 from jaxemo.training.features import look_up
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import Objective
 from jaxemo.training.optim import Rates
-from jaxemo.training.sharding import replicated, stacked_shardings
+from jaxemo.training.sharding import (
+    compiler_options,
+    gathers_kernels,
+    replicated,
+    stacked_shardings,
+)
 
 
 class RunState(NamedTuple):
@@ -147,7 +154,7 @@ def make_train_steps(
       schedule: Progress in [0, 1] -> factor on the learning rates.
       ema_decay: Of the moving average of what is trained; 0 for none.
     """
-    one_run = _make_one_run(network, objective, optimiser, schedule, ema_decay)
+    one_run = _make_one_run(network, objective, optimiser, schedule, ema_decay, mesh)
     every_run = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0))
 
     def steps(
@@ -173,7 +180,7 @@ def make_train_steps(
             return one_step(0, start)
         return jax.lax.fori_loop(0, num_steps, one_step, start)
 
-    return jax.jit(steps, donate_argnums=0)
+    return jax.jit(steps, donate_argnums=0, compiler_options=compiler_options(mesh))
 
 
 def make_keep_better(mesh: Mesh) -> Callable[[Any, Any, Bool[Array, " R"]], Any]:
@@ -186,16 +193,17 @@ def make_keep_better(mesh: Mesh) -> Callable[[Any, Any, Bool[Array, " R"]], Any]
 
 
 def _make_one_run(
-    network: Network, objective: Objective, optimiser, schedule, ema_decay: float
+    network: Network, objective: Objective, optimiser, schedule, ema_decay: float, mesh: Mesh
 ) -> Callable:
     """(state, statistics, shared, batch, active) -> (state, metrics) of a single run."""
 
     def weighted_terms(trainable, statistics, shared, piece, key):
         """sum_i w_i terms_i over a micro-batch."""
         inputs = look_up(shared.table, piece.inputs)
-        outputs = network.outputs(
-            trainable, shared.base, inputs, statistics=statistics, dropout_key=key
-        )
+        with kernels_gathered_at_use() if gathers_kernels(mesh) else contextlib.nullcontext():
+            outputs = network.outputs(
+                trainable, shared.base, inputs, statistics=statistics, dropout_key=key
+            )
         terms = objective.terms(outputs, piece.targets)
         return jnp.sum(jnp.expand_dims(piece.weight, range(1, terms.ndim)) * terms, axis=0)
 
