@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jaxemo.cli.command import ArgumentFault, Command, parse
+from jaxemo.cli.companions import ended_together
 from jaxemo.cli.launch import Launch, join, launch_of
 from jaxemo.data.stopping import Stopped, signals_raised
 
@@ -77,16 +78,22 @@ def _call_together(name: str, launch: Launch, call: Callable[[], None]) -> None:
         )
     join(launch)
     _check_devices()
+    import jax
     from jax.experimental import multihost_utils
 
     from jaxemo.training.processes import is_first
 
-    with open(os.devnull, "w") as nowhere:
+    def end(lost: int) -> None:
+        told = f"process {lost} of {jax.process_count()} is gone; {_KEPT}, started again in all"
+        # At once: jax waits for what never comes, and would abort with a stack trace.
+        os._exit(_end(name, told, FAULT))
+
+    with open(os.devnull, "w") as nowhere, ended_together(launch, end):
         stdout = contextlib.nullcontext() if is_first() else contextlib.redirect_stdout(nowhere)
         with stdout:
             call()
-    # Whoever ends early is not missed before the first has written everything.
-    multihost_utils.sync_global_devices("ended")
+        # Whoever ends early is not missed before the first has written everything.
+        multihost_utils.sync_global_devices("ended")
 
 
 def _ensure_home() -> None:

@@ -18,11 +18,13 @@ class Stopped(BaseException):
     Attributes:
       word: What it did to the command.
       code: The exit code that shells expect of it.
+      awaited: Whether it waited for the end of a step, in which all processes of a command end.
     """
 
     def __init__(self, word: str, code: int) -> None:
         super().__init__(word)
         self.word, self.code = word, code
+        self.awaited = False
 
 
 INTERRUPTED, TERMINATED = 130, 143  # The exit codes that shells expect.
@@ -45,6 +47,7 @@ class StopRequest:
 
     def take(self, stop: Stopped) -> None:
         """Keeps the signal until `obey`."""
+        stop.awaited = True
         self._stop = stop
 
     def obey(self) -> None:
