@@ -124,7 +124,8 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
     )
     shared = Shared(encoder.params, None)
     keys, steps = jax.random.key(0)[None], jnp.array([10**6])
-    state = program.init_runs(keys, statistics, encoder.params, steps, None)
+    rates = jax.tree.map(lambda rate: jnp.array([rate]), settings.rates)
+    state = program.init_runs(keys, statistics, encoder.params, steps, rates, None)
     trainable = jax.tree.map(lambda leaf: leaf[0], state.trainable)
 
     def loss(trainable: Any, base: Any, key: Any) -> Any:
