@@ -71,7 +71,7 @@ def export_model(
       directory: Made if absent; files of the same names in it are replaced.
 
     Returns:
-      Every file of the folder, sorted.
+      Every file of the folder but hidden ones (a command's lock), sorted.
 
     Raises:
       ValueError: The method cannot be merged or is none of peft's, or the model has no encoder; before
@@ -101,7 +101,7 @@ def export_model(
         caveat=caveat,
     )
     write_whole(directory / CARD, model_card(model.record, exported).encode())
-    return sorted(path for path in directory.iterdir() if path.is_file())
+    return sorted(path for path in directory.iterdir() if path.is_file() and path.name[0] != ".")
 
 
 def _fitting_head(model: SavedModel, form: ExportFormat) -> _Fit:
