@@ -176,6 +176,7 @@ GOOD = {
         "sample_rate_hz": 16000,
     },
     "method": {"name": "lora", "options": {"rank": 4}},
+    "first_method": None,
     "objective": "emotion_classes",
     "head": {
         "form": "standardised",
@@ -220,10 +221,31 @@ def test_a_whole_record_is_read(saved, tmp_path):
 
 def test_a_record_of_format_5_is_of_emotion_classes_and_means(saved, tmp_path):
     """As jaxemo wrote it before it knew ratings, tags and other poolings than the mean."""
-    others = {key: value for key, value in GOOD.items() if key not in ("outputs", "temperature")}
+    later = ("outputs", "temperature", "first_method")
+    others = {key: value for key, value in GOOD.items() if key not in later}
     head = {key: GOOD["head"][key] for key in ("width", "dropout", "num_layers", "num_features")}
     before = {**others, "format": 5, "emotions": ["sad", "happy"], "head": head}
     assert read_model_record(with_record(saved, tmp_path / "c", json.dumps(before))) == GOOD
+
+
+def test_a_record_of_format_6_merges_nothing_into_its_base(saved, tmp_path):
+    before = {key: value for key, value in GOOD.items() if key != "first_method"} | {"format": 6}
+    assert read_model_record(with_record(saved, tmp_path / "c", json.dumps(before))) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("first", "fault"),
+    [
+        ("lora", "first_method is 'lora'"),
+        ({"name": "lroa", "options": {}}, "first_method is 'lroa'"),
+        ({"name": "adapter", "options": {}}, "first_method is 'adapter', which cannot be merged"),
+        ({"name": "lora", "options": {"rank": 0}}, "first_method.options.rank is 0"),
+    ],
+)
+def test_what_is_merged_into_a_base_is_a_method_that_can_be(first, fault, saved, tmp_path):
+    spoilt = json.dumps(GOOD | {"first_method": first})
+    with pytest.raises(ValueError, match=fault):
+        read_model_record(with_record(saved, tmp_path / "c", spoilt))
 
 
 @pytest.mark.parametrize("key", sorted(records.KEYS))

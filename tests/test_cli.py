@@ -150,9 +150,10 @@ def test_a_transfer_checkpoint_restores_in_a_new_process(study, cache, tmp_path)
     found = json.loads((tmp_path / "results.json").read_text())["figures"]
     from jaxemo.training.checkpoint import read_record
 
-    # A model of a study is not calibrated, and its record says nothing of it.
-    scores = [row for row in found if not row["metric"].startswith("ECE")]
-    assert scores == read_record(checkpoint)["figures"]
+    record = read_record(checkpoint)
+    assert scores(found) == scores(record["figures"])
+    assert calibration(found) == pytest.approx(calibration(record["figures"]), abs=1e-4)
+    assert record["temperature"] != 1.0
 
 
 def test_predict_prints_one_json_line_per_file_that_agrees_with_evaluate(

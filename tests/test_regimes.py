@@ -14,7 +14,8 @@ from jaxemo.studies import regimes, runs
 from jaxemo.studies.config import default_config, read_settings
 from jaxemo.studies.experiment import prepare_experiment
 from jaxemo.studies.resuming import unfinished_runs
-from jaxemo.studies.runs import INHERITED, make_bench, recipe_updates, rows_in, train_rows
+from jaxemo.studies.runs import make_bench, recipe_updates, rows_in, train_rows
+from jaxemo.studies.second_stage import start_after, started
 from jaxemo.studies.sources import Needs, embed_sources, load_sources
 from jaxemo.studies.transfer import study_transfer
 from jaxemo.training.loop import fit_runs
@@ -68,9 +69,8 @@ def problem(settings):
 def trained(problem, settings, tmp_path_factory):
     """All runs of one fold, by place."""
     experiment, _, bench = problem
-    made = regimes.train_regimes(
-        experiment, bench, [(0, 0)], settings, common=_common(tmp_path_factory, settings)
-    )
+    stages, common = regimes.Stages(bench, bench), _common(tmp_path_factory, settings)
+    made = regimes.train_regimes(experiment, stages, [(0, 0)], settings, common=common)
     return {run.place: run for run in made}
 
 
@@ -215,7 +215,7 @@ def test_shares_without_an_emotion_are_refused_by_name(problem):
         regimes.check_shares(lacking, [(0, 0), (0, 1), (0, 2)], read_settings(few).transfer)
 
 
-@pytest.mark.parametrize("inherits", [("adaptation",), ("head",), INHERITED])
+@pytest.mark.parametrize("inherits", [("adaptation",), ("head",), ("adaptation", "head")])
 def test_what_the_second_stage_does_not_inherit_begins_as_in_target_only_training(
     inherits, trained, problem, settings
 ):
@@ -223,7 +223,8 @@ def test_what_the_second_stage_does_not_inherit_begins_as_in_target_only_trainin
     first = run_of(trained, regimes.TARGET_ONLY, target="music")
     place = run_of(trained, regimes.TWO_STAGE).place
     alone = runs._run_inputs(experiment, bench, place, 1)
-    made = runs._continued(bench, alone, first, inherits).initial
+    start = start_after(first.fit.trainable, inherits)
+    made = started(bench.program.network, bench.base, alone, start).initial
     fresh = bench.program.init_runs(
         *jax.tree.map(lambda leaf: leaf[None], (alone.key, alone.statistics)),
         bench.base,

@@ -1,6 +1,6 @@
 """The temperature of each trained model, fitted on its dev clips, and what it does on others."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -8,6 +8,7 @@ from jaxtyping import Float, Int, Shaped
 from jaxemo.analysis.calibration import expected_calibration_error, fit_temperature, tempered
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.held_out import HeldOutPredictions
 from jaxemo.studies.recognition import EMOTION_CLASSES, Task, figures_of
 from jaxemo.studies.runs import Bench, Run, rows_in
 
@@ -46,6 +47,19 @@ def scored_figures(
     figures = list(figures_of(task, targets, raw, domain=domain))
     if task.objective == EMOTION_CLASSES:
         figures += _calibration_figures(targets, raw, temperature=temperature, domain=domain)
+    return figures
+
+
+def held_out_figures(
+    experiment: Experiment, predictions: Mapping[str, HeldOutPredictions], temperature: float
+) -> list[FigureRow]:
+    """A run's figures on its held-out speakers, domain by domain."""
+    figures: list[FigureRow] = []
+    for domain, (rows, raw) in predictions.items():
+        targets = experiment.labels[rows]
+        figures += scored_figures(
+            experiment.task, targets, raw, temperature=temperature, domain=domain
+        )
     return figures
 
 

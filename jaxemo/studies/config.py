@@ -148,6 +148,20 @@ RULES = (
         "a folder that `jaxemo embed` wrote",
     ),
     Rule(
+        ("transfer.inherits",),
+        lambda s: not {"adaptation", "merged"} <= set(s.transfer.inherits),
+        "'adaptation' (it is continued) or 'merged' (into the base), not both",
+    ),
+    Rule(
+        ("transfer.second_method", "transfer.inherits", "transfer.methods"),
+        lambda s: (
+            "adaptation" not in s.transfer.inherits
+            or not s.transfer.second_method
+            or set(s.transfer.methods) == {s.transfer.second_method}
+        ),
+        "'': an adaptation is continued by its own method; another goes with 'merged' or 'head' alone",
+    ),
+    Rule(
         ("audio.overlap_seconds", "audio.window_seconds"),
         lambda s: s.audio.overlap_seconds <= s.audio.window_seconds / 2,
         "at most half of the window",

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -30,7 +32,7 @@ from jaxemo.peft.hub_format import Adaptation, HubAdapter, to_hub
 from jaxemo.peft.method import Params
 from jaxemo.studies.model_card import OUTPUTS, Exported, model_card
 from jaxemo.studies.peft_folder import CONFIG, WEIGHTS
-from jaxemo.studies.saved_models import SavedModel
+from jaxemo.studies.saved_models import SavedModel, first_method_in
 
 logger = logging.getLogger("jaxemo")
 
@@ -140,6 +142,11 @@ def _caveat(model: SavedModel, head: PublishedHead | None, form: ExportFormat) -
 
 
 def _hub_adapter(model: SavedModel, head: PublishedHead | None) -> HubAdapter:
+    if first := model.record["first_method"]:
+        raise ValueError(
+            f"The model's adapter stands on a base into which the {first['name']!r} of a first stage is "
+            "merged, and no hub id names that base; export the whole with --format=hub."
+        )
     encoder, method = _encoder_of(model), model.record["method"]
     adaptation = Adaptation(
         method["name"], method["options"], model.trained.trainable["adaptation"]
@@ -176,7 +183,11 @@ def merged_encoder(model: SavedModel) -> Encoder:
             "layout. Train with 'lora' or 'full' to export, or keep the checkpoint and use "
             "`jaxemo predict`."
         )
-    params: Params = method.merge(encoder.params, model.trained.trainable["adaptation"])
+    base, first = encoder.params, first_method_in(record)
+    if first is not None:
+        assert first.merge is not None  # Records with others are not read.
+        base = first.merge(base, jax.tree.map(jnp.asarray, model.trained.inherited))
+    params: Params = method.merge(base, model.trained.trainable["adaptation"])
     name = f"{encoder.name}-{method.name}-{'-'.join(record['training']['domains'])}"
     return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")
 

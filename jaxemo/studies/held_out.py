@@ -3,7 +3,7 @@
 Speakers are what a fold holds out, and so the unit of every interval: a confusion matrix each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -39,17 +39,14 @@ class HeldOut(NamedTuple):
         return self.matrices.sum(axis=0)
 
 
-def held_out_answers(
-    experiment: Experiment, bench: Bench, runs: Sequence[Run]
-) -> list[dict[str, HeldOut]]:
-    """Each run's classes for the clips of its held-out speakers, for each domain that has any."""
-    return [
-        {
-            domain: _by_speaker(experiment, rows, predictions.argmax(axis=1))
-            for domain, (rows, predictions) in by_domain.items()
-        }
-        for by_domain in held_out_predictions(experiment, bench, runs)
-    ]
+def answers_in(
+    experiment: Experiment, predictions: Mapping[str, HeldOutPredictions]
+) -> dict[str, HeldOut]:
+    """The classes that one run's predictions mean, by domain."""
+    return {
+        domain: _by_speaker(experiment, rows, values.argmax(axis=1))
+        for domain, (rows, values) in predictions.items()
+    }
 
 
 def held_out_predictions(

@@ -22,8 +22,8 @@ from jaxemo.models.classifier import load_classifier
 from jaxemo.models.heads import Pooling, no_standardisation
 from jaxemo.peft import make_method
 from jaxemo.studies.audio_settings import AudioSettings
+from jaxemo.studies.networks import make_network
 from jaxemo.studies.recognition import EMOTION_CLASSES, Task, make_objective
-from jaxemo.studies.runs import make_network
 from jaxemo.studies.saved_models import SavedModel, load_model
 from jaxemo.studies.sources import describe_source, encoder_source
 from jaxemo.training.objectives import Objective

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from jaxemo import __version__
 from jaxemo.data.corpora.corpus import DOMAINS
+from jaxemo.peft import make_method
 from jaxemo.results.checks import rows_from
 from jaxemo.studies.audio_settings import ComputeDtype
 from jaxemo.studies.config import read_audio, read_corpus
@@ -20,7 +21,7 @@ from jaxemo.studies.recognition import OBJECTIVES
 from jaxemo.studies.training_settings import HEADS, POOLING
 from jaxemo.training.checkpoint import read_record
 
-RECORD_FORMAT = 6
+RECORD_FORMAT = 7
 _MOST_CLIPS = 100_000_000
 
 _SIZE = Annotated[int, Between(1, 65_536)]
@@ -69,7 +70,7 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
     if record.get("format") != RECORD_FORMAT:
         raise ValueError(
             f"Checkpoint {str(directory)!r} has record format {shown(record.get('format'))}; this "
-            f"jaxemo ({__version__}) reads formats 5 and {RECORD_FORMAT}. It was written by jaxemo "
+            f"jaxemo ({__version__}) reads formats 5 to {RECORD_FORMAT}. It was written by jaxemo "
             f"{shown(record.get('jaxemo'))}: train the model again, or use that version."
         )
     faults = [
@@ -87,11 +88,15 @@ def read_model_record(directory: Path | str) -> dict[str, Any]:
 def _completed(record: dict[str, Any]) -> dict[str, Any]:
     """A record of earlier versions as one of today.
 
-    Format 5 knew emotion classes and, at first, one form of head alone; 6 did not always calibrate.
+    Format 5 knew emotion classes and, at first, one form of head alone; 6 did not always calibrate, and
+    merged nothing into a model's base.
     """
     record = {"temperature": 1.0} | record
-    if record.get("format") != 5:
+    if record.get("format") not in (5, 6):
         return record
+    record = record | {"first_method": None}
+    if record["format"] == 6:
+        return record | {"format": RECORD_FORMAT}
     others = {key: value for key, value in record.items() if key != "emotions"}
     if "emotions" in record:
         others["outputs"] = record["emotions"]
@@ -126,6 +131,7 @@ def _faults_of_blocks(record: Mapping[str, Any]) -> list[str]:
         except ValueError as error:
             faults.append(str(error))
     faults += _faults_of_options(record.get("method"))
+    faults += _faults_of_merge(record)
     try:
         rows_from("figures", record.get("figures", ()))
     except (ValueError, TypeError) as error:
@@ -138,6 +144,22 @@ def _faults_of_options(method: Any) -> list[str]:
     if not isinstance(method, Mapping) or fault_of(method.get("name"), Annotated[str, METHODS]):
         return []  # Its name is a fault of its own.
     return _faults_of_method(method["name"], method.get("options"), name="method.options")
+
+
+def _faults_of_merge(record: Mapping[str, Any]) -> list[str]:
+    """What is merged into the base must be there, even as None, and something that can be merged."""
+    if "first_method" not in record:
+        return ["first_method is missing"]
+    first = record["first_method"]
+    if first is None:
+        return []
+    name = first.get("name") if isinstance(first, Mapping) else first
+    if not isinstance(first, Mapping) or fault_of(name, Annotated[str, METHODS]):
+        return [f"first_method is {shown(name)}; expected None, or a method with its options"]
+    faults = _faults_of_method(name, first.get("options"), name="first_method.options")
+    if not faults and make_method(name, **first["options"]).merge is None:
+        faults.append(f"first_method is {shown(name)}, which cannot be merged")
+    return faults
 
 
 def _faults_of_method(method: str, options: Any, *, name: str) -> list[str]:

@@ -7,8 +7,8 @@ one initialisation; where a second stage begins afresh, from that too.
 """
 
 import math
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
 from jaxemo.studies.runs import Bench, Place, Run, recipe_updates, train_rows, train_runs
+from jaxemo.studies.second_stage import Start, start_after
 from jaxemo.studies.study_settings import TransferSettings
 
 TARGET_ONLY, LONGER, SOURCE_ONLY = "target_only", "target_only_longer", "source_only"
@@ -26,6 +27,29 @@ SHUFFLED_SOURCE = "shuffled_source"
 
 Pair = tuple[int, int]
 _IN_ORDER = (TARGET_ONLY, LONGER, JOINT, PLACEBO, TWO_STAGE)
+
+
+class Stages(NamedTuple):
+    """Where the runs of a method are trained.
+
+    Attributes:
+      first: All but second stages.
+      second: Those, where they go on by another method or on merged bases; else the same.
+    """
+
+    first: Bench
+    second: Bench
+
+    def of(self, place: Place) -> Bench:
+        """The bench of one run."""
+        return self.second if place.regime in (TWO_STAGE, PLACEBO) else self.first
+
+    def parted(self, runs: Sequence[Run]) -> list[tuple[Bench, list[Run]]]:
+        """Runs by their bench, in their order."""
+        if self.first is self.second:
+            return [(self.first, list(runs))]
+        parts = [(bench, [r for r in runs if self.of(r.place) is bench]) for bench in self]
+        return [(bench, own) for bench, own in parts if own]
 
 
 def source_of(target: str) -> str:
@@ -56,7 +80,7 @@ def waves(pairs: Sequence[Pair], settings: TransferSettings) -> list[list[Place]
 
 def train_regimes(
     experiment: Experiment,
-    bench: Bench,
+    stages: Stages,
     pairs: Sequence[Pair],
     config: Settings,
     *,
@@ -69,35 +93,34 @@ def train_regimes(
     """
     by_place: dict[Place, Run] = {}
     for places in waves(pairs, config.transfer):
-        on = (experiment, bench)
+        on = (experiment, stages.of(places[0]))
         if places[0].regime == SHUFFLED_SOURCE:
-            on = _with_shuffled_labels(experiment, bench, seed=places[0].seed)
-        before = [_first_stage(place) for place in places]
+            on = _with_shuffled_labels(*on, seed=places[0].seed)
         runs = train_runs(
             *on,
             places,
-            first_stages=[None if place is None else by_place[place] for place in before],
-            inherits=config.transfer.inherits,
-            updates=[num_updates(experiment, bench, place) for place in places],
+            starts=[_start(place, by_place, config.transfer.inherits) for place in places],
+            updates=[num_updates(experiment, stages, place) for place in places],
             **common,
         )
         by_place |= {run.place: run for run in runs}
     return list(by_place.values())
 
 
-def num_updates(experiment: Experiment, bench: Bench, place: Place) -> int:
+def num_updates(experiment: Experiment, stages: Stages, place: Place) -> int:
     """Optimiser steps of a run: those of both stages where it stands beside two-stage training, or is joint."""
-    stages = [place]
+    parts = [place]
     if place.regime in (LONGER, JOINT):
-        target = place._replace(regime=TARGET_ONLY, domains=(place.dev_domain,))
-        stages = [_source_stage(place, TARGET_ONLY), target]
-    return sum(recipe_updates(experiment, bench, stage) for stage in stages)
+        target = place._replace(regime=TWO_STAGE, domains=(place.dev_domain,))
+        parts = [_source_stage(place, TARGET_ONLY), target]
+    return sum(recipe_updates(experiment, stages.of(part), part) for part in parts)
 
 
-def num_epochs(experiment: Experiment, bench: Bench, place: Place) -> int:
+def num_epochs(experiment: Experiment, stages: Stages, place: Place) -> int:
     """Epochs of a run, the last of which may be cut short."""
+    bench = stages.of(place)
     per_epoch = recipe_updates(experiment, bench, place) // bench.program.settings.epochs
-    return math.ceil(num_updates(experiment, bench, place) / per_epoch)
+    return math.ceil(num_updates(experiment, stages, place) / per_epoch)
 
 
 def check_shares(experiment: Experiment, pairs: Sequence[Pair], settings: TransferSettings) -> None:
@@ -143,6 +166,11 @@ def _first_stage(place: Place) -> Place | None:
     if place.regime not in regimes:
         return None
     return _source_stage(place, regimes[place.regime])
+
+
+def _start(place: Place, by_place: Mapping[Place, Run], inherits: Sequence[str]) -> Start | None:
+    before = _first_stage(place)
+    return None if before is None else start_after(by_place[before].fit.trainable, inherits)
 
 
 def _source_stage(place: Place, regime: str) -> Place:

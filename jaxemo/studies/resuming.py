@@ -56,7 +56,7 @@ def run_identity(experiment: Experiment, shared: dict[str, Any], inputs: RunInpu
         "dev": clips(inputs.dev_rows),
         "updates": inputs.num_updates,
         "rates": inputs.rates,
-        "arrays": _digest_of((inputs.statistics, inputs.initial)),
+        "arrays": _digest_of((inputs.statistics, inputs.initial, inputs.inherited)),
     }
     return hashlib.sha256(json.dumps([shared, own], sort_keys=True).encode()).hexdigest()
 
@@ -123,8 +123,11 @@ def restore_model(
     statistics = LayerStatistics(*(np.zeros(shape, np.float32) for _ in LayerStatistics._fields))
     trainable = jax.eval_shape(network.init, jax.random.key(0), base, statistics)
     like = {"trainable": trainable, "statistics": statistics._asdict()}
+    if network.first_method is not None:
+        like["inherited"] = network.inherited_shapes(base)
     state = restore_state(folder, like=like, shardings=tree_shardings(like, mesh))
-    return TrainedModel(state["trainable"], LayerStatistics(**state["statistics"]))
+    statistics = LayerStatistics(**state["statistics"])
+    return TrainedModel(state["trainable"], statistics, state.get("inherited", ()))
 
 
 UNFINISHED = "unfinished"

@@ -9,22 +9,21 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Float, Int
 
 from jaxemo.data.batches import num_batches
-from jaxemo.models.encoder import Remat
-from jaxemo.models.heads import HeadForm, LayerStatistics, Pooling, layer_statistics
-from jaxemo.models.pretrained import Encoder
+from jaxemo.models.heads import LayerStatistics, Pooling, layer_statistics
 from jaxemo.peft import Method
 from jaxemo.peft.method import Params
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.methods import choose_method
+from jaxemo.studies.methods import ChosenMethod, choose_method
+from jaxemo.studies.networks import base_of, make_network
 from jaxemo.studies.recognition import make_objective
 from jaxemo.studies.resuming import Unfinished, run_identity, trained_before
+from jaxemo.studies.second_stage import Start, started
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.training_inputs import pooled_layers, training_inputs
 from jaxemo.studies.training_settings import TrainingSettings as RecipeSettings
@@ -39,11 +38,7 @@ from jaxemo.training.processes import word_of_first
 from jaxemo.training.program import TrainingProgram, TrainingSettings, make_program
 from jaxemo.training.progress import EpochRecord, EpochTiming
 from jaxemo.training.stack import FitResult, RunInputs
-from jaxemo.training.step import init_key
 from jaxemo.training.trace import StepTrace
-
-# What a second stage may take from the first.
-INHERITED = ("adaptation", "head")
 
 
 class Bench(NamedTuple):
@@ -51,6 +46,7 @@ class Bench(NamedTuple):
 
     Attributes:
       identity: What of it decides a run's result, as JSON has it.
+      first_method: Whose adaptation is merged into each run's base before; None where nothing is.
       base: The encoder's parameters as training reads them; empty where the whole encoder is frozen.
       pooled: What the head's pooling makes of each clip and layer; layer statistics come from it.
       runs_at_once: Runs in memory at a time.
@@ -67,6 +63,7 @@ class Bench(NamedTuple):
     pooled: Float[np.ndarray, "n L D"]
     runs_at_once: int
     trace: StepTrace
+    first_method: ChosenMethod | None = None
 
 
 class Place(NamedTuple):
@@ -98,6 +95,7 @@ class Run(NamedTuple):
     Attributes:
       identity: Hash of all that decided the result.
       updates: Optimiser steps that it was trained for.
+      inherited: What was merged into the base for this run alone; () for nothing.
     """
 
     place: Place
@@ -105,43 +103,11 @@ class Run(NamedTuple):
     updates: int
     statistics: LayerStatistics
     fit: FitResult
+    inherited: Any = ()
 
     @property
     def model(self) -> TrainedModel:
-        return TrainedModel(self.fit.trainable, self.statistics)
-
-
-def make_network(
-    source: Source,
-    method: Method,
-    *,
-    head_width: int,
-    head_dropout: float,
-    num_outputs: int,
-    compute_dtype: str,
-    pooling: Pooling = Pooling.MEAN,
-    head_form: str = HeadForm.STANDARDISED.value,
-    remat: str = Remat.NOTHING.value,
-) -> Network:
-    """The pure functions of this source under this method.
-
-    Args:
-      head_form: A value of `HeadForm`.
-      compute_dtype: Of the encoder's products.
-      remat: A value of `Remat`, for training.
-
-    Raises:
-      ValueError: When the method trains inside an encoder and the source has none.
-    """
-    if method.frozen_layers is not None:
-        module = _adapted_encoder(source, method).module.clone(
-            dtype=jnp.dtype(compute_dtype), remat=Remat(remat)
-        )
-    else:
-        module = None if source.encoder is None else source.encoder.module
-    return Network(
-        module, method, head_width, head_dropout, num_outputs, HeadForm(head_form), pooling
-    )
+        return TrainedModel(self.fit.trainable, self.statistics, self.inherited)
 
 
 def make_bench(
@@ -152,13 +118,16 @@ def make_bench(
     method_name: str,
     mesh: Mesh,
     workdir: Path,
+    merged_method: str = "",
 ) -> Bench:
     """Prepares the method named in the config with its options and recipe.
 
     Args:
+      merged_method: Whose adaptation is merged into each run's base before; "" where nothing is.
       workdir: Where a trace of steps goes, if the config asks for one.
     """
     method, options, recipe = choose_method(config, method_name)
+    first = choose_method(config, merged_method) if merged_method else None
     objective = make_objective(
         experiment.task,
         focal_gamma=config.training.focal_gamma,
@@ -176,10 +145,11 @@ def make_bench(
         compute_dtype=settings.compute_dtype,
         pooling=pooling,
         remat=settings.remat,
+        first_method=None if first is None else first.method,
     )
     program = make_program(network, objective, settings, mesh=mesh)
     base = base_of(embedded.source, method)
-    inputs = training_inputs(experiment, embedded, config, method)
+    inputs = training_inputs(experiment, embedded, config, network)
     examples = Examples(inputs, experiment.labels, experiment.duration_s)
     pooled = pooled_layers(embedded.embedding, pooling)
     runs_at_once = config.training.runs_at_once or word_of_first(
@@ -187,7 +157,7 @@ def make_bench(
     )
     return Bench(
         source=embedded.source,
-        identity=_identity(embedded.source, network, program, config, options),
+        identity=_identity(embedded.source, network, program, config, options) | _merged(first),
         method=method,
         method_options=options,
         program=program,
@@ -196,7 +166,13 @@ def make_bench(
         pooled=pooled,
         runs_at_once=runs_at_once,
         trace=StepTrace(workdir / "profile", num_steps=config.debug.profile_steps),
+        first_method=first,
     )
+
+
+def _merged(first: ChosenMethod | None) -> dict[str, Any]:
+    """What a merge adds to a bench's identity."""
+    return {} if first is None else {"merged": [first.method.name, first.options]}
 
 
 def _identity(
@@ -229,20 +205,6 @@ def _identity(
     }
 
 
-def base_of(source: Source, method: Method) -> Params:
-    """The frozen parameters that training reads: none where the whole encoder is frozen."""
-    return {} if method.frozen_layers is None else _adapted_encoder(source, method).params
-
-
-def _adapted_encoder(source: Source, method: Method) -> Encoder:
-    if source.encoder is None:
-        raise ValueError(
-            f"Method {method.name!r} adapts an encoder; {source.name!r} has none. "
-            "Use 'weighted_sum' with it."
-        )
-    return source.encoder
-
-
 def training_settings(settings: RecipeSettings, recipe: dict[str, Any]) -> TrainingSettings:
     """The recipe of a config's `training` block, with what the method's own block says instead."""
     names = set(TrainingSettings._fields) & set(settings.keys())
@@ -256,8 +218,7 @@ def train_runs(
     *,
     folder_of: Callable[[Place], Path],
     unfinished: Unfinished,
-    first_stages: Sequence[Run | None] | None = None,
-    inherits: tuple[str, ...] = INHERITED,
+    starts: Sequence[Start | None] | None = None,
     updates: Sequence[int] | None = None,
     on_epoch: OnPlaceEpoch = lambda place, record, timing: None,
 ) -> list[Run]:
@@ -271,8 +232,7 @@ def train_runs(
     Args:
       folder_of: Where the model of each place is kept once it is trained.
       unfinished: Where runs are saved meanwhile.
-      first_stages: The run that each place goes on from, or None for a fresh start; absent: all fresh.
-      inherits: Which of `INHERITED` it takes from there; the rest starts as in a run without one.
+      starts: What each run begins with, or None for a fresh start; absent: all fresh.
       updates: Optimiser steps of each run; absent: those of the recipe's epochs.
       on_epoch: Told of every epoch of every run, whether trained now or (without a timing) before.
 
@@ -280,7 +240,7 @@ def train_runs(
       ValueError: A loss or gradient, or a run's dev score in every epoch, is not finite.
       Stopped: A signal came; what was trained is in `unfinished`.
     """
-    stages = [None] * len(places) if first_stages is None else first_stages
+    starts = [None] * len(places) if starts is None else starts
     if updates is None:
         updates = [recipe_updates(experiment, bench, place) for place in places]
     inputs = [
@@ -288,8 +248,8 @@ def train_runs(
         for place, steps in zip(places, updates, strict=True)
     ]
     inputs = [
-        one if stage is None else _continued(bench, one, stage, inherits)
-        for one, stage in zip(inputs, stages, strict=True)
+        one if start is None else started(bench.program.network, bench.base, one, start)
+        for one, start in zip(inputs, starts, strict=True)
     ]
     identities = [run_identity(experiment, bench.identity, one) for one in inputs]
     folders = [folder_of(place) for place in places]
@@ -301,7 +261,7 @@ def train_runs(
             for record in fit.history:
                 on_epoch(place, record, None)
     return [
-        Run(place, identity, one.num_updates, one.statistics, fit)
+        Run(place, identity, one.num_updates, one.statistics, fit, one.inherited)
         for place, identity, one, fit in zip(places, identities, inputs, fits, strict=True)
     ]
 
@@ -356,17 +316,6 @@ def recipe_updates(experiment: Experiment, bench: Bench, place: Place) -> int:
     """Optimiser steps of the recipe's epochs over a place's training rows."""
     rows, settings = train_rows(experiment, place), bench.program.settings
     return settings.epochs * num_batches(len(rows), batch_size=settings.batch_size)
-
-
-def _continued(
-    bench: Bench, inputs: RunInputs, first_stage: Run, inherits: tuple[str, ...]
-) -> RunInputs:
-    """The run with a tree to start from: parts of the first stage's, the rest as a fresh run has it."""
-    initial = first_stage.fit.trainable
-    if set(inherits) != set(INHERITED):
-        fresh = bench.program.network.init(init_key(inputs.key), bench.base, inputs.statistics)
-        initial = jax.tree.map(np.asarray, fresh) | {part: initial[part] for part in inherits}
-    return inputs._replace(initial=initial)
 
 
 def train_rows(experiment: Experiment, place: Place) -> Int[np.ndarray, " m"]:

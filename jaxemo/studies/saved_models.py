@@ -24,10 +24,11 @@ from jaxemo.results.checks import plain
 from jaxemo.results.schema import FigureRow
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.networks import base_of, make_network
 from jaxemo.studies.recognition import Task, make_objective
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
-from jaxemo.studies.runs import Bench, Run, base_of, make_network
+from jaxemo.studies.runs import Bench, Run
 from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.studies.training_inputs import pooled_layers
 from jaxemo.training.checkpoint import save_checkpoint
@@ -73,6 +74,8 @@ def save_run(
     record = _make_record(experiment, bench, run, config) | {"temperature": temperature}
     record["figures"] = [plain(row) for row in figures]
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
+    if bench.first_method is not None:
+        state["inherited"] = run.inherited
     if is_first():
         save_checkpoint(directory, state=state, record=record)
     return record
@@ -91,6 +94,7 @@ def _make_record(
         "identity": run.identity,
         "encoder": describe_source(bench.source),
         "method": {"name": bench.method.name, "options": bench.method_options},
+        "first_method": _first_method(bench),
         "objective": program.objective.name,
         "head": {
             "form": program.network.head_form.value,
@@ -123,6 +127,12 @@ def _make_record(
     }
 
 
+def _first_method(bench: Bench) -> dict[str, Any] | None:
+    """The method whose adaptation is merged into the base before the model's own; None where none is."""
+    first = bench.first_method
+    return None if first is None else {"name": first.method.name, "options": first.options}
+
+
 def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None) -> SavedModel:
     """Rebuilds a model from its checkpoint's own record.
 
@@ -146,12 +156,19 @@ def load_model(directory: Path | str, *, mesh: Mesh, encoder: str | None = None)
         num_outputs=objective.num_outputs,
         compute_dtype=record["training"]["compute_dtype"],
         pooling=Pooling(record["head"]["pooling"]),
+        first_method=first_method_in(record),
     )
     batch_size = record["training"]["batch_size"]
     predictor = Predictor(network, objective, mesh=mesh, batch_size=batch_size)
     base = base_of(source, method)
     trained = restore_model(directory, record, network, base, mesh=mesh)
     return SavedModel(source, method, predictor, base, trained, task, record)
+
+
+def first_method_in(record: dict[str, Any]) -> Method | None:
+    """The method whose adaptation is merged into a checkpoint's base, by its record; None where none is."""
+    first = record["first_method"]
+    return None if first is None else make_method(first["name"], **first["options"])
 
 
 def task_in(record: dict[str, Any]) -> Task:

@@ -118,12 +118,14 @@ class Needs(NamedTuple):
       methods: What is trained on them.
       similarity: The excerpts that are compared between domains.
       spread: Standard deviations of layers beside their means.
+      stem: The output of stems, whatever the methods.
     """
 
     recognition: bool = True
     methods: tuple[Method, ...] = ()
     similarity: bool = False
     spread: bool = False
+    stem: bool = False
 
 
 def check_long_enough(encoder: Encoder, store: ClipStore) -> None:
@@ -276,7 +278,8 @@ def kept_of(experiment: Experiment, config: Settings, source: Source, method: Me
 def _to_train_on(experiment: Experiment, config: Settings, source: Source, needs: Needs) -> Wanted:
     kept = {kept_of(experiment, config, source, method).layer for method in needs.methods}
     layers = tuple(sorted(layer for layer in kept if layer))
-    return Wanted(stem=0 in kept, layers=layers, spread=needs.spread)
+    stem = 0 in kept or (needs.stem and source.encoder is not None)
+    return Wanted(stem=stem, layers=layers, spread=needs.spread)
 
 
 def _embed_excerpts(

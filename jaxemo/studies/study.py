@@ -32,6 +32,12 @@ from jaxemo.studies.layer_comparisons import (
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options, check_pooling, methods_of, needs_spread
 from jaxemo.studies.regimes import check_shares
+from jaxemo.studies.second_stage import (
+    check_merges,
+    names_of_methods,
+    reads_stems,
+    second_stage_in_words,
+)
 from jaxemo.studies.similarity.shift import SECTIONS as SHIFT_SECTIONS
 from jaxemo.studies.similarity.shift import EncoderShift, shift_rows
 from jaxemo.studies.similarity.study import study_similarity
@@ -141,17 +147,19 @@ def _needs(config: Settings, studies: Sequence[str]) -> Needs:
     """What the studies ask of an embedding."""
     return Needs(
         recognition=bool({LAYERS, TRANSFER} & set(studies)),
-        methods=methods_of(config, config.transfer.methods) if TRANSFER in studies else (),
+        methods=methods_of(config, names_of_methods(config)) if TRANSFER in studies else (),
         similarity=SIMILARITY in studies,
         spread=TRANSFER in studies and needs_spread(config),
+        stem=TRANSFER in studies and reads_stems(config),
     )
 
 
 def _check_transfer(sources: list[Source], config: Settings) -> None:
     """Refuses methods that do not fit the sources, and a mesh that does not fit the devices."""
-    check_methods(sources, config.transfer.methods)
-    check_options(sources, config, config.transfer.methods)
-    check_pooling(sources, config, config.transfer.methods)
+    check_methods(sources, config.transfer)
+    check_merges(config)
+    check_options(sources, config, names_of_methods(config))
+    check_pooling(sources, config, names_of_methods(config))
     make_mesh(**config.mesh)
 
 
@@ -288,6 +296,8 @@ def _notes(config: Settings, studies: Sequence[str], experiment: Experiment) -> 
     if {LAYERS, TRANSFER} & set(studies):
         looked_at = _in_words(recognised_excerpt(config.audio))
         notes.append(f"Layers and transfer look at {looked_at}.")
+    if TRANSFER in studies and (words := second_stage_in_words(config)):
+        notes.append(words)
     if LAYERS in studies:
         notes += control_notes(experiment, config.layers.controls)
     if SIMILARITY in studies:

@@ -38,6 +38,7 @@ class LayerSettings(Block):
 REGIMES = OneOf(
     ("target_only", "target_only_longer", "source_only", "joint", "placebo", "two_stage")
 )
+INHERITABLE = ("adaptation", "merged", "head")
 _SHARE = Between(0, 1, above=True)
 
 
@@ -54,11 +55,11 @@ class TransferSettings(Block):
     # Whether two-stage training helps shows beside the controls alone: the target for as many updates,
     # and a placebo, whose first stage learns shuffled labels.
     regimes: Annotated[tuple[str, ...], Items(REGIMES)] = REGIMES.names
-    # What the second stage takes from the first; the rest begins as in target-only training.
-    inherits: Annotated[tuple[str, ...], Items(OneOf(("adaptation", "head")))] = (
-        "adaptation",
-        "head",
-    )
+    # What the second stage takes from the first; the rest begins as in target-only training. 'merged': a
+    # base into which the adaptation is merged, to be adapted afresh; of it each run has its own.
+    inherits: Annotated[tuple[str, ...], Items(OneOf(INHERITABLE))] = ("adaptation", "head")
+    # Of the second stage; '' for that of the first.
+    second_method: Annotated[str, OneOf(("", *METHODS.names))] = ""
     # Of the target's training speakers, for low-resource curves: smaller shares are parts of larger ones.
     shares: Annotated[tuple[float, ...], Items(_SHARE, most=20)] = (1.0,)
     num_folds: NumFolds = 6

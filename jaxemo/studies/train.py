@@ -1,16 +1,15 @@
 """Single models: what `jaxemo train` and `jaxemo sweep` do, through the same bench as the transfer study."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
-from jaxemo.results.schema import FigureRow
-from jaxemo.studies.calibration import fit_temperatures, scored_figures
+from jaxemo.studies.calibration import fit_temperatures, held_out_figures
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
-from jaxemo.studies.held_out import HeldOutPredictions, held_out_predictions
+from jaxemo.studies.held_out import held_out_predictions
 from jaxemo.studies.methods import (
     check_options,
     check_pooling,
@@ -84,7 +83,7 @@ def train_models(
             experiment=experiment,
             bench=bench,
             run=run,
-            figures=_figures(experiment, by_domain, temperature),
+            figures=held_out_figures(experiment, by_domain, temperature),
             config=models[places[run.place]],
             temperature=temperature,
         )
@@ -92,19 +91,6 @@ def train_models(
     ]
     unfinished.forget()
     return records
-
-
-def _figures(
-    experiment: Experiment, by_domain: Mapping[str, HeldOutPredictions], temperature: float
-) -> Iterator[FigureRow]:
-    for domain, (rows, predictions) in by_domain.items():
-        yield from scored_figures(
-            experiment.task,
-            experiment.labels[rows],
-            predictions,
-            temperature=temperature,
-            domain=domain,
-        )
 
 
 def explain_model(

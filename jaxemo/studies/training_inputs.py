@@ -19,9 +19,11 @@ from jaxemo.studies.augmentation_settings import (
 )
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.frozen_part import Kept
 from jaxemo.studies.sources import Embedded, Source, clips_at, kept_of, recognised_excerpt
 from jaxemo.training.augmented import AugmentedFeatures, ChangedWaveforms, ClipSource
 from jaxemo.training.features import TABLE_BYTES, DenseFeatures, Features, LowerLayerFeatures
+from jaxemo.training.model import Network
 
 logger = logging.getLogger("jaxemo")
 
@@ -47,10 +49,16 @@ def check_augmentation(
 
 
 def training_inputs(
-    experiment: Experiment, embedded: Embedded, config: Settings, method: Method
+    experiment: Experiment, embedded: Embedded, config: Settings, network: Network
 ) -> Features:
-    """The inputs of a method's network; where more is computed in every step than must be, the log says why."""
+    """The inputs of a method's network; where more is computed in every step than must be, the log says why.
+
+    Whatever the method, bases that differ from run to run have no layer in common: stems are read.
+    """
+    method = network.method
     kept = kept_of(experiment, config, embedded.source, method)
+    if network.first_method is not None:
+        kept = Kept(0, kept.frozen_layers, "a first stage was merged into them")
     if kept.frozen_layers and kept.reason:
         logger.info(
             "%s, %s: %d frozen layers are computed in every step, since %s",

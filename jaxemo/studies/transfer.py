@@ -5,9 +5,10 @@ adaptation method and both directions; `regimes.py` has the protocol. Stage 1 of
 target-only run of the other, so each is trained once.
 """
 
+import functools
 import logging
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,13 +18,13 @@ import numpy as np
 from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
-from jaxemo.results.schema import ConfusionRow, FigureRow
+from jaxemo.results.schema import ConfusionRow
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
+from jaxemo.studies.calibration import fit_temperatures, held_out_figures
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.held_out import HeldOut, held_out_answers
+from jaxemo.studies.held_out import HeldOut, answers_in, held_out_predictions
 from jaxemo.studies.layers import confusion_rows, fold_interval
-from jaxemo.studies.recognition import confusion_figures
 from jaxemo.studies.regimes import (
     LONGER,
     PLACEBO,
@@ -31,7 +32,9 @@ from jaxemo.studies.regimes import (
     SHUFFLED_SOURCE,
     SOURCE_ONLY,
     TARGET_ONLY,
+    TWO_STAGE,
     Pair,
+    Stages,
     num_epochs,
     source_of,
     train_regimes,
@@ -40,7 +43,9 @@ from jaxemo.studies.regimes import (
 from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.runs import Bench, OnPlaceEpoch, Place, Run, make_bench, rows_in
 from jaxemo.studies.saved_models import save_run
+from jaxemo.studies.second_stage import merged_method_of, second_method_of
 from jaxemo.studies.sources import Embedded, Source
+from jaxemo.studies.study_settings import TransferSettings
 from jaxemo.studies.tallies import Tallies, chance_of
 from jaxemo.studies.transfer_scores import gain_figures, pool_by_speaker, score_figures
 from jaxemo.studies.watching import LogEpoch, watch_epochs
@@ -72,6 +77,7 @@ class _Outcome(NamedTuple):
     seed: int
     answers: HeldOut
     mixture: np.ndarray
+    parameters: int
 
 
 def study_transfer(
@@ -87,55 +93,90 @@ def study_transfer(
     results = TransferResults([], [], [], [])
     unfinished = unfinished_runs(workdir, config)
     pairs = transfer_pairs(experiment, config)
-    for method_name in methods_for(embedded.source, config.transfer.methods):
-        bench = make_bench(
+    for method_name in methods_for(embedded.source, config.transfer):
+        stages = _make_stages(
             experiment, embedded, config, method_name=method_name, mesh=mesh, workdir=workdir
         )
         outcomes: dict[_Seen, list[_Outcome]] = defaultdict(list)
-        parameters = 0
 
-        def folder_of(place: Place, bench: Bench = bench) -> Path:
+        def folder_of(place: Place, bench: Bench = stages.first) -> Path:
             return workdir / "models" / _folder(bench, place)
 
         common = {
             "folder_of": folder_of,
             "unfinished": unfinished,
-            "on_epoch": _watch(experiment, bench, config, log_epoch),
+            "on_epoch": _watch(experiment, stages, config, log_epoch),
         }
-        for group in _groups(pairs, bench.runs_at_once):
-            runs = train_regimes(experiment, bench, group, config, common=common)
-            answers = held_out_answers(experiment, bench, runs)
-            for run, answer in zip(runs, answers, strict=True):
-                for seen in _views(run.place, config):
-                    outcomes[seen].append(_outcome(run, answer[seen.target]))
-                save_run(
-                    folder_of(run.place),
-                    experiment=experiment,
-                    bench=bench,
-                    run=run,
-                    figures=_figures(experiment, answer),
-                    config=config,
-                )
-                parameters = count_parameters(run.fit.trainable)
-            results.runs.extend(_run_row(bench, run) for run in runs)
+        for group in _groups(pairs, min(bench.runs_at_once for bench in stages)):
+            runs = train_regimes(experiment, stages, group, config, common=common)
+            for bench, own in stages.parted(runs):
+                answers = _scored_and_saved(experiment, bench, own, config, folder_of)
+                for run, answer in zip(own, answers, strict=True):
+                    for seen in _views(run.place, config):
+                        outcomes[seen].append(_outcome(run, answer[seen.target]))
+            results.runs.extend(_run_row(stages.first, run) for run in runs)
             unfinished.forget()
-        _collect(experiment, bench, outcomes, parameters, results)
+        _collect(experiment, stages.first, outcomes, results)
     return results
 
 
-def check_methods(sources: Sequence[Source], names: tuple[str, ...]) -> None:
+def _make_stages(
+    experiment: Experiment, embedded: Embedded, config: Settings, *, method_name: str, **places: Any
+) -> Stages:
+    """The benches of a method; `places` are keywords of `make_bench`."""
+    made = functools.partial(make_bench, experiment, embedded, config, **places)
+    first = made(method_name=method_name)
+    second, merged = second_method_of(config, method_name), merged_method_of(config, method_name)
+    has_second = {TWO_STAGE, PLACEBO} & set(config.transfer.regimes)
+    if not has_second or (second == method_name and not merged):
+        return Stages(first, first)
+    stages = Stages(first, made(method_name=second, merged_method=merged))
+    if merged:
+        logger.info(
+            "%s: in second stages each run has a base of its own, and %d are trained at once",
+            embedded.source.name,
+            stages.second.runs_at_once,
+        )
+    return stages
+
+
+def _scored_and_saved(
+    experiment: Experiment,
+    bench: Bench,
+    runs: Sequence[Run],
+    config: Settings,
+    folder_of: Callable[[Place], Path],
+) -> list[dict[str, HeldOut]]:
+    """Each run's answers for held-out speakers; its model is kept, calibrated on dev speakers."""
+    predictions = held_out_predictions(experiment, bench, runs)
+    temperatures = fit_temperatures(experiment, bench, runs)
+    for run, by_domain, temperature in zip(runs, predictions, temperatures, strict=True):
+        save_run(
+            folder_of(run.place),
+            experiment=experiment,
+            bench=bench,
+            run=run,
+            figures=held_out_figures(experiment, by_domain, temperature),
+            config=config,
+            temperature=temperature,
+        )
+    return [answers_in(experiment, by_domain) for by_domain in predictions]
+
+
+def check_methods(sources: Sequence[Source], settings: TransferSettings) -> None:
     """Says which methods are left out where a folder of embeddings stands for its encoder.
 
     Raises:
       ValueError: No source allows any of the methods.
     """
-    if not any(methods_for(source, names) for source in sources):
+    if not any(methods_for(source, settings) for source in sources):
+        second = f", with second method {settings.second_method!r}" * bool(settings.second_method)
         raise ValueError(
-            f"config.transfer.methods is {names!r}, and none of config.encoders has an encoder to "
-            "adapt; name one, or take 'weighted_sum'."
+            f"config.transfer.methods is {settings.methods!r}{second}, and none of config.encoders has "
+            "an encoder to adapt; name one, or take 'weighted_sum'."
         )
     for source in sources:
-        left_out = sorted(set(names) - set(methods_for(source, names)))
+        left_out = sorted(set(settings.methods) - set(methods_for(source, settings)))
         if source.folder is not None and left_out:
             logger.warning(
                 "%s: no %s, since %s holds embeddings and no encoder",
@@ -145,11 +186,18 @@ def check_methods(sources: Sequence[Source], names: tuple[str, ...]) -> None:
             )
 
 
-def methods_for(source: Source, names: tuple[str, ...]) -> list[str]:
-    """The methods that this source allows: those that train inside an encoder need one."""
+def methods_for(source: Source, settings: TransferSettings) -> list[str]:
+    """The methods that this source allows: those that train inside an encoder in either stage need one."""
     if source.encoder is not None:
-        return list(names)
-    return [name for name in names if make_method(name).frozen_layers is None]
+        return list(settings.methods)
+    return [
+        name
+        for name in settings.methods
+        if all(
+            make_method(stage).frozen_layers is None
+            for stage in (name, settings.second_method or name)
+        )
+    ]
 
 
 def transfer_pairs(experiment: Experiment, config: Settings) -> list[Pair]:
@@ -183,15 +231,15 @@ def _groups(pairs: list[Pair], runs_at_once: int) -> list[list[Pair]]:
 
 
 def _watch(
-    experiment: Experiment, bench: Bench, config: Settings, log_epoch: LogEpoch
+    experiment: Experiment, stages: Stages, config: Settings, log_epoch: LogEpoch
 ) -> OnPlaceEpoch:
     """Of all the method's runs."""
     planned = waves(transfer_pairs(experiment, config), config.transfer)
     return watch_epochs(
-        bench,
+        stages.first,
         progress=experiment.progress,
-        total=sum(num_epochs(experiment, bench, place) for places in planned for place in places),
-        name_of=lambda place: _run_name(bench, place),
+        total=sum(num_epochs(experiment, stages, place) for places in planned for place in places),
+        name_of=lambda place: _run_name(stages.first, place),
         log_epoch=log_epoch,
     )
 
@@ -222,15 +270,11 @@ def _views(place: Place, config: Settings) -> Iterator[_Seen]:
         yield _Seen(source_of(place.dev_domain), SOURCE_ONLY, 0.0)
 
 
-def _figures(experiment: Experiment, answers: Mapping[str, HeldOut]) -> Iterator[FigureRow]:
-    for domain, answer in answers.items():
-        yield from confusion_figures(answer.confusion, experiment.emotions, domain=domain)
-
-
 def _outcome(run: Run, answers: HeldOut) -> _Outcome:
     num_layers = run.statistics.mean.shape[0]
     mixture = np.asarray(layer_mixture(run.fit.trainable["head"], num_layers=num_layers))
-    return _Outcome(run.place.fold, run.place.seed, answers, mixture)
+    parameters = count_parameters(run.fit.trainable)
+    return _Outcome(run.place.fold, run.place.seed, answers, mixture, parameters)
 
 
 def _run_row(bench: Bench, run: Run) -> TransferRunRow:
@@ -255,7 +299,6 @@ def _collect(
     experiment: Experiment,
     bench: Bench,
     outcomes: dict[_Seen, list[_Outcome]],
-    parameters: int,
     results: TransferResults,
 ) -> None:
     """Adds the rows of one method."""
@@ -277,7 +320,7 @@ def _collect(
             "folds": len({outcome.fold for outcome in group}),
             "seeds": len({outcome.seed for outcome in group}),
             "chance": chance_of(ours),
-            "trainable_parameters": parameters,
+            "trainable_parameters": group[0].parameters,
         }
         rows = [{"baseline": None, **row} for row in score_figures(ours, experiment.emotions)]
         rows += [

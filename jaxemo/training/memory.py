@@ -31,16 +31,21 @@ def runs_that_fit(
     """Runs of a program that half of the devices' memory holds (2 GiB on a CPU); 1 at least.
 
     A run needs five trees of the trainable parameters' size, and what the forward pass of one
-    micro-batch keeps for the backward pass, of which the frozen base is shared.
+    micro-batch keeps for the backward pass, of which the frozen base is shared, unless something is
+    merged into it that each run has of its own.
 
     Args:
       statistics: Of any run; its shapes count.
       memory_bytes: Of all devices; None to ask them.
     """
-    trainable = jax.eval_shape(program.network.init, jax.random.key(0), base, statistics)
+    network = program.network
+    trainable = jax.eval_shape(network.init, jax.random.key(0), base, statistics)
+    inherited = network.inherited_shapes(base)
     num_trees = _TREES_PER_RUN + (1 if program.settings.ema_decay else 0)
-    trees = num_trees * _num_bytes(trainable)
-    kept = max(_kept_bytes(program, base, examples, statistics, trainable) - _num_bytes(base), 0)
+    trees = num_trees * _num_bytes(trainable) + _num_bytes(inherited)
+    kept = _kept_bytes(program, base, examples, statistics, (trainable, inherited))
+    if network.first_method is None:
+        kept = max(kept - _num_bytes(base), 0)
     memory = _memory_of(program.mesh.devices.flat) if memory_bytes is None else memory_bytes
     return max(int(_SHARE_OF_MEMORY * memory / max(trees + kept, 1)), 1)
 
@@ -50,24 +55,31 @@ def _kept_bytes(
     base: Params,
     examples: Examples,
     statistics: LayerStatistics,
-    trainable: Any,
+    own: Any,
 ) -> int:
-    """Size of what the forward pass of one micro-batch keeps for the backward pass."""
+    """Size of what the forward pass of one micro-batch keeps for the backward pass.
+
+    Args:
+      own: What the run trains, and what is merged into the base for it.
+    """
     settings = program.settings
     rows = np.arange(settings.batch_size // settings.micro_batches) % len(examples.targets)
     inputs = examples.inputs.take(rows, draw=Draw(np.zeros_like(rows), 0))
     targets = examples.targets[rows]
 
-    def backward(trainable: Any, inputs: Any, targets: jax.Array, key: jax.Array) -> Any:
+    def backward(own: Any, inputs: Any, targets: jax.Array, key: jax.Array) -> Any:
+        trainable, inherited = own
+        own_base = program.network.own_base(base, inherited)
+
         def terms(trainable: Any) -> jax.Array:
             outputs = program.network.outputs(
-                trainable, base, inputs, statistics=statistics, dropout_key=key
+                trainable, own_base, inputs, statistics=statistics, dropout_key=key
             )
             return program.objective.terms(outputs, targets)
 
         return jax.vjp(terms, trainable)[1]
 
-    shapes = jax.eval_shape(backward, trainable, inputs, targets, jax.random.key(0))
+    shapes = jax.eval_shape(backward, own, inputs, targets, jax.random.key(0))
     return _num_bytes(shapes)
 
 

@@ -1,6 +1,7 @@
 """An encoder, an adaptation method and the head as one pure function of its parameters.
 
-What is trained ({adaptation, head}) and what is not (base, layer statistics) are apart from birth.
+What is trained ({adaptation, head}) and what is not (base, layer statistics) are apart from birth. A
+second stage may stand on a base of its run's own: the shared one with the first stage's adaptation merged.
 Inputs are the output of the method's frozen layers: stem features, or pooled layers when the whole
 encoder is frozen; or waveforms, where they are not the same in every epoch. Layers below all that is
 trained are the same in every step, dropout included: there is none.
@@ -91,6 +92,7 @@ class Network(NamedTuple):
       head_form: What the head computes.
       pooling: How frames become one vector.
       dropout: Whether it acts in training, or nowhere.
+      first_method: Of the stage before, where what it trained is merged into the base; None for no merge.
     """
 
     module: AudioEncoder | None
@@ -101,9 +103,29 @@ class Network(NamedTuple):
     head_form: HeadForm = HeadForm.STANDARDISED
     pooling: Pooling = Pooling.MEAN
     dropout: Dropout = Dropout.IN_TRAINING
+    first_method: Method | None = None
+
+    def own_base(self, base: Params, inherited: Any) -> Params:
+        """The base that a run's method adapts: the shared one with what the run inherits merged into it.
+
+        Args:
+          inherited: The adaptation that `first_method` trained; () where nothing is merged.
+        """
+        if self.first_method is None:
+            return base
+        assert (
+            self.first_method.merge is not None
+        )  # A config or record that asks for more is refused.
+        return self.first_method.merge(base, jax.tree.map(jnp.asarray, inherited))
+
+    def inherited_shapes(self, base: Params) -> Any:
+        """What `own_base` takes beside the base, as shapes."""
+        if self.first_method is None:
+            return ()
+        return jax.eval_shape(self.first_method.init, jax.random.key(0), base)
 
     def init(self, key: PRNGKeyArray, base: Params, statistics: LayerStatistics) -> dict[str, Any]:
-        """A fresh trainable tree {adaptation, head}."""
+        """A fresh trainable tree {adaptation, head}, for the run's own base."""
         adaptation_key, head_key = jax.random.split(key)
         num_layers, width = statistics.mean.shape
         head = init_head(

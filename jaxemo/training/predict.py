@@ -30,10 +30,15 @@ from jaxemo.training.step import Shared
 
 
 class TrainedModel(NamedTuple):
-    """What one run adds to the base: its trainable tree and its layer statistics."""
+    """What one run adds to the base: its trainable tree and its layer statistics.
+
+    Attributes:
+      inherited: What is merged into the base for this run alone (`Network.own_base`); () for nothing.
+    """
 
     trainable: dict[str, Any]
     statistics: LayerStatistics
+    inherited: Any = ()
 
 
 class Predictor:
@@ -113,7 +118,7 @@ def _make_predict_step(network: Network, objective: Objective, mesh: Mesh):
     def one_run(model: TrainedModel, shared: Shared, inputs: Any):
         outputs = network.outputs(
             model.trainable,
-            shared.base,
+            network.own_base(shared.base, model.inherited),
             look_up(shared.table, inputs),
             statistics=model.statistics,
         )

@@ -61,6 +61,7 @@ class RunInputs(NamedTuple):
       num_updates: Optimiser steps, whatever the recipe's epochs: the last epoch is cut short. 0: those of
         the recipe's epochs.
       rates: Peak learning rates; the recipe's when None.
+      inherited: What is merged into the base for this run alone (`Network.own_base`); () for nothing.
     """
 
     key: PRNGKeyArray
@@ -71,6 +72,7 @@ class RunInputs(NamedTuple):
     initial: dict[str, Any] | None = None
     num_updates: int = 0
     rates: Rates | None = None
+    inherited: Any = ()
 
 
 class FitResult(NamedTuple):
@@ -184,12 +186,14 @@ class RunStack:
         initial = None
         if any(run.initial is not None for run in runs):
             initial = place_stacked(stack_trees(_initial_trees(runs), mesh), mesh)
+        inherited = stack_trees([run.inherited for run in runs], mesh)
         return self._program.init_runs(
             *place_stacked((keys, self._statistics), mesh),
             self._shared.base,
             num_steps,
             rates,
             initial,
+            place_stacked(inherited, mesh) if jax.tree.leaves(inherited) else (),
         )
 
     def _train_epoch(self, progress: Progress, saver: Saver) -> tuple[Progress, EpochTiming]:
@@ -254,7 +258,7 @@ class RunStack:
                 asked = time.monotonic()
 
     def _end_epoch(self, progress: Progress, grid: RowGrid) -> Progress:
-        scores = self._dev_scores(progress.states.evaluated)
+        scores = self._dev_scores(progress.states)
         metrics = joined(progress.metrics)
         records = [
             (_summarise(progress.epoch, metrics, grid.active, run=run, dev_score=score),)
@@ -320,9 +324,9 @@ class RunStack:
         inputs = self._feed.inputs(rows, mesh, draw=Draw(seeds, epoch))
         return Batch(inputs, targets, weight), active
 
-    def _dev_scores(self, trainable: dict[str, Any]) -> list[float]:
+    def _dev_scores(self, states: RunState) -> list[float]:
         predictions = self._program.predictor.predict_stacked(
-            TrainedModel(trainable, self._statistics),
+            TrainedModel(states.evaluated, self._statistics, states.inherited),
             self._shared,
             self._feed,
             [run.dev_rows for run in self._runs],

@@ -41,6 +41,7 @@ class RunState(NamedTuple):
       average: Exponential moving average of the trainable tree; () where none is kept.
       optimiser: optax state of the trainable tree alone.
       key: Root of the dropout stream; the step number is folded in, so a restart continues it.
+      inherited: What is merged into the base for this run alone (`Network.own_base`); () for nothing.
     """
 
     step: Int[Array, "..."]
@@ -50,6 +51,7 @@ class RunState(NamedTuple):
     average: Any
     optimiser: Any
     key: Key[Array, "..."]
+    inherited: Any = ()
 
     @property
     def evaluated(self) -> dict[str, Any]:
@@ -109,13 +111,14 @@ def make_init_runs(
     mesh: Mesh,
     ema_decay: float = 0.0,
 ) -> Callable[..., RunState]:
-    """The jitted (keys, statistics, base, num_steps, rates, initial) -> stacked state at step 0.
+    """The jitted (keys, statistics, base, num_steps, rates, initial, inherited) -> stacked state at step 0.
 
     `initial` is None or (given, trees): where `given` is True a run starts from its tree.
     """
 
-    def one_run(key, statistics, base, num_steps, rates, initial) -> RunState:
-        trainable = network.init(init_key(key), base, statistics)
+    def one_run(key, statistics, base, num_steps, rates, initial, inherited) -> RunState:
+        own_base = network.own_base(base, inherited)
+        trainable = network.init(init_key(key), own_base, statistics)
         if initial is not None:
             trainable = _select(initial[0], initial[1], trainable)
         return RunState(
@@ -126,11 +129,13 @@ def make_init_runs(
             average=jax.tree.map(jnp.copy, trainable) if ema_decay else (),
             optimiser=optimiser.init(trainable),
             key=_dropout_key(key),
+            inherited=inherited,
         )
 
-    def all_runs(keys, statistics, base, num_steps, rates, initial) -> RunState:
-        stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0, 0))
-        return _constrain(stacked(keys, statistics, base, num_steps, rates, initial), mesh)
+    def all_runs(keys, statistics, base, num_steps, rates, initial, inherited=()) -> RunState:
+        stacked = jax.vmap(one_run, in_axes=(0, 0, None, 0, 0, 0, 0))
+        states = stacked(keys, statistics, base, num_steps, rates, initial, inherited)
+        return _constrain(states, mesh)
 
     return jax.jit(all_runs)
 
@@ -227,6 +232,7 @@ def _make_one_run(
         return jax.tree.map(lambda leaf: leaf / total_weight, total)
 
     def train_step(state: RunState, statistics, shared: Shared, batch: Batch, active):
+        shared = shared._replace(base=network.own_base(shared.base, state.inherited))
         loss, gradient = mean_gradient(state, statistics, shared, batch)
         updates, optimiser_state = optimiser.update(gradient, state.optimiser, state.trainable)
         # The middle of the step: neither the first nor the last one is spent at a rate of zero.
