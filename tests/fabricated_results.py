@@ -24,6 +24,7 @@ def fabricated_results(*, seed=0, encoders=ENCODERS, emotions=EMOTIONS, folds=6)
     return {
         "layers": _layers(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
         "layer_choices": _layer_choices(figure, encoders=encoders, emotions=emotions, folds=folds),
+        "probes": _probes(figure, encoders=encoders, emotions=emotions, folds=folds),
         "controls": _controls(figure, encoders=encoders, emotions=emotions, folds=folds),
         "confusions": _confusions(draw, encoders=encoders, emotions=emotions),
         "transfer": _transfer(draw, figure, encoders=encoders, emotions=emotions, folds=folds),
@@ -114,6 +115,26 @@ def _layer_choices(figure, *, encoders, emotions, folds) -> list[dict]:
                 chosen = {1: 1 / 3, 2: 2 / 3}.get(layer, 0.0)
                 difference = figure(-0.12 if layer == 0 else -0.01, 0.03)
                 rows.append({**common, "layer": layer, "chosen": chosen, **p, **difference})
+    return rows
+
+
+def _probes(figure, *, encoders, emotions, folds) -> list[dict]:
+    """An MLP on every layer, one of which has not converged, and a weighted sum of them."""
+    rows = []
+    for name, (origin, depth) in encoders.items():
+        for domain in DOMAINS:
+            for probe, layer in (
+                *(("mlp", layer) for layer in (*range(depth + 1), None)),
+                ("weighted_sum", None),
+            ):
+                common = {"encoder": name, "origin": origin, "domain": domain, "probe": probe}
+                common |= {"layer": layer, "emotion": "all", "n": 288, "folds": folds, "seeds": 1}
+                common |= {"speakers": 24, "reason": "", "seed_spread": None}
+                common["converged"] = 0.9 if layer == 0 else 1.0
+                score = {"metric": "UA", "chance": 1 / len(emotions), "p_value": None}
+                rows.append({**common, **score, **figure(0.51, 0.05)})
+                gap = {"metric": "UA_difference", "chance": None, "p_value": 0.4}
+                rows.append({**common, **gap, **figure(0.01, 0.03)})
     return rows
 
 

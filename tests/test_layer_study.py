@@ -17,6 +17,7 @@ from jaxemo.analysis.probing import ProbeResult
 from jaxemo.analysis.scores import unweighted_accuracy
 from jaxemo.studies import layers
 from jaxemo.studies.layers import probe_domain, study_layers
+from jaxemo.studies.probes import other_probe_rows
 from jaxemo.studies.tallies import seed_spread, tally
 
 UTTERANCES = planted_utterances()
@@ -76,6 +77,27 @@ def test_the_choice_of_a_layer_never_sees_the_test_speakers():
         scores = of(found.rows, metric="UA")
         best += [max(row.mean for row in of(scores, domain=d)) for d in ("speech", "music")]
     assert np.mean(picked) < 1 / 3 + 0.03 < np.mean(best)
+
+
+def test_other_probes_stand_beside_the_linear_ones_of_the_same_runs(study):
+    """No map that bends and no mixture finds more than the one layer that has the emotion."""
+    forms = ("weighted_sum", "mlp")
+    settings = planted_settings(other_probes=forms, l2_strengths=(1e-2,), final_fit="train")
+    embedded = embedded_as(planted_layers(UTTERANCES))
+    experiment = planted_experiment(UTTERANCES)
+    rows = other_probe_rows(experiment, embedded, settings, plain=study.probed)
+    for domain in ("speech", "music"):
+        [mixed] = of(rows, domain=domain, probe="weighted_sum", metric="UA")
+        [linear] = of(study.choices, domain=domain, layer=None)
+        [bent] = of(rows, domain=domain, probe="mlp", metric="UA", layer=None)
+        [noise] = of(rows, domain=domain, probe="mlp", metric="UA", layer=NOISE)
+        assert (mixed.layer, mixed.n, mixed.seeds) == (None, linear.n, linear.seeds)
+        assert min(mixed.mean, bent.mean) > linear.mean - 0.1 > noise.mean
+        [gap] = of(rows, domain=domain, probe="weighted_sum", metric="UA_difference")
+        assert gap.mean == pytest.approx(mixed.mean - linear.mean)
+        [of_noise] = of(rows, domain=domain, probe="mlp", metric="UA_difference", layer=NOISE)
+        [plain] = of(study.rows, domain=domain, metric="UA", layer=NOISE)
+        assert of_noise.mean == pytest.approx(noise.mean - plain.mean)
 
 
 @pytest.fixture

@@ -160,8 +160,40 @@ def test_ratings_are_not_evaluated_on_classes(rated, flags, capsys):
 
 def test_studies_of_classes_refuse_ratings(flags, tmp_path, capsys):
     asked = [*flags, "--config.corpus.classes=ratings", f"--workdir={tmp_path}"]
-    assert main(["probe", *asked]) == 2
-    assert "the studies compare classes" in capsys.readouterr().err
+    assert main(["fad", *asked]) == 2
+    assert "similarity compare classes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("classes", "metrics", "outputs"),
+    [
+        ("ratings", {"CCC", "PCC", "R2"}, {"all", "valence", "arousal"}),
+        ("tags", {"ROC_AUC", "PR_AUC"}, {"all", "dark", "fast", "plain"}),
+    ],
+)
+def test_ratings_and_tags_are_probed_with_the_fields_figures(
+    classes, metrics, outputs, flags, tmp_path
+):
+    """The acoustic baseline hears arousal, which the synthetic corpus is made from."""
+    asked = [*flags, "--config.encoders=acoustic,", "--config.layers.num_seeds=1"]
+    asked.append("--config.layers.l2_strengths=0.01,0.1")
+    assert (
+        main(["probe", *asked, f"--config.corpus.classes={classes}", f"--workdir={tmp_path}"]) == 0
+    )
+    results = json.loads((tmp_path / "results.json").read_text())
+    rows = [row for row in results["probes"] if row["layer"] is None]
+    assert {(row["metric"], row["emotion"]) for row in rows} == {
+        (metric, output) for metric in metrics for output in outputs
+    }
+    heard = {"ratings": ("CCC", "arousal"), "tags": ("ROC_AUC", "fast")}[classes]
+    [row] = [row for row in rows if (row["metric"], row["emotion"]) == heard]
+    assert row["probe"] == "linear" and row["mean"] > row["chance"] + 0.3
+    assert row["low"] < row["mean"] < row["high"]
+    assert (row["speakers"], row["n"], row["folds"], row["converged"]) == (6, 36, 3, 1.0)
+    assert results["layers"] == results["controls"] == []
+    assert any("Controls, baselines" in note for note in results["provenance"]["notes"])
+    page = (tmp_path / "report.html").read_text()
+    assert "How well does each layer predict the ratings or tags?" in page
 
 
 # Labels ---------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ def get_config(argument="speech"):
     # Those that need no probe of their own, and one that does.
     config.layers.controls = ("zero_shot", "zero_shot_standardised", "duration")
     config.layers.baselines = ("majority",)
+    config.layers.other_probes = ()
     config.transfer.methods = ("weighted_sum", "lora")
     config.transfer.regimes = ("target_only", "two_stage")
     config.transfer.num_folds = 2

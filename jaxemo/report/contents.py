@@ -22,6 +22,7 @@ Source = str | Path | Mapping[str, Any] | Results
 _WITH_ENCODERS = (
     "layers",
     "layer_choices",
+    "probes",
     "layer_similarity",
     "variance_parts",
     "transfer",

@@ -21,6 +21,7 @@ from jaxemo.report.sections.controls import control_section
 from jaxemo.report.sections.layer_comparisons import layer_comparison_section
 from jaxemo.report.sections.layers import layer_section
 from jaxemo.report.sections.pretraining import pretraining_section
+from jaxemo.report.sections.probes import probe_section
 from jaxemo.report.sections.similarity import similarity_section
 from jaxemo.report.sections.sweep import sweep_section
 from jaxemo.report.sections.transfer import transfer_section
@@ -61,6 +62,7 @@ def make_sections(content: Content) -> list[Section]:
     """The studies' sections whose rows are present."""
     make = (
         layer_section,
+        probe_section,
         control_section,
         layer_comparison_section,
         transfer_section,

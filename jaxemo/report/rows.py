@@ -65,6 +65,7 @@ REGIMES = {
     "placebo": "placebo",
     "two_stage": "two-stage",
 }
+PROBES = {"linear": "linear", "weighted_sum": "weighted sum", "mlp": "MLP"}
 DIRECTIONS = {"music->speech": "music → speech", "speech->music": "speech → music"}
 # Column -> its values in order; others follow as they come.
 ORDERS: dict[str, tuple[str, ...]] = {
@@ -79,6 +80,7 @@ ORDERS: dict[str, tuple[str, ...]] = {
     "regime": tuple(REGIMES),
     "baseline": tuple(REGIMES),
     "direction": tuple(DIRECTIONS),
+    "probe": tuple(PROBES),
     "part": ("train", "dev", "test"),
 }
 _NAMES = {
@@ -86,6 +88,7 @@ _NAMES = {
     "comparison": COMPARISONS,
     "control": CONTROLS,
     "method": METHODS,
+    "probe": PROBES,
     "regime": REGIMES | {"shuffled_source": "first stage of the placebo"},
     "baseline": REGIMES,
     "direction": DIRECTIONS,

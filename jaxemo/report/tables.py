@@ -8,6 +8,7 @@ import pandas as pd
 from jaxemo.report import rows as r
 from jaxemo.report.contents import Content, Source, content_of, groups, present, records
 from jaxemo.report.sections.layer_choices import choice_table
+from jaxemo.report.sections.probes import probe_table
 from jaxemo.report.sections.shift_tables import shift_order_table
 from jaxemo.report.sections.sweep import sweep_table
 from jaxemo.report.sections.transfer import transfer_table
@@ -30,6 +31,7 @@ def headlines(content: Content) -> list[Table]:
     """The chosen layers, the transfer scores and the emotions' shifts, where present."""
     made = [
         choice_table(content),
+        probe_table(content),
         transfer_table(content),
         shift_order_table(content),
         sweep_table(content),

@@ -9,6 +9,7 @@ from jaxemo.results.layer_rows import (
     ControlRow,
     LayerChoiceRow,
     LayerSimilarityRow,
+    ProbeRow,
     VariancePartRow,
 )
 from jaxemo.results.schema import (
@@ -35,7 +36,7 @@ from jaxemo.results.shift_rows import (
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
 
 # Raised whenever a column or section comes, goes or changes its meaning.
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ class Results:
     schema_version: Annotated[int, Column("Version of this schema.")] = SCHEMA_VERSION
     layers: tuple[LayerRow, ...] = ()
     layer_choices: tuple[LayerChoiceRow, ...] = ()
+    probes: tuple[ProbeRow, ...] = ()
     controls: tuple[ControlRow, ...] = ()
     layer_similarity: tuple[LayerSimilarityRow, ...] = ()
     variance_parts: tuple[VariancePartRow, ...] = ()

@@ -68,6 +68,65 @@ class LayerChoiceRow:
     chance: Chance | None
 
 
+PROBES = ("linear", "weighted_sum", "mlp")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeRow:
+    """Study 1: one score of probes of another form, or of ratings or tags, in one domain."""
+
+    encoder: Encoder
+    origin: Origin
+    domain: Domain
+    probe: Annotated[
+        str,
+        Column(
+            "linear: a linear map of one layer (of ratings and tags; of emotions it stands in `layers`). "
+            "weighted_sum: of a learnt mixture of all layers. mlp: one hidden layer on one layer.",
+            values=PROBES,
+        ),
+    ]
+    layer: (
+        Annotated[
+            int,
+            Column("Layer; None for the layer that dev chose in each run, or for all.", low=0),
+        ]
+        | None
+    )
+    metric: Annotated[
+        str,
+        Column(
+            "As in `figures`; UA_difference: UA minus UA of the linear probe of the same layer, or of the "
+            "layer that dev chose for it, paired by speaker.",
+            values=(
+                *("UA", "WA", "macro_F1", "UA_difference"),
+                *("CCC", "PCC", "R2", "ROC_AUC", "PR_AUC"),
+            ),
+        ),
+    ]
+    emotion: Annotated[str, Column("Rating or tag; `all`: of all classes, or the outputs' mean.")]
+    mean: (
+        Annotated[float, Column("The score; R2 has no low end. None where undefined.", high=1)]
+        | None
+    )
+    low: Low | None
+    high: High | None
+    p_value: PairedPValue | None
+    n: Scored
+    folds: Folds
+    seeds: Seeds
+    speakers: Speakers
+    reason: Reason
+    seed_spread: (
+        Annotated[float, Column("Standard deviation over seeds of the score.", low=0)] | None
+    )
+    chance: Annotated[float, Column("Score of answers that know nothing.", low=0, high=1)] | None
+    converged: Annotated[
+        float,
+        Column("Probes behind the row that converged.", unit="share", low=0, high=1),
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ControlRow:
     """Study 1: a control at one layer, on the folds of the first seed."""

@@ -15,7 +15,10 @@ from jaxemo.results.file import read_results
 
 # Sections of several studies: the rows of the others stay.
 _SHARED = "confusions"
-_LAYERS = {"layers", "layer_choices", "controls", _SHARED, "layer_similarity", "variance_parts"}
+_LAYERS = {
+    *("layers", "layer_choices", "probes", "controls"),
+    *(_SHARED, "layer_similarity", "variance_parts"),
+}
 _TRANSFER = {"transfer", "transfer_runs", _SHARED, "layer_weights"}
 _SIMILARITY = {
     *("similarity", "emotion_shifts", "cross_emotion"),

@@ -1,5 +1,6 @@
 """Study 1, layers: how well each layer's pooled representation predicts emotion, in speech and in music."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -164,12 +165,12 @@ def runs_of(
     RAVDESS's actor 18 only speaks: a group of speakers may have no clip of one domain. What a part
     lacks stands among the results' empty cells.
     """
-    runs = []
     classes = set(labels.tolist())
-    for seed, fold in np.ndindex(len(experiment.folds), len(experiment.folds[0])):
-        masks = [np.isin(domain_rows, part) for part in experiment.split(seed, fold)]
-        if all(mask.any() for mask in masks) and set(labels[masks[0]].tolist()) == classes:
-            runs.append(Run(fold, seed, *masks))
+    runs = [
+        run
+        for run in _whole_runs(experiment, domain_rows)
+        if set(labels[run.train].tolist()) == classes
+    ]
     if not runs:
         raise ValueError(
             f"No fold has {domain} clips of every emotion to train on, and some to develop and test "
@@ -178,6 +179,31 @@ def runs_of(
             "(config.folds.num_folds)."
         )
     return runs
+
+
+def complete_runs(
+    experiment: Experiment, domain_rows: Int[np.ndarray, " m"], *, domain: str
+) -> list[Run]:
+    """Every (seed, fold) whose parts all have clips of the domain.
+
+    Raises:
+      ValueError: There is none.
+    """
+    runs = list(_whole_runs(experiment, domain_rows))
+    if not runs:
+        raise ValueError(
+            f"No fold has {domain} clips to train, develop and test on; the {len(domain_rows)} {domain} "
+            "clips come from too few groups of speakers. Add speakers, or take other folds "
+            "(config.folds.num_folds)."
+        )
+    return runs
+
+
+def _whole_runs(experiment: Experiment, domain_rows: Int[np.ndarray, " m"]) -> Iterator[Run]:
+    for seed, fold in np.ndindex(len(experiment.folds), len(experiment.folds[0])):
+        masks = [np.isin(domain_rows, part) for part in experiment.split(seed, fold)]
+        if all(mask.any() for mask in masks):
+            yield Run(fold, seed, *masks)
 
 
 def domain_classes(

@@ -31,6 +31,7 @@ from jaxemo.studies.layer_comparisons import (
 )
 from jaxemo.studies.layers import study_layers
 from jaxemo.studies.methods import check_options, check_pooling, methods_of, needs_spread
+from jaxemo.studies.probes import other_probe_rows
 from jaxemo.studies.regimes import check_shares
 from jaxemo.studies.second_stage import (
     check_merges,
@@ -58,14 +59,17 @@ from jaxemo.studies.transfer import (
     study_transfer,
     transfer_pairs,
 )
+from jaxemo.studies.value_probes import VALUE_NOTE, value_probe_rows
 from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
+# Labels that are numbers or tags, not classes.
+VALUES = ("ratings", "tags")
 
 # Sections beside those that are called like their study.
 _MADE_ALONG = (
-    *("layer_choices", "controls", "layer_similarity", "variance_parts"),
+    *("layer_choices", "probes", "controls", "layer_similarity", "variance_parts"),
     *("confusions", "layer_weights", "transfer_runs"),
 )
 
@@ -92,7 +96,7 @@ def run_studies(
     Raises:
       ValueError: For a corpus or encoder that cannot be used, before any training.
     """
-    _check_classes(config)
+    _check_classes(config, studies)
     sources = load_sources(config.encoders)
     if TRANSFER in studies:
         _check_transfer(sources, config)
@@ -127,19 +131,21 @@ def run_studies(
                 _run_similarity(experiment, embedded, config, results, shifts)
             else:
                 _run_one(study, experiment, embedded, config, results, workdir, log_epoch, cues)
-            if study == LAYERS:
+            if study == LAYERS and config.corpus.classes not in VALUES:
                 _compare_layers(experiment, embedded, config, results, compared)
             started = _stop_watch(seconds, study, started)
         save_partial(results)
     return results
 
 
-def _check_classes(config: Settings) -> None:
-    """Refuses labels that are no classes."""
-    if config.corpus.classes in ("ratings", "tags"):
+def _check_classes(config: Settings, studies: Sequence[str]) -> None:
+    """Refuses labels that are no classes where classes are compared."""
+    comparing = [study for study in studies if study != LAYERS]
+    if config.corpus.classes in VALUES and comparing:
         raise ValueError(
-            f"config.corpus.classes is {config.corpus.classes!r}; the studies compare classes: expected "
-            "'emotions' or 'quadrants'. Models of ratings and tags: `jaxemo train` and `jaxemo sweep`."
+            f"config.corpus.classes is {config.corpus.classes!r}; {' and '.join(comparing)} compare "
+            "classes: expected 'emotions' or 'quadrants'. Of ratings and tags there are `jaxemo probe`, "
+            "`jaxemo train` and `jaxemo sweep`."
         )
 
 
@@ -174,7 +180,9 @@ def _run_one(
     cues_of_clips: Callable[[], Float32[np.ndarray, "n Q"] | None],
 ) -> None:
     """`cues_of_clips` measures them when it is called first."""
-    if study == LAYERS:
+    if study == LAYERS and config.corpus.classes in VALUES:
+        results["probes"] += value_probe_rows(experiment, embedded, config)
+    elif study == LAYERS:
         wanted = {*config.layers.controls, *config.layers.baselines}
         cues = cues_of_clips() if {"cues_removed", "speaker_only"} & wanted else None
         if not results["layers"]:
@@ -183,6 +191,7 @@ def _run_one(
         results["layers"] += found.rows
         results["layer_choices"] += found.choices
         results["confusions"] += found.confusions
+        results["probes"] += other_probe_rows(experiment, embedded, config, plain=found.probed)
         if not results["controls"]:
             results["controls"] += length_rows(experiment, config, found.probed)
         results["controls"] += control_rows(
@@ -298,7 +307,9 @@ def _notes(config: Settings, studies: Sequence[str], experiment: Experiment) -> 
         notes.append(f"Layers and transfer look at {looked_at}.")
     if TRANSFER in studies and (words := second_stage_in_words(config)):
         notes.append(words)
-    if LAYERS in studies:
+    if LAYERS in studies and config.corpus.classes in VALUES:
+        notes.append(VALUE_NOTE)
+    elif LAYERS in studies:
         notes += control_notes(experiment, config.layers.controls)
     if SIMILARITY in studies:
         compared = _in_words(compared_excerpt(config.similarity))

@@ -9,6 +9,7 @@ from jaxemo.studies.method_settings import METHODS
 from jaxemo.studies.ranges import Between, Block, Items, OneOf, settings
 
 BASELINES = ("majority", "speaker_only")
+OTHER_PROBES = ("weighted_sum", "mlp")
 COMPARISONS = ("cka", "rsa", "variance")
 NumSeeds = Annotated[int, Between(1, 1000)]
 
@@ -26,6 +27,11 @@ class LayerSettings(Block):
         1e-2,
         1e-1,
         1.0,
+    )
+    # Beside the linear probe of every layer: 'weighted_sum', a learnt mixture of all layers, and 'mlp', one
+    # hidden layer on each, which takes as long as all else together.
+    other_probes: Annotated[tuple[str, ...], Items(OneOf(OTHER_PROBES), least=0)] = (
+        "weighted_sum",
     )
     # What else is asked of every layer, and of the emotion without it; see docs/statistics.md.
     controls: Annotated[tuple[str, ...], Items(OneOf(CONTROLS), least=0)] = CONTROLS
