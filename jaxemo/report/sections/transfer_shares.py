@@ -43,8 +43,8 @@ def share_gains(content: Content) -> Figure:
         "Gain of UA with few speakers of the target",
         panels,
         [*f.domain_keys(gains), Key("no gain", "line", dash=tuple(theme.REFERENCE_DASH))],
-        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} To read: a line that falls from left to right helps most "
-        "where least is there. Colour is the target domain. The controls by share are in the tables.",
+        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} To read: a line that "
+        "falls from left to right helps most where least is there. Colour is the target domain. The controls by share are in the tables.",
         [],
     )
 
@@ -68,7 +68,8 @@ def share_recall_gains(content: Content) -> Figure:
         "Gain of each emotion's recall with few speakers of the target",
         panels,
         [*emotion_keys(gains), Key("no gain", "line", dash=tuple(theme.REFERENCE_DASH))],
-        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} Intervals are not corrected for the number of emotions.",
+        f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} Intervals are not "
+        "corrected for the number of emotions.",
         [],
     )
 
