@@ -44,7 +44,8 @@ def share_gains(content: Content) -> Figure:
         panels,
         [*f.domain_keys(gains), Key("no gain", "line", dash=tuple(theme.REFERENCE_DASH))],
         f"{_CAPTION} {f.speaker_intervals(gains, inflation=DIFFERENCE_INFLATION)} To read: a line that "
-        "falls from left to right helps most where least is there. Colour is the target domain. The controls by share are in the tables.",
+        "falls from left to right helps most where least is there. Colour is the target domain. The controls "
+        "by share are in the tables.",
         [],
     )
 
