@@ -108,7 +108,7 @@ def _start(key: Key[Array, ""], width: int, num_outputs: int) -> _Parameters:
 
 def _rates(start: _Parameters) -> _Parameters:
     """Step sizes: a first step moves every output by about as much, however wide the layer is."""
-    return _Parameters(*(RATE / np.sqrt(len(leaf)) if leaf.ndim == 2 else RATE for leaf in start))
+    return jax.tree.map(lambda leaf: RATE / np.sqrt(len(leaf)) if leaf.ndim == 2 else RATE, start)
 
 
 def _outputs(parameters: _Parameters, x: Float32[Array, "N D"]) -> Float32[Array, "N O"]:

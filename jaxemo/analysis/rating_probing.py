@@ -20,9 +20,9 @@ from jaxemo.distances.arrays import in_float64
 class RatingProbes(NamedTuple):
     """Ridge regressions at the strength chosen for each layer and run, applied to every row."""
 
-    outputs: Float64[Array, "L F N K"]
-    chosen_l2: Float64[Array, "L F"]
-    dev_score: Float64[Array, "L F"]
+    outputs: Float64[np.ndarray | Array, "L F N K"]
+    chosen_l2: Float64[np.ndarray | Array, "L F"]
+    dev_score: Float64[np.ndarray | Array, "L F"]
 
 
 def fit_rating_probes(

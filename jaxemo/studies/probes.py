@@ -162,7 +162,7 @@ def _rows(
             spread = seed_spread(tallies, number, score)
             known = {"seed_spread": spread, "chance": None if metric == "macro_F1" else chance}
             yield _row(interval, {**common, **known, "metric": metric, "p_value": None})
-        compared = num_layers if layer is CHOSEN else layer
+        compared = num_layers if layer is None else layer
         difference = difference_interval((tallies, number), (linear.tallies, compared), UA)
         assert difference is not None
         unknown = {"seed_spread": None, "chance": None, "p_value": difference.p_value}

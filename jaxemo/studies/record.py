@@ -153,9 +153,10 @@ def _faults_of_merge(record: Mapping[str, Any]) -> list[str]:
     first = record["first_method"]
     if first is None:
         return []
-    name = first.get("name") if isinstance(first, Mapping) else first
-    if not isinstance(first, Mapping) or fault_of(name, Annotated[str, METHODS]):
-        return [f"first_method is {shown(name)}; expected None, or a method with its options"]
+    given = first.get("name") if isinstance(first, Mapping) else first
+    if not isinstance(first, Mapping) or fault_of(given, Annotated[str, METHODS]):
+        return [f"first_method is {shown(given)}; expected None, or a method with its options"]
+    name = str(given)
     faults = _faults_of_method(name, first.get("options"), name="first_method.options")
     if not faults and make_method(name, **first["options"]).merge is None:
         faults.append(f"first_method is {shown(name)}, which cannot be merged")
