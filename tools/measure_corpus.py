@@ -45,6 +45,7 @@ def main() -> None:
         killed = _start(name, f"--kill-after={options.clips // 2}")
         assert killed.returncode == -signal.SIGKILL, killed.stderr
         gone_on, again = (_report(_start(name)) for _ in range(2))
+        print(json.dumps({"gone_on": gone_on, "again": again}), file=sys.stderr)
         prepared = _prepare(Path(name))
     result = {"clips": options.clips, "clip_seconds": options.seconds, "cores": os.cpu_count()}
     result |= {"load_average": os.getloadavg()[0], "gone_on": gone_on, "again": again}
