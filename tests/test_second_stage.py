@@ -1,5 +1,6 @@
 """Second stages: what they take from the first, and runs that each adapt a merged base of their own."""
 
+import functools
 import json
 
 import jax
@@ -63,12 +64,12 @@ def test_before_its_first_step_it_answers_as_the_first_stages_model(
         own_base = network.own_base(base, inherited)
         return network.outputs(trainable, own_base, stems, statistics=run.statistics)
 
-    compiled = jax.jit(outputs, static_argnums=0)
-    expected = compiled(before, tree, ())
-    found = compiled(after, inputs.initial, inputs.inherited)
+    expected = jax.jit(functools.partial(outputs, before))(tree, ())
+    compiled = jax.jit(functools.partial(outputs, after))
+    found = compiled(inputs.initial, inputs.inherited)
     np.testing.assert_allclose(found, expected, atol=MERGE_TOLERANCE)
     fresh_start = started(after, base, run, start_after(tree, ("merged",))).initial
-    assert not np.allclose(compiled(after, fresh_start, inputs.inherited), expected, atol=1e-2)
+    assert not np.allclose(compiled(fresh_start, inputs.inherited), expected, atol=1e-2)
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +154,7 @@ def test_what_no_second_stage_can_take_is_refused_by_name(changes, fault):
 
 @pytest.mark.xdist_group("cli")
 def test_a_study_by_two_methods_is_resumed_and_its_models_are_scored_as_in_training(
-    tiny_config, cache, tmp_path, caplog
+    tiny_config, cache, tmp_path, monkeypatch
 ):
     flags = [
         *(tiny_config, cache, "--config.encoders=untrained/speech,"),
@@ -178,6 +179,6 @@ def test_a_study_by_two_methods_is_resumed_and_its_models_are_scored_as_in_train
     assert main(["export", *arguments, "--format=hub"]) == 0
     assert main(["export", *arguments, "--format=peft"]) == 2
 
+    monkeypatch.setattr("jaxemo.training.stack.RunStack._train_epoch", None)
     assert main(study) == 0
-    assert caplog.text.count("were trained before") == 2
     assert json.loads((tmp_path / "results.json").read_text())["transfer"] == rows
