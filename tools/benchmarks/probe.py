@@ -19,6 +19,7 @@ from benchmarks.timing import (
     time_in_turns,
     use_threads,
     versions,
+    with_one_blas_thread,
 )
 
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -69,7 +70,9 @@ def run_probe(arguments: argparse.Namespace) -> dict[str, Any]:
     def peer():
         answers["peer"] = [fit_one(domains[d], layer, run) for d, layer, run in places]
 
-    timed = time_in_turns({"jaxemo": ours, "scikit-learn": peer}, repeats=arguments.repeats)
+    timed = time_in_turns(
+        {"jaxemo": with_one_blas_thread(ours), "scikit-learn": peer}, repeats=arguments.repeats
+    )
     seconds = {name: median_seconds(values) for name, values in timed.items()}
     seconds["scikit-learn"] *= total / len(places)
     same = [
