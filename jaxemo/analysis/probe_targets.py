@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Float32, Int, Shaped
 
+from jaxemo.distances.arrays import AnyArray
+
 
 class Kind(enum.Enum):
     """Kinds of targets."""
@@ -82,9 +84,9 @@ def outputs_loss(
 
 def dev_score(
     kind: Kind,
-    outputs: Float[Array, "N O"],
-    targets: Float[Array, "N O"],
-    weight: Float[Array, " N"],
+    outputs: Float[AnyArray, "N O"],
+    targets: Float[AnyArray, "N O"],
+    weight: Float[AnyArray, " N"],
 ) -> Float[Array, ""]:
     """What chooses the strength, larger is better.
 
