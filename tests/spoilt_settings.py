@@ -63,6 +63,8 @@ REASONS = {
     "no controls": {"layers.controls": ("empty tuple",)},
     "no baselines": {"layers.baselines": ("empty tuple",)},
     "no comparisons": {"layers.comparisons": ("empty tuple",)},
+    "no other probes": {"layers.other_probes": ("empty tuple",)},
+    "the method of the first stage": {"transfer.second_method": ("empty",)},
     "not needed by the synthetic corpus": {
         "corpus.audio_dir": ("empty",),
         "corpus.manifest": ("empty",),
@@ -179,4 +181,5 @@ MAY_BE_EMPTY = {
     "layers.baselines": ("majority",),
     "corpus.tags": ("happy",),
     "layers.comparisons": ("cka",),
+    "layers.other_probes": ("mlp",),
 }

@@ -18,7 +18,7 @@ from jaxemo.data.stopping import Stopped, signals_raised
 # Handlers that ask jax for its devices.
 _WITH_DEVICES = (
     *("jaxemo.cli.handlers:", "jaxemo.cli.predicting:", "jaxemo.cli.training:"),
-    "jaxemo.cli.housekeeping:info",
+    *("jaxemo.cli.preparing:", "jaxemo.cli.housekeeping:info"),
 )
 # Commands that several processes may run together.
 _TOGETHER = ("study", "probe", "transfer", "fad", "train", "sweep", "embed")
