@@ -18,7 +18,7 @@ from jaxemo.results.layer_rows import ControlRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.control_tasks import Task, cross_domain_tasks, tasks_of
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.layers import Probed, interval_columns
+from jaxemo.studies.layers import Probed, fit_options, interval_columns, parts_of
 from jaxemo.studies.sources import Embedded
 from jaxemo.studies.tallies import (
     UA,
@@ -112,11 +112,9 @@ def _answers(
     probes = fit_probes(
         features,
         task.labels,
-        train_weight=np.stack([run.train for run in task.runs]).astype(np.float32),
-        dev_weight=np.stack([run.dev for run in task.runs]).astype(np.float32),
-        l2_strengths=tuple(config.layers.l2_strengths),
-        final_fit=FinalFit(config.layers.final_fit),
         num_classes=task.num_classes,
+        **parts_of(task.runs),
+        **fit_options(config),
     )
     return np.asarray(probes.predictions)
 

@@ -1,6 +1,6 @@
 """Study 1, layers: how well each layer's pooled representation predicts emotion, in speech and in music."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,22 @@ def study_layers(experiment: Experiment, embedded: Embedded, config: Settings) -
     return results
 
 
+def parts_of(runs: Sequence[Run]) -> dict[str, Float[np.ndarray, "F m"]]:
+    """The weights of the runs' rows, as the probes take them."""
+    return {
+        "train_weight": np.stack([run.train for run in runs]).astype(np.float32),
+        "dev_weight": np.stack([run.dev for run in runs]).astype(np.float32),
+    }
+
+
+def fit_options(config: Settings) -> dict[str, Any]:
+    """How a strength is chosen, as the probes take it."""
+    return {
+        "l2_strengths": tuple(config.layers.l2_strengths),
+        "final_fit": FinalFit(config.layers.final_fit),
+    }
+
+
 def probe_domain(
     experiment: Experiment, embedded: Embedded, config: Settings, *, domain: str
 ) -> Probed:
@@ -114,11 +130,9 @@ def probe_domain(
     probes = fit_probes(
         embedded.embedding.pooled[domain_rows].transpose(1, 0, 2),
         labels,
-        train_weight=np.stack([run.train for run in runs]).astype(np.float32),
-        dev_weight=np.stack([run.dev for run in runs]).astype(np.float32),
-        l2_strengths=tuple(config.layers.l2_strengths),
-        final_fit=FinalFit(config.layers.final_fit),
         num_classes=len(emotions),
+        **parts_of(runs),
+        **fit_options(config),
     )
     predictions = np.asarray(probes.predictions)
     # The lowest of layers that are equal on dev.

@@ -12,7 +12,6 @@ from jaxtyping import Float, Int, Shaped
 
 from jaxemo.analysis.intervals import SpeakerInterval
 from jaxemo.analysis.probe_targets import Kind
-from jaxemo.analysis.probing import FinalFit
 from jaxemo.analysis.scores import CLASS_SCORES
 from jaxemo.analysis.trained_probing import Form, TrainedProbes, fit_trained_probes
 from jaxemo.results.layer_rows import ProbeRow
@@ -22,7 +21,9 @@ from jaxemo.studies.layers import (
     Probed,
     Run,
     domain_classes,
+    fit_options,
     interval_columns,
+    parts_of,
     size_of,
     tally_runs,
 )
@@ -100,22 +101,6 @@ def trained_answers(
             **fit_options(config),
         )
         yield _answers(form, found)
-
-
-def parts_of(runs: list[Run]) -> dict[str, Float[np.ndarray, "F m"]]:
-    """The weights of the runs' rows, as the probes take them."""
-    return {
-        "train_weight": np.stack([run.train for run in runs]).astype(np.float32),
-        "dev_weight": np.stack([run.dev for run in runs]).astype(np.float32),
-    }
-
-
-def fit_options(config: Settings) -> dict[str, Any]:
-    """How a strength is chosen, as the probes take it."""
-    return {
-        "l2_strengths": tuple(config.layers.l2_strengths),
-        "final_fit": FinalFit(config.layers.final_fit),
-    }
 
 
 def _answers(form: Form, found: TrainedProbes) -> Answers:

@@ -21,14 +21,15 @@ from jaxemo.data.corpora.corpus import DOMAINS
 from jaxemo.results.layer_rows import ProbeRow
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.layers import Run, complete_runs, interval_columns, size_of
-from jaxemo.studies.probes import (
-    Answers,
+from jaxemo.studies.layers import (
+    Run,
+    complete_runs,
     fit_options,
+    interval_columns,
     parts_of,
-    trained_answers,
-    with_chosen,
+    size_of,
 )
+from jaxemo.studies.probes import Answers, trained_answers, with_chosen
 from jaxemo.studies.recognition import RATINGS, TAGS
 from jaxemo.studies.sources import Embedded
 
