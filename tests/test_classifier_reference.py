@@ -100,6 +100,7 @@ def trained_model(base, form, method="lora", **options):
         "head": {"form": form.value, "width": 10, "pooling": "mean"},
         "objective": EMOTION_CLASSES,
         "temperature": 1.5,
+        "first_method": None,
         "outputs": list(EMOTIONS),
         "audio": {"excerpt": "whole", "crop_seconds": 3.0, "trim_silence_db": 0.0},
         "corpus": {"name": "ravdess", "hash": "c" * 64},

@@ -8,7 +8,7 @@ its standard error is inflated by a constant that simulation gave. An interval o
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Real
+from jaxtyping import Float64, Real
 
 # UA of 24 speakers in six folds asks for 1.14 to 1.24, and gains, whose sides share their training
 # speakers, for 0.98 to 1.10 (`tools/measure_coverage.py`: two encoders, speech and song).
@@ -99,6 +99,42 @@ def paired_speaker_interval(
             f"{a.size} and {b.size} values; pairs need the same speakers in the same order."
         )
     return speaker_interval(a - b, level=level, inflation=DIFFERENCE_INFLATION)
+
+
+def jackknife_values(
+    together: float | Float64[np.ndarray, " K"], without: Float64[np.ndarray, "S ..."]
+) -> Float64[np.ndarray, "S ..."]:
+    """What each speaker says of a figure of all of them together; their mean is that figure.
+
+    value_s = together + (S - 1) (mean over t of without_t - without_s)
+
+    Args:
+      together: The figure, or K of them.
+      without: The same with each speaker left out.
+
+    Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
+    """
+    return together + (len(without) - 1) * (without.mean(axis=0) - without)
+
+
+def estimate_interval(
+    estimate: float,
+    values: Real[np.ndarray, " S"],
+    *,
+    bounds: tuple[float, float],
+    undefined: str,
+) -> SpeakerInterval:
+    """The interval of a figure of all speakers together, from what each of them says of it.
+
+    Args:
+      estimate: The figure.
+      values: The jackknife's value of each speaker, whose mean is the figure.
+      bounds: As of `speaker_interval`.
+      undefined: The reason where a value is not finite.
+    """
+    if not np.isfinite(values).all() or not np.isfinite(estimate):
+        return SpeakerInterval(estimate, None, None, len(values), None, undefined)
+    return speaker_interval(values, bounds=bounds)._replace(mean=estimate)
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -10,6 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
+from jaxemo.analysis.intervals import jackknife_values
+
 
 class LeaveOneOut(NamedTuple):
     """A figure of all S speakers, and of all but each."""
@@ -19,14 +21,8 @@ class LeaveOneOut(NamedTuple):
 
     @property
     def speaker_values(self) -> Float64[np.ndarray, " S"]:
-        """The jackknife's value of each speaker; their mean is the figure.
-
-        value_s = estimate + (S - 1) (mean over t of without_t - without_s)
-
-        Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
-        """
-        others = len(self.without) - 1
-        return self.estimate + others * (self.without.mean() - self.without)
+        """The jackknife's value of each speaker; their mean is the figure."""
+        return jackknife_values(self.estimate, self.without)
 
 
 class Kernel(NamedTuple):

@@ -10,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float64, Int, Real
 
+from jaxemo.analysis.intervals import jackknife_values
+
 Score = Callable[[np.ndarray], float]
 
 
@@ -37,9 +39,7 @@ def confusions_by_speaker(
 def speaker_values(
     score: Score, confusions: Real[np.ndarray, "S C C"]
 ) -> Float64[np.ndarray, " S"]:
-    """What each speaker says of a score of all of them together; their mean is that score.
-
-    value_s = score(all) + (S - 1) (mean over t of score(all but t) - score(all but s))
+    """What each speaker says of a score of all of them together (`intervals.jackknife_values`).
 
     Speakers who lack a class, as songs that stand for speakers do, have no UA of their own: the mean of
     theirs would be WA. The value is the jackknife's, so that the score stays the field's.
@@ -47,11 +47,9 @@ def speaker_values(
     Args:
       score: Of a confusion matrix, such as `scores.unweighted_accuracy`.
       confusions: One per speaker, each with at least one row.
-
-    Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
     """
     together = confusions.sum(axis=0)
     if len(confusions) == 1:
         return np.array([score(together)], np.float64)
     without = np.array([score(together - own) for own in confusions], np.float64)
-    return score(together) + (len(confusions) - 1) * (without.mean() - without)
+    return jackknife_values(score(together), without)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
 
+from jaxemo.analysis.intervals import jackknife_values
+
 # Many speakers (artists of thousands of songs) are dealt into this many groups, which are left out whole.
 MOST_GROUPS = 50
 
@@ -22,17 +24,13 @@ def group_speakers(speaker: Int[np.ndarray, " N"]) -> Int[np.ndarray, " N"]:
 
 
 def leave_out_values(score: RowScore, unit: Int[np.ndarray, " N"]) -> Float64[np.ndarray, "U K"]:
-    """What each unit says of a score of all rows together; their mean is that score.
-
-    value_u = score(all) + (U - 1) (mean over t of score(all but t) - score(all but u))
+    """What each unit says of a score of all rows together (`intervals.jackknife_values`).
 
     NaN in the columns of outputs whose score is not defined for all rows, or without some unit.
-
-    Reference: Efron & Tibshirani 1993, An Introduction to the Bootstrap, chapter 11.
     """
     units = np.unique(unit)
     together = np.asarray(score(np.ones(len(unit), bool)), np.float64)
     if len(units) == 1:
         return together[None]
     without = np.array([score(unit != one) for one in units], np.float64)
-    return together + (len(units) - 1) * (without.mean(axis=0) - without)
+    return jackknife_values(together, without)

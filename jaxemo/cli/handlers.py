@@ -129,7 +129,7 @@ def _compare_folders(question: FolderQuestion, workdir: Path | None, *, replace:
     print("\nfiles of the candidate least like the reference (1 = a frame of the reference):")
     for path, score in worst_files(file_scores, count=_WORST_FILES):
         print(f"{score:9.3g}  {path}")
-    _print_left_out(results)
+    print_left_out(results)
     if shared := results["sets"].files_in_both:
         print(
             f"{shared} files of the candidate are in the reference too: FAD-files is withheld, since "
@@ -187,7 +187,7 @@ def _evaluate(checkpoint: str, encoder: str | None, settings: Settings | None) -
     print_figures(results["figures"])
     if results["seen_clips_not_scored"]:
         print(f"{results['seen_clips_not_scored']} clips of speakers seen in training not scored")
-    _print_left_out(results)
+    print_left_out(results)
     for note in results["notes"]:
         print(note)
     return results
@@ -253,6 +253,7 @@ def print_figures(figures: list[FigureRow]) -> None:
                 print(f"{label} {scores}  n {rows[0].n}")
 
 
-def _print_left_out(results: dict[str, Any]) -> None:
+def print_left_out(results: dict[str, Any]) -> None:
+    """The files that take no part, and why, one line each."""
     for item in results["left_out"]:
         print(f"left out: {item.path}: {item.reason}")

@@ -5,6 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from jaxemo.cli.handlers import print_left_out
 from jaxemo.cli.progress import console
 from jaxemo.cli.provenance import environment
 from jaxemo.cli.session import earlier_results, session
@@ -57,8 +58,7 @@ def _print(results: dict[str, Any], experiment: Experiment) -> None:
             f"{row.domain:<7} {row.emotion:<10} {row.clips:>5} clips "
             f"{row.speakers:>4} speakers {row.seconds:>8.1f} s"
         )
-    for item in results["left_out"]:
-        print(f"left out: {item.path}: {item.reason}")
+    print_left_out(results)
     print(
         f"{len(experiment.folds[0])} folds ({experiment.protocol}), no speaker and no file on two sides; "
         f"{len(experiment.left_out)} files left out"

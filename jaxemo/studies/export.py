@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
@@ -33,6 +31,7 @@ from jaxemo.peft.method import Params
 from jaxemo.studies.model_card import OUTPUTS, Exported, model_card
 from jaxemo.studies.peft_folder import CONFIG, WEIGHTS
 from jaxemo.studies.saved_models import SavedModel, first_method_in
+from jaxemo.training.model import merged_base
 
 logger = logging.getLogger("jaxemo")
 
@@ -183,10 +182,7 @@ def merged_encoder(model: SavedModel) -> Encoder:
             "layout. Train with 'lora' or 'full' to export, or keep the checkpoint and use "
             "`jaxemo predict`."
         )
-    base, first = encoder.params, first_method_in(record)
-    if first is not None:
-        assert first.merge is not None  # Records with others are not read.
-        base = first.merge(base, jax.tree.map(jnp.asarray, model.trained.inherited))
+    base = merged_base(first_method_in(record), encoder.params, model.trained.inherited)
     params: Params = method.merge(base, model.trained.trainable["adaptation"])
     name = f"{encoder.name}-{method.name}-{'-'.join(record['training']['domains'])}"
     return dataclasses.replace(encoder, name=name, origin=Origin.LOCAL, params=params, revision="")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float32, Int
 
-from jaxemo.analysis.intervals import SpeakerInterval, speaker_interval
+from jaxemo.analysis.intervals import SpeakerInterval, estimate_interval
 from jaxemo.analysis.layer_similarity import (
     EmotionDistances,
     LeaveOneOut,
@@ -275,9 +275,9 @@ def _interval(value: LeaveOneOut) -> SpeakerInterval:
 
     All measures are correlations or shares, which lie in [-1, 1].
     """
-    num_speakers = len(value.without)
-    if not np.isfinite(value.without).all():
-        reason = "without some speaker there is no figure"
-        return SpeakerInterval(value.estimate, None, None, num_speakers, None, reason)
-    interval = speaker_interval(value.speaker_values, bounds=(-1.0, 1.0))
-    return interval._replace(mean=value.estimate)
+    return estimate_interval(
+        value.estimate,
+        value.speaker_values,
+        bounds=(-1.0, 1.0),
+        undefined="without some speaker there is no figure",
+    )

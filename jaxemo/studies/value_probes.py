@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from jaxemo.analysis.intervals import SpeakerInterval, speaker_interval
+from jaxemo.analysis.intervals import estimate_interval
 from jaxemo.analysis.probe_targets import Kind, labels_of_tag
 from jaxemo.analysis.probing import fit_probes
 from jaxemo.analysis.ranking_scores import RANKING_SCORES, rank_scores
@@ -165,7 +165,12 @@ def _rows(held: HeldOut, names: tuple[str, ...], place: dict[str, Any]) -> Itera
     for column, (metric, name) in enumerate(labels):
         score = _mean(of_seeds[:, column : column + 1])[0]
         spread = of_seeds[:, column].std(ddof=1) if len(of_seeds) > 1 else np.nan
-        interval = _interval(values[:, column], score, metric)
+        interval = estimate_interval(
+            float(score),
+            values[:, column],
+            bounds=_BOUNDS.get(metric, (0.0, 1.0)),
+            undefined="not defined without some of the speakers",
+        )
         columns = interval_columns(interval) | {"speakers": place["speakers"]}
         yield ProbeRow(
             **{**place, **columns, "mean": _known(score)},
@@ -204,14 +209,6 @@ def _mean(values: Any) -> Float[np.ndarray, " _"]:
     known = np.isfinite(values)
     total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
-
-
-def _interval(values: Float[np.ndarray, " U"], score: float, metric: str) -> SpeakerInterval:
-    if not np.isfinite(values).all() or not np.isfinite(score):
-        reason = "not defined without some of the speakers"
-        return SpeakerInterval(score, None, None, len(values), None, reason)
-    found = speaker_interval(values, bounds=_BOUNDS.get(metric, (0.0, 1.0)))
-    return found._replace(mean=float(score))
 
 
 def _chances(held: HeldOut) -> list[float]:

@@ -80,6 +80,14 @@ class LowerLayers(NamedTuple):
 EncoderInputs = StemOutput | Waveforms | MaskedInputs | LowerLayers
 
 
+def merged_base(method: Method | None, base: Params, inherited: Any) -> Params:
+    """The base with what a first stage trained by the method merged into it; as it is without a method."""
+    if method is None:
+        return base
+    assert method.merge is not None  # A config or record that asks for more is refused.
+    return method.merge(base, jax.tree.map(jnp.asarray, inherited))
+
+
 class Network(NamedTuple):
     """The pure functions of one (encoder, method, head) triple.
 
@@ -111,12 +119,7 @@ class Network(NamedTuple):
         Args:
           inherited: The adaptation that `first_method` trained; () where nothing is merged.
         """
-        if self.first_method is None:
-            return base
-        assert (
-            self.first_method.merge is not None
-        )  # A config or record that asks for more is refused.
-        return self.first_method.merge(base, jax.tree.map(jnp.asarray, inherited))
+        return merged_base(self.first_method, base, inherited)
 
     def inherited_shapes(self, base: Params) -> Any:
         """What `own_base` takes beside the base, as shapes."""
