@@ -237,17 +237,27 @@ def _check(features, labels, train_weight, dev_weight, num_classes, l2_strengths
 
 
 def _faults_of_values(features, labels, num_classes, l2_strengths) -> list[str]:
-    faults = []
     finite = np.asarray(jnp.isfinite(jnp.asarray(features)).all(axis=(0, 2)))
-    if not finite.all():
-        rows = np.flatnonzero(~finite)
-        faults.append(f"{rows.size} rows of features hold NaN or infinity {rows[:8].tolist()}")
+    faults = faults_of_rows("features", finite)
     outside = sorted({int(c) for c in labels if not 0 <= c < num_classes})
     if outside:
         faults.append(f"labels hold classes {outside}, not in 0 to {num_classes - 1}")
-    if min(l2_strengths, default=0.0) <= 0:
-        faults.append(f"l2_strengths are {l2_strengths}; give at least one, each above 0")
-    return faults
+    return faults + faults_of_strengths(l2_strengths)
+
+
+def faults_of_rows(name: str, finite: Bool[np.ndarray, " N"]) -> list[str]:
+    """What to say of rows that are not finite."""
+    rows = np.flatnonzero(~finite)
+    if rows.size == 0:
+        return []
+    return [f"{rows.size} rows of {name} hold NaN or infinity {rows[:8].tolist()}"]
+
+
+def faults_of_strengths(l2_strengths: tuple[float, ...]) -> list[str]:
+    """What to say of strengths that are not above 0, or none."""
+    if min(l2_strengths, default=0.0) > 0:
+        return []
+    return [f"l2_strengths are {l2_strengths}; give at least one, each above 0"]
 
 
 def _faults_of_parts(train, dev, one_hot) -> list[str]:

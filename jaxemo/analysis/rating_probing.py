@@ -13,7 +13,14 @@ from jax import lax
 from jaxtyping import Array, Float, Float64
 
 from jaxemo.analysis.probe_targets import Kind, dev_score
-from jaxemo.analysis.probing import CONSTANT_FEATURE, L2_STRENGTHS, SCORE_TIE, FinalFit
+from jaxemo.analysis.probing import (
+    CONSTANT_FEATURE,
+    L2_STRENGTHS,
+    SCORE_TIE,
+    FinalFit,
+    faults_of_rows,
+    faults_of_strengths,
+)
 from jaxemo.distances.arrays import in_float64
 
 
@@ -68,13 +75,11 @@ def check_values(features, targets, train_weight, dev_weight, l2_strengths) -> N
     faults = []
     for name, values in (("features", features), ("targets", targets)):
         axes = tuple(axis for axis in range(values.ndim) if axis != values.ndim - 2)
-        if len(bad := np.flatnonzero(~np.isfinite(values).all(axis=axes))):
-            faults.append(f"{len(bad)} rows of {name} hold NaN or infinity {bad[:8].tolist()}")
+        faults += faults_of_rows(name, np.isfinite(values).all(axis=axes))
     for name, weight in (("train_weight", train_weight), ("dev_weight", dev_weight)):
         if empty := np.flatnonzero(np.asarray(weight).sum(axis=1) <= 0).tolist():
             faults.append(f"runs {empty} have no row in {name}")
-    if min(l2_strengths, default=0.0) <= 0:
-        faults.append(f"l2_strengths are {l2_strengths}; give at least one, each above 0")
+    faults += faults_of_strengths(l2_strengths)
     if faults:
         raise ValueError("Cannot fit probes: " + "; ".join(faults) + ".")
 

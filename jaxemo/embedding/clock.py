@@ -32,8 +32,7 @@ class DeviceClock:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._batches.put(None)
-        self._thread.join()
+        self.stop()
 
     def watch(self, begun: float, arrays: Any, *, asked: float | None = None) -> None:
         """Notes when the arrays of a batch that was begun then are ready."""
