@@ -8,7 +8,7 @@ import pandas as pd
 from jaxemo.analysis.intervals import SCORE_INFLATION
 from jaxemo.report import rows as r
 from jaxemo.report import theme
-from jaxemo.report.charts import Panel, Reference
+from jaxemo.report.charts import Line, Panel, Reference
 from jaxemo.report.contents import drawable, groups, present, records
 from jaxemo.report.table import Table
 
@@ -136,6 +136,12 @@ def domain_colour(domain: str) -> str:
 def domain_marker(domain: str) -> str:
     """The marker of a domain."""
     return theme.DOMAIN_MARKERS.get(domain, "diamond")
+
+
+def domain_line(domain: str, rows: pd.DataFrame) -> Line:
+    """The line of a domain, with its colour, marker and dash; `rows` as `Line` has them."""
+    dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
+    return Line(domain, rows, domain_colour(domain), domain_marker(domain), dash)
 
 
 def fold_intervals(rows: pd.DataFrame) -> str:

@@ -8,7 +8,7 @@ import pandas as pd
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
 from jaxemo.report import theme
-from jaxemo.report.charts import Line, Panel, Reference, Scale, line_panel
+from jaxemo.report.charts import Panel, Reference, Scale, line_panel
 from jaxemo.report.contents import Content, drawable, groups, present, records, select
 from jaxemo.report.figures import Figure, Key, Section, Sentence
 from jaxemo.report.heat_charts import Cell, heat_panel
@@ -98,7 +98,9 @@ def _of_several_layers(content: Content) -> list[str]:
 
 def layer_score_table(content: Content, encoder: str) -> Table:
     """UA, WA and macro-F1 of every layer of one encoder, both domains side by side."""
-    caption = f"{content.labels[encoder]}: score by layer (%)" + _unfinished_words(content)
+    caption = f"{content.labels[encoder]}: score by layer (%)" + unfinished_words(
+        content.rows("layers")
+    )
     rows = content.rows("layers", encoder=encoder, emotion="all")
     name = f"layer_scores_{encoder}"
     across = ["domain", "metric"]
@@ -113,7 +115,7 @@ def recall_table(content: Content, encoder: str) -> Table:
     down = ["domain", "layer"]
     return pivot(
         name,
-        caption + _unfinished_words(content),
+        caption + unfinished_words(content.rows("layers")),
         rows,
         down=down,
         across=["emotion"],
@@ -126,8 +128,9 @@ def _score_cell(row: dict[str, Any] | None) -> TableCell:
     return interval_cell(row, mark=UNFINISHED if unfinished else "")
 
 
-def _unfinished_words(content: Content) -> str:
-    unfinished = (content.rows("layers")["converged"] < 1).any()
+def unfinished_words(rows: pd.DataFrame) -> str:
+    """For a caption: what the mark stands for, where a row of a probe has it."""
+    unfinished = (rows["converged"] < 1).any()
     return f" ({UNFINISHED} not all probes behind it converged)" if unfinished else ""
 
 
@@ -142,8 +145,7 @@ def _curve_panel(
     for (domain,), of in groups(rows, "domain"):
         chosen = usual_layer(content, encoder, domain)
         of = of.assign(note=[_note(row) for row in records(of)], ring=of["layer"] == chosen)
-        dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
-        lines.append(Line(domain, of, f.domain_colour(domain), f.domain_marker(domain), dash))
+        lines.append(f.domain_line(domain, of))
         words += [f"{_note(row)} (chosen most often)." for row in records(of[of["ring"]])]
     scale = Scale("UA (%)", *limits, f.PERCENT_TICK)
     description = " ".join([f"UA by layer, {heading}.", *words])
@@ -163,7 +165,7 @@ def strongest_baselines(scores: pd.DataFrame) -> list[dict[str, Any]]:
 def baseline_table(content: Content) -> Table:
     """Scores of all that stands beside the encoders without being learnt, both domains side by side."""
     rows = content.rows("layers", origin="hand-made", emotion="all")
-    caption = "Baselines: score (%)" + _unfinished_words(content)
+    caption = "Baselines: score (%)" + unfinished_words(content.rows("layers"))
     across = ["domain", "metric"]
     return pivot("baselines", caption, rows, down=["encoder"], across=across, cell=_score_cell)
 

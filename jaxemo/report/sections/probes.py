@@ -6,14 +6,13 @@ import pandas as pd
 
 from jaxemo.report import figures as f
 from jaxemo.report import rows as r
-from jaxemo.report import theme
-from jaxemo.report.charts import Line, Panel, Scale, line_panel
+from jaxemo.report.charts import Panel, Scale, line_panel
 from jaxemo.report.contents import Content, drawable, groups, present, records
 from jaxemo.report.figures import Figure, Section, Sentence
 from jaxemo.report.pivot import pivot
+from jaxemo.report.sections.layers import UNFINISHED, unfinished_words
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
-UNFINISHED = "\N{DOUBLE DAGGER}"
 HEADLINES = ("UA", "CCC", "PR_AUC")
 ALL_LAYERS, CHOSEN = "all", "chosen on dev"
 
@@ -61,9 +60,7 @@ def _panel(rows: pd.DataFrame, heading: str, scale: Scale) -> Panel:
     lines, words = [], []
     for (domain,), of in groups(rows, "domain"):
         notes = [f"{domain}, layer {row['layer']}: {r.with_interval(row)}" for row in records(of)]
-        dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
-        marker, colour = f.domain_marker(domain), f.domain_colour(domain)
-        lines.append(Line(domain, of.assign(note=notes), colour, marker, dash))
+        lines.append(f.domain_line(domain, of.assign(note=notes)))
         words += notes
     return line_panel(lines, heading, f"{heading}. {'; '.join(words)}.", scale=scale)
 
@@ -87,7 +84,7 @@ def probe_table(content: Content) -> Table:
     columns = ["encoder", "domain", "probe", "layers", "of", *heads, "speakers", "folds", "clips"]
     caption = (
         "Probes: scores on test speakers (x 100; differences in points, against the linear probe of the "
-        f"layer that dev chose, paired by speaker){_unfinished_words(rows)}"
+        f"layer that dev chose, paired by speaker){unfinished_words(rows)}"
     )
     return Table("probes", caption, columns, body, keys=5, figures=len(heads) + 3)
 
@@ -99,7 +96,7 @@ def probe_layer_table(content: Content, encoder: str) -> Table:
     return pivot(
         f"probes_{encoder}",
         f"{content.labels[encoder]}: probes by layer (scores x 100; differences in points, against the "
-        f"linear probe of the same layer, paired by speaker){_unfinished_words(rows)}",
+        f"linear probe of the same layer, paired by speaker){unfinished_words(rows)}",
         rows,
         down=["domain", "probe", "layer"],
         across=["metric", "emotion"],
@@ -123,17 +120,9 @@ def _cell(row: dict | None, metric: str) -> Cell:
     return interval_cell(row, r.points if metric == "UA_difference" else r.percent, mark=mark)
 
 
-def _unfinished_words(rows: pd.DataFrame) -> str:
-    return f" ({UNFINISHED} not all probes behind it converged)" if _unfinished(rows) else ""
-
-
-def _unfinished(rows: pd.DataFrame) -> int:
-    return int((rows["converged"] < 1).sum())
-
-
 def _sentences(content: Content) -> list[Sentence]:
     rows = content.rows("probes")
-    if not (count := _unfinished(rows)):
+    if not (count := int((rows["converged"] < 1).sum())):
         return []
     says = (
         f"{count} of {len(rows)} scores of these probes rest on some that ran out of steps before their "

@@ -80,9 +80,7 @@ def _probe_panel(rows: pd.DataFrame, heading: str) -> Panel:
     lines = []
     for (domain,), of in groups(rows, "domain"):
         notes = [f"{domain}, layer {row['layer']}: {r.with_interval(row)} %" for row in records(of)]
-        looks = f.domain_colour(domain), f.domain_marker(domain)
-        dash = tuple(theme.DOMAIN_DASHES.get(domain, [1, 0]))
-        lines.append(Line(domain, of.assign(note=notes), *looks, dash))
+        lines.append(f.domain_line(domain, of.assign(note=notes)))
     scale = Scale("UA (%)", 0.0, 1.0, f.PERCENT_TICK)
     words = f"UA of the probes by layer, {heading}."
     chance = f.chance_levels(rows)

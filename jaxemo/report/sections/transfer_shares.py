@@ -26,16 +26,7 @@ def share_gains(content: Content) -> Figure:
     scale = _scale(gains)
     panels = []
     for (encoder, method), of in groups(gains, "encoder", "method"):
-        lines = [
-            Line(
-                domain,
-                _noted(part),
-                f.domain_colour(domain),
-                f.domain_marker(domain),
-                tuple(theme.DOMAIN_DASHES.get(domain, [1, 0])),
-            )
-            for (domain,), part in groups(of, "domain")
-        ]
+        lines = [f.domain_line(domain, _noted(part)) for (domain,), part in groups(of, "domain")]
         heading = f"{content.labels[encoder]}, {r.name('method', method)}"
         panels.append(_panel(lines, heading, "Gain of UA", scale))
     return Figure(
