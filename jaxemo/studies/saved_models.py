@@ -3,7 +3,7 @@
 A checkpoint is scored only on speakers that it was neither trained nor selected on.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,14 +21,15 @@ from jaxemo.models.heads import Pooling
 from jaxemo.peft import Method, count_parameters, make_method
 from jaxemo.peft.method import Params
 from jaxemo.results.checks import plain
-from jaxemo.results.schema import FigureRow
+from jaxemo.studies.calibration import fit_temperatures, held_out_figures
 from jaxemo.studies.config import Settings, read_audio
 from jaxemo.studies.experiment import Experiment
+from jaxemo.studies.held_out import HeldOutPredictions, held_out_predictions
 from jaxemo.studies.networks import base_of, make_network
 from jaxemo.studies.recognition import Task, make_objective
 from jaxemo.studies.record import RECORD_FORMAT, read_model_record
 from jaxemo.studies.resuming import restore_model
-from jaxemo.studies.runs import Bench, Run
+from jaxemo.studies.runs import Bench, Place, Run
 from jaxemo.studies.sources import Source, describe_source, load_source
 from jaxemo.studies.training_inputs import pooled_layers
 from jaxemo.training.checkpoint import save_checkpoint
@@ -55,30 +56,41 @@ class SavedModel(NamedTuple):
     record: dict[str, Any]
 
 
-def save_run(
-    directory: Path,
-    *,
+class SavedRun(NamedTuple):
+    """A run whose model is kept: its record, and what it predicts for held-out speakers, by domain."""
+
+    record: dict[str, Any]
+    predictions: dict[str, HeldOutPredictions]
+
+
+def save_runs(
     experiment: Experiment,
     bench: Bench,
-    run: Run,
-    figures: Iterable[FigureRow],
-    config: Settings,
-    temperature: float = 1.0,
-) -> dict[str, Any]:
-    """Writes a run's checkpoint, by the first process; returns its record.
+    runs: Sequence[Run],
+    *,
+    folder_of: Callable[[Place], Path],
+    config_of: Callable[[Place], Settings],
+) -> list[SavedRun]:
+    """Keeps the models of runs, calibrated on dev speakers and scored on held-out ones."""
+    predictions = held_out_predictions(experiment, bench, runs)
+    temperatures = fit_temperatures(experiment, bench, runs)
+    saved = []
+    for run, by_domain, temperature in zip(runs, predictions, temperatures, strict=True):
+        figures = held_out_figures(experiment, by_domain, temperature)
+        record = _make_record(experiment, bench, run, config_of(run.place))
+        record |= {"temperature": temperature, "figures": [plain(row) for row in figures]}
+        _write(folder_of(run.place), bench, run, record)
+        saved.append(SavedRun(record, by_domain))
+    return saved
 
-    Args:
-      figures: On held-out speakers.
-      temperature: That calibrates its probabilities; 1 for none.
-    """
-    record = _make_record(experiment, bench, run, config) | {"temperature": temperature}
-    record["figures"] = [plain(row) for row in figures]
+
+def _write(directory: Path, bench: Bench, run: Run, record: dict[str, Any]) -> None:
+    """A run's checkpoint, by the first process."""
     state = {"trainable": run.fit.trainable, "statistics": run.statistics._asdict()}
     if bench.first_method is not None:
         state["inherited"] = run.inherited
     if is_first():
         save_checkpoint(directory, state=state, record=record)
-    return record
 
 
 def _make_record(

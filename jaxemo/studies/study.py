@@ -59,13 +59,11 @@ from jaxemo.studies.transfer import (
     study_transfer,
     transfer_pairs,
 )
-from jaxemo.studies.value_probes import VALUE_NOTE, value_probe_rows
+from jaxemo.studies.value_probes import KINDS, VALUE_NOTE, value_probe_rows
 from jaxemo.training.sharding import make_mesh
 
 LAYERS, TRANSFER, SIMILARITY = "layers", "transfer", "similarity"
 STUDIES = (LAYERS, TRANSFER, SIMILARITY)
-# Labels that are numbers or tags, not classes.
-VALUES = ("ratings", "tags")
 
 # Sections beside those that are called like their study.
 _MADE_ALONG = (
@@ -131,7 +129,7 @@ def run_studies(
                 _run_similarity(experiment, embedded, config, results, shifts)
             else:
                 _run_one(study, experiment, embedded, config, results, workdir, log_epoch, cues)
-            if study == LAYERS and config.corpus.classes not in VALUES:
+            if study == LAYERS and config.corpus.classes not in KINDS:
                 _compare_layers(experiment, embedded, config, results, compared)
             started = _stop_watch(seconds, study, started)
         save_partial(results)
@@ -141,7 +139,7 @@ def run_studies(
 def _check_classes(config: Settings, studies: Sequence[str]) -> None:
     """Refuses labels that are no classes where classes are compared."""
     comparing = [study for study in studies if study != LAYERS]
-    if config.corpus.classes in VALUES and comparing:
+    if config.corpus.classes in KINDS and comparing:
         raise ValueError(
             f"config.corpus.classes is {config.corpus.classes!r}; {' and '.join(comparing)} compare "
             "classes: expected 'emotions' or 'quadrants'. Of ratings and tags there are `jaxemo probe`, "
@@ -180,7 +178,7 @@ def _run_one(
     cues_of_clips: Callable[[], Float32[np.ndarray, "n Q"] | None],
 ) -> None:
     """`cues_of_clips` measures them when it is called first."""
-    if study == LAYERS and config.corpus.classes in VALUES:
+    if study == LAYERS and config.corpus.classes in KINDS:
         results["probes"] += value_probe_rows(experiment, embedded, config)
     elif study == LAYERS:
         wanted = {*config.layers.controls, *config.layers.baselines}
@@ -307,7 +305,7 @@ def _notes(config: Settings, studies: Sequence[str], experiment: Experiment) -> 
         notes.append(f"Layers and transfer look at {looked_at}.")
     if TRANSFER in studies and (words := second_stage_in_words(config)):
         notes.append(words)
-    if LAYERS in studies and config.corpus.classes in VALUES:
+    if LAYERS in studies and config.corpus.classes in KINDS:
         notes.append(VALUE_NOTE)
     elif LAYERS in studies:
         notes += control_notes(experiment, config.layers.controls)

@@ -6,10 +6,8 @@ from typing import Any
 
 from jaxemo.data.progress import Progress
 from jaxemo.models.heads import layer_statistics
-from jaxemo.studies.calibration import fit_temperatures, held_out_figures
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment, check_training_parts, prepare_experiment
-from jaxemo.studies.held_out import held_out_predictions
 from jaxemo.studies.methods import (
     check_options,
     check_pooling,
@@ -19,7 +17,7 @@ from jaxemo.studies.methods import (
 )
 from jaxemo.studies.resuming import Unfinished
 from jaxemo.studies.runs import Bench, Place, make_bench, train_runs, training_settings
-from jaxemo.studies.saved_models import save_run
+from jaxemo.studies.saved_models import save_runs
 from jaxemo.studies.sources import Needs, embed_sources, load_source
 from jaxemo.studies.watching import LogEpoch, watch_epochs
 from jaxemo.training.explain import Explanation, explain_step
@@ -75,22 +73,15 @@ def train_models(
             log_epoch=log_epoch,
         ),
     )
-    predictions = held_out_predictions(experiment, bench, runs)
-    temperatures = fit_temperatures(experiment, bench, runs)
-    records = [
-        save_run(
-            places[run.place],
-            experiment=experiment,
-            bench=bench,
-            run=run,
-            figures=held_out_figures(experiment, by_domain, temperature),
-            config=models[places[run.place]],
-            temperature=temperature,
-        )
-        for run, by_domain, temperature in zip(runs, predictions, temperatures, strict=True)
-    ]
+    saved = save_runs(
+        experiment,
+        bench,
+        runs,
+        folder_of=places.__getitem__,
+        config_of=lambda place: models[places[place]],
+    )
     unfinished.forget()
-    return records
+    return [run.record for run in saved]
 
 
 def explain_model(

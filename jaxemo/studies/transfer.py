@@ -8,7 +8,7 @@ target-only run of the other, so each is trained once.
 import functools
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +20,9 @@ from jaxemo.models.heads import layer_mixture
 from jaxemo.peft import count_parameters, make_method
 from jaxemo.results.schema import ConfusionRow
 from jaxemo.results.transfer_rows import LayerWeightRow, TransferRow, TransferRunRow
-from jaxemo.studies.calibration import fit_temperatures, held_out_figures
 from jaxemo.studies.config import Settings
 from jaxemo.studies.experiment import Experiment
-from jaxemo.studies.held_out import HeldOut, answers_in, held_out_predictions
+from jaxemo.studies.held_out import HeldOut, answers_in
 from jaxemo.studies.layers import confusion_rows, fold_interval
 from jaxemo.studies.regimes import (
     LONGER,
@@ -42,7 +41,7 @@ from jaxemo.studies.regimes import (
 )
 from jaxemo.studies.resuming import unfinished_runs
 from jaxemo.studies.runs import Bench, OnPlaceEpoch, Place, Run, make_bench, rows_in
-from jaxemo.studies.saved_models import save_run
+from jaxemo.studies.saved_models import save_runs
 from jaxemo.studies.second_stage import merged_method_of, second_method_of
 from jaxemo.studies.sources import Embedded, Source
 from jaxemo.studies.study_settings import TransferSettings
@@ -110,8 +109,11 @@ def study_transfer(
         for group in _groups(pairs, min(bench.runs_at_once for bench in stages)):
             runs = train_regimes(experiment, stages, group, config, common=common)
             for bench, own in stages.parted(runs):
-                answers = _scored_and_saved(experiment, bench, own, config, folder_of)
-                for run, answer in zip(own, answers, strict=True):
+                saved = save_runs(
+                    experiment, bench, own, folder_of=folder_of, config_of=lambda place: config
+                )
+                for run, kept in zip(own, saved, strict=True):
+                    answer = answers_in(experiment, kept.predictions)
                     for seen in _views(run.place, config):
                         outcomes[seen].append(_outcome(run, answer[seen.target]))
             results.runs.extend(_run_row(stages.first, run) for run in runs)
@@ -138,29 +140,6 @@ def _make_stages(
             stages.second.runs_at_once,
         )
     return stages
-
-
-def _scored_and_saved(
-    experiment: Experiment,
-    bench: Bench,
-    runs: Sequence[Run],
-    config: Settings,
-    folder_of: Callable[[Place], Path],
-) -> list[dict[str, HeldOut]]:
-    """Each run's answers for held-out speakers; its model is kept, calibrated on dev speakers."""
-    predictions = held_out_predictions(experiment, bench, runs)
-    temperatures = fit_temperatures(experiment, bench, runs)
-    for run, by_domain, temperature in zip(runs, predictions, temperatures, strict=True):
-        save_run(
-            folder_of(run.place),
-            experiment=experiment,
-            bench=bench,
-            run=run,
-            figures=held_out_figures(experiment, by_domain, temperature),
-            config=config,
-            temperature=temperature,
-        )
-    return [answers_in(experiment, by_domain) for by_domain in predictions]
 
 
 def check_methods(sources: Sequence[Source], settings: TransferSettings) -> None:
