@@ -1,5 +1,8 @@
 """Probes beside the linear one of classes: against scikit-learn, and on truths that only they can find."""
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
@@ -10,6 +13,9 @@ from jaxemo.analysis.rating_probing import fit_rating_probes
 from jaxemo.analysis.scores import confusion_matrix, unweighted_accuracy
 from jaxemo.analysis.trained_probing import Form, fit_trained_probes
 from jaxemo.analysis.value_intervals import leave_out_values
+from jaxemo.studies.config import LayerSettings, Settings
+from jaxemo.studies.layers import Run
+from jaxemo.studies.value_probes import linear_answers
 
 NUM_ROWS = 120
 # The mean loss at the optimum, which float32 resolves.
@@ -72,6 +78,38 @@ def balanced_loss(logits, labels):
 
 def ua_of(labels, answers):
     return unweighted_accuracy(confusion_matrix(labels, answers, num_classes=3))
+
+
+def test_probes_of_tags_are_scikit_learns_one_against_the_rest():
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    multiclass = pytest.importorskip("sklearn.multiclass")
+    draw, features = rows_of()
+    tags = (features[0] @ draw.normal(size=(6, 3)) + 4 * draw.normal(size=(NUM_ROWS, 3)) > 2).astype("f4")
+    weights, test = parts()
+    runs = [
+        Run(number, 0, *(part > 0 for part in of_run))
+        for number, of_run in enumerate(zip(*weights.values(), test, strict=True))
+    ]
+    layers = LayerSettings(l2_strengths=(L2,), final_fit=FinalFit.TRAIN.value)
+    settings = dataclasses.replace(Settings(), layers=layers)
+    found = linear_answers(features, tags, Kind.TAGS, runs, settings)
+    place = found.layers.index
+    for layer, (number, run) in itertools.product(range(len(features)), enumerate(runs)):
+        x = scaled(features[layer], run.train)
+        each = linear_model.LogisticRegression(
+            C=1 / (L2 * run.train.sum()), class_weight="balanced", max_iter=1000, tol=1e-8
+        )
+        theirs = multiclass.OneVsRestClassifier(each).fit(x[run.train], tags[run.train])
+        ours = found.outputs[place(layer), number]
+        assert ours == pytest.approx(theirs.decision_function(x), abs=0.01)
+        for tag in range(tags.shape[1]):
+            answers = ours[run.test, tag] > 0, theirs.predict(x[run.test])[:, tag] > 0
+            ua = [recall_of_both(tags[run.test, tag] > 0, answer) for answer in answers]
+            assert ua[0] == pytest.approx(ua[1], abs=UA_TOLERANCE)
+
+
+def recall_of_both(truth, answers):
+    return np.mean([np.mean(answers[truth == side] == side) for side in (True, False)])
 
 
 @pytest.mark.parametrize("final_fit", FinalFit)

@@ -81,7 +81,7 @@ def value_probe_rows(
             **size_of(runs),
         }
         features = embedded.embedding.pooled[rows].transpose(1, 0, 2)
-        linear = _linear_answers(features, truth, kind, runs, config)
+        linear = linear_answers(features, truth, kind, runs, config)
         for answers in (linear, *trained_answers(features, truth, kind, runs, config)):
             for number, layer in enumerate(answers.layers):
                 held = _held_out(kind, truth, answers.outputs[number], runs, speakers)
@@ -94,13 +94,14 @@ def value_probe_rows(
     return found
 
 
-def _linear_answers(
+def linear_answers(
     features: Float[np.ndarray, "L m D"],
     truth: Float[np.ndarray, "m O"],
     kind: Kind,
     runs: list[Run],
     config: Settings,
 ) -> Answers:
+    """What the linear probes of every layer and run answer for every clip."""
     if kind is Kind.TAGS:
         return _tag_answers(features, truth, runs, config)
     found = fit_rating_probes(features, truth, **parts_of(runs), **fit_options(config))
