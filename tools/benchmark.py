@@ -6,13 +6,14 @@
     python tools/benchmark.py embedding [--threads=2 --clips=64 --batch=16 --repeats=5]
     python tools/benchmark.py runs     [--threads=2 --method=weighted_sum --size=small --runs=12]
     python tools/benchmark.py train    [--threads=2 --clips=8 --seconds=4 --repeats=5]
+    python tools/benchmark.py methods  [--threads=2 --size=base --clips=2 --seconds=4 --repeats=5]
     python tools/benchmark.py probe    [--threads=2 --size=full --peer=12 --repeats=1]
     python tools/benchmark.py frozen   [--threads=2 --clips=8 --seconds=4 --layers=2 --repeats=5]
     python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
 
-Needs jax, flax and numpy alone (`runs`, `train` and `frozen`: jaxemo installed). Where the peers are installed too
-(PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in this process, in turns, on the same
-data and cores, and `ratio` is the peer's time over ours.
+Needs jax, flax and numpy alone (`runs`, `train`, `methods` and `frozen`: jaxemo installed). Where the peers are
+installed too (PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in this process, in
+turns, on the same data and cores, and `ratio` is the peer's time over ours.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from benchmarks.distance import add_distance_command
 from benchmarks.embedding import add_embedding_command
 from benchmarks.encoder import add_encoder_command
 from benchmarks.frozen import add_frozen_command
+from benchmarks.methods import add_methods_command
 from benchmarks.pretrain import add_pretrain_command
 from benchmarks.probe import add_probe_command
 from benchmarks.runs import add_runs_command
@@ -45,6 +47,7 @@ def main() -> None:
     add_runs_command(commands)
     add_probe_command(commands)
     add_train_command(commands)
+    add_methods_command(commands)
     add_pretrain_command(commands)
     add_frozen_command(commands)
     arguments = parser.parse_args()

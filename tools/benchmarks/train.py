@@ -5,7 +5,8 @@ import dataclasses
 import importlib.util
 import os
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from benchmarks.encoder import encoder_flops, random_encoder, stem_flops
 from benchmarks.timing import (
@@ -88,32 +89,74 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+class Trained(NamedTuple):
+    """What one step of training is made of, on a batch of one labelled clip after the other."""
+
+    network: Any
+    objective: Any
+    features: Any  # of the stem
+    labels: Any
+    statistics: Any  # of the layers of one run
+    trainable: Any  # of one run, before the first step
+    step: Callable[[], Any]
+
+
 def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[], Any]]:
     """The stem; from its features on: the forward pass, with its backward pass, a step of training."""
     import jax
-    import jax.numpy as jnp
+
+    from jaxemo.peft import make_method
+
+    stem = stem_of(encoder, waveform)
+    method = make_method("lora", rank=RANK, targets=TARGETS)
+    trained = trained_by(method, encoder, config, jax.block_until_ready(stem()))
+
+    def loss(trainable: Any, base: Any, key: Any) -> Any:
+        outputs = trained.network.outputs(
+            trainable, base, trained.features, statistics=trained.statistics, dropout_key=key
+        )
+        return trained.objective.terms(outputs, trained.labels).mean()
+
+    forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
+    key, start = jax.random.key(1), (trained.trainable, encoder.params)
+    return {
+        "stem": lambda: jax.block_until_ready(stem()),
+        "forward": lambda: jax.block_until_ready(forward(*start, None)),
+        "forward_dropout": lambda: jax.block_until_ready(forward(*start, key)),
+        "gradient": lambda: jax.block_until_ready(gradient(*start, None)),
+        "gradient_dropout": lambda: jax.block_until_ready(gradient(*start, key)),
+        "step": trained.step,
+    }
+
+
+def stem_of(encoder: Any, waveform: Any) -> Callable[[], Any]:
+    """The stem of a batch of clips that are all as long."""
+    import jax
     import numpy as np
+
+    num_clips, num_samples = waveform.shape
+    stem = jax.jit(lambda *clip: encoder.module.apply(*clip, method="stem"))
+    return partial(stem, {"params": encoder.params}, waveform, np.full(num_clips, num_samples))
+
+
+def trained_by(method: Any, encoder: Any, config: Any, features: Any) -> Trained:
+    """One run's step by a method, with the head, from the stem's features."""
+    import jax
+    import jax.numpy as jnp
 
     from jaxemo.models.encoder import AudioEncoder
     from jaxemo.models.heads import LayerStatistics
-    from jaxemo.peft import make_method
     from jaxemo.studies.recognition import EMOTION_CLASSES, Task, make_objective
     from jaxemo.training.model import Network
     from jaxemo.training.program import TrainingSettings, make_program
     from jaxemo.training.sharding import make_mesh
     from jaxemo.training.step import Batch, Shared
 
-    num_clips, num_samples = waveform.shape
-    module = AudioEncoder(config)
-    network = Network(
-        module, make_method("lora", rank=RANK, targets=TARGETS), HEAD_WIDTH, 0.0, NUM_CLASSES
-    )
+    num_clips = len(jax.tree.leaves(features)[0])
+    network = Network(AudioEncoder(config), method, HEAD_WIDTH, 0.0, NUM_CLASSES)
     objective = make_objective(Task(EMOTION_CLASSES, tuple(map(str, range(NUM_CLASSES)))))
     settings = TrainingSettings(batch_size=num_clips)
     program = make_program(network, objective, settings, mesh=make_mesh(jax.devices()[:1]))
-    stem = jax.jit(lambda *clip: encoder.module.apply(*clip, method="stem"))
-    clip = {"params": encoder.params}, waveform, np.full(num_clips, num_samples)
-    features = jax.block_until_ready(stem(*clip))
     layers = config.num_hidden_layers + 1, config.hidden_size
     one = LayerStatistics(jnp.zeros(layers), jnp.ones(layers))
     statistics = jax.tree.map(lambda leaf: leaf[None], one)
@@ -128,26 +171,12 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
     state = program.init_runs(keys, statistics, encoder.params, steps, rates, None)
     trainable = jax.tree.map(lambda leaf: leaf[0], state.trainable)
 
-    def loss(trainable: Any, base: Any, key: Any) -> Any:
-        outputs = network.outputs(trainable, base, features, statistics=one, dropout_key=key)
-        return objective.terms(outputs, labels).mean()
-
-    forward, gradient = jax.jit(loss), jax.jit(jax.value_and_grad(loss))
-    key = jax.random.key(1)
-
     def step() -> Any:
         nonlocal state
         state, metrics = program.train_steps(state, statistics, shared, batch, None, jnp.array(1))
         return jax.block_until_ready(metrics.loss)
 
-    return {
-        "stem": lambda: jax.block_until_ready(stem(*clip)),
-        "forward": lambda: jax.block_until_ready(forward(trainable, encoder.params, None)),
-        "forward_dropout": lambda: jax.block_until_ready(forward(trainable, encoder.params, key)),
-        "gradient": lambda: jax.block_until_ready(gradient(trainable, encoder.params, None)),
-        "gradient_dropout": lambda: jax.block_until_ready(gradient(trainable, encoder.params, key)),
-        "step": step,
-    }
+    return Trained(network, objective, features, labels, one, trainable, step)
 
 
 def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
