@@ -1,9 +1,13 @@
-"""Writes the table of docs/methods.md: parameters and checkpoint bytes of each method, by shapes alone.
+"""Writes the table of docs/methods.md: what each method trains and stores, and the seconds of its step.
 
 Command: python tools/write_methods_table.py
 Result:  the lines between the two marks of docs/methods.md, compared by tests/test_methods_table.py
+
+Parameters and bytes are counted by shapes alone. Seconds are those of tools/benchmarks/methods.jsonl, made by
+    for size in base large; do python tools/benchmark.py methods --size=$size; done > tools/benchmarks/methods.jsonl
 """
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +25,7 @@ from jaxemo.studies.methods import choose_method
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "methods.md"
 MARKS = ("<!-- table: tools/write_methods_table.py -->\n", "<!-- end of the table -->\n")
+SECONDS = Path(__file__).resolve().parent / "benchmarks" / "methods.jsonl"
 # wav2vec2-base's and wav2vec2-large-lv60's sizes.
 ENCODERS = {
     "base": EncoderConfig(),
@@ -56,18 +61,21 @@ def main() -> int:
 
 
 def table() -> str:
-    """Markdown; sizes with the options that a config has by default."""
+    """Markdown; every method with the options that a config has by default."""
     encoders = {name: (config, parameter_shapes(config)) for name, config in ENCODERS.items()}
+    columns = [f"{size}: {what}" for size in encoders for what in ("parameters", "checkpoint", "step")]
     lines = [
-        "| method | by name | base: parameters | base: checkpoint | large: parameters "
-        "| large: checkpoint | merges |",
-        "| --- | --- | ---: | ---: | ---: | ---: | --- |",
+        f"| method | by name | {' | '.join(columns)} | merges |",
+        f"| --- | --- |{' ---: |' * len(columns)} --- |",
     ]
+    measured = map(json.loads, SECONDS.read_text(encoding="utf-8").splitlines())
+    seconds = {line["size"]: line["median_s"] for line in measured}
     methods = {name: choose_method(Settings(), name).method for name in METHODS}
     for name in sorted(methods, key=list(NAMES).index):
-        sizes = [size_of(methods[name], *encoder) for encoder in encoders.values()]
         figures = " | ".join(
-            f"{size.parameters:,} | {size.checkpoint_bytes / 1e6:,.1f} MB" for size in sizes
+            f"{size.parameters:,} | {size.checkpoint_bytes / 1e6:,.1f} MB | {seconds[of][name]:.2f} s"
+            for of, encoder in encoders.items()
+            for size in [size_of(methods[name], *encoder)]
         )
         merges = "yes" if methods[name].merge else "no"
         lines.append(f"| {NAMES[name]} | `{name}` | {figures} | {merges} |")

@@ -26,6 +26,8 @@ SHARD_BYTES = 128 << 20
 # Of mapped samples that were looked at and may be in memory. The system would leave them there as long as
 # nobody else wants the memory, so that a pass over a large corpus would seem to fill the machine.
 _RESIDENT_BYTES = 512 << 20
+# What Linux maps at once where it keeps a file in large pages.
+_BLOCK_BYTES = 2 << 20
 
 logger = logging.getLogger("jaxemo")
 
@@ -126,25 +128,28 @@ class LookedAt:
     """The samples that were looked at, whose pages are given back to the system once they are many.
 
     Pages of a mapped file are copies of what is on the disk: arrays that point to them stay valid, and
-    looking at them again takes them from the system's own cache of the file, if it still has them.
+    looking at them again takes them from the system's own cache of the file, if it still has them. A page
+    that is looked at may bring its whole block with it, so that blocks are counted and not samples.
     """
 
     def __init__(self, most_bytes: int = _RESIDENT_BYTES) -> None:
-        self._most_bytes = most_bytes
-        self._num_bytes = 0
+        self._most_blocks = most_bytes // _BLOCK_BYTES
+        self._blocks: set[int] = set()
         self._shards: dict[Path, Any] = {}
         self._lock = threading.Lock()
 
-    def add(self, clip: CachedClip) -> None:
-        """Notes one clip; where that makes too many, the pages of all noted before go."""
+    def add(self, clip: CachedClip, waveform: Float32[np.ndarray, " N"]) -> None:
+        """Notes one clip and where its samples are; where that makes too many, all noted before go."""
+        first = waveform.ctypes.data
+        blocks = range(first // _BLOCK_BYTES, (first + waveform.nbytes) // _BLOCK_BYTES + 1)
         with self._lock:
-            if self._num_bytes > self._most_bytes:
+            if len(self._blocks) > self._most_blocks:
                 for waveforms in self._shards.values():
                     _give_back(waveforms)
                 self._shards.clear()
-                self._num_bytes = 0
+                self._blocks.clear()
             self._shards[clip.shard] = clip.waveforms
-            self._num_bytes += 4 * clip.num_samples
+            self._blocks.update(blocks)
 
 
 def _give_back(waveforms: Any) -> None:

@@ -120,8 +120,8 @@ class ClipStore:
             raise UnusableAudio(path, dict(self.left_out)[path])
         digest = self.digests[index]
         clip = self._clips[digest]
-        self._looked_at.add(clip)
         waveform = clip.waveforms[clip.row].values.to_numpy(zero_copy_only=True)
+        self._looked_at.add(clip, waveform)
         if digest not in self._verified:
             if checksum(digest, clip.reason, waveform) != clip.checksum:
                 raise CorruptCacheError(
