@@ -84,7 +84,9 @@ def test_probes_of_tags_are_scikit_learns_one_against_the_rest():
     linear_model = pytest.importorskip("sklearn.linear_model")
     multiclass = pytest.importorskip("sklearn.multiclass")
     draw, features = rows_of()
-    tags = (features[0] @ draw.normal(size=(6, 3)) + 4 * draw.normal(size=(NUM_ROWS, 3)) > 2).astype("f4")
+    tags = (
+        features[0] @ draw.normal(size=(6, 3)) + 4 * draw.normal(size=(NUM_ROWS, 3)) > 2
+    ).astype("f4")
     weights, test = parts()
     runs = [
         Run(number, 0, *(part > 0 for part in of_run))

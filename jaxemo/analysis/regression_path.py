@@ -180,7 +180,9 @@ def _step(problem: Problem, l2, search: Search, inverse: Float32[Array, "K K"]) 
     return Search(weight, logits, gradient, preconditioned, direction, search.iteration + 1)
 
 
-def _times(matrix: Float32[Array, "N K"], columns: Float32[Array, "K C F"]) -> Float32[Array, "N C F"]:
+def _times(
+    matrix: Float32[Array, "N K"], columns: Float32[Array, "K C F"]
+) -> Float32[Array, "N C F"]:
     return jnp.einsum("nk,kcf->ncf", matrix, columns)
 
 
@@ -217,7 +219,9 @@ def _largest(gradient: Float32[Array, "K C F"]) -> Float32[Array, " F"]:
     return jnp.max(jnp.abs(gradient), axis=(0, 1))
 
 
-def _inverse_curvature(problem: Problem, l2, logits: Float32[Array, "N C F"]) -> Float32[Array, "K K"]:
+def _inverse_curvature(
+    problem: Problem, l2, logits: Float32[Array, "N C F"]
+) -> Float32[Array, "K K"]:
     """One approximate inverse Hessian for all runs and classes, from the loss at `logits`.
 
     hessian ~ design^T diag(mean of c_i v_ic over runs and classes) design + l2,   v = dm_ic / do_ic

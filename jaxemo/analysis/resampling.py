@@ -121,7 +121,7 @@ def jackknife_distance(a: RowSums, b: RowSums) -> Jackknife:
     members = np.flatnonzero((a.num_rows > 0) | (b.num_rows > 0))
     table = RowSums(
         *(
-            np.concatenate([_whole_and_lacking(side, members) for side in sides])
+            np.concatenate([whole_and_lacking(side, members) for side in sides])
             for sides in zip(a, b, strict=True)
         )
     )
@@ -184,7 +184,8 @@ def _drawn_distances(
     return pair_distances(table, place, place + len(sizes))
 
 
-def _whole_and_lacking(leaf: np.ndarray, members: Int[np.ndarray, " M"]) -> np.ndarray:
+def whole_and_lacking(leaf: np.ndarray, members: Int[np.ndarray, " M"]) -> np.ndarray:
+    """The sum over all units, and behind it that over all but each of the members."""
     whole = leaf.sum(axis=0, keepdims=True)
     return np.concatenate([whole, whole - leaf[members]])
 

@@ -7,13 +7,14 @@ speakers add to a distance. Here whole speakers are left out instead.
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 from jaxemo.analysis.resampling import (
     Jackknife,
     RowSums,
     influence_of,
     pair_distances,
+    whole_and_lacking,
 )
 
 # Units are dealt into halves and into thirds, two units to a third at least.
@@ -77,17 +78,16 @@ def infinite_units_distance(
     a, b = (_leading(side, 2 * smaller // 3) for side in (a, b))
     deals = [_parts(random, there, num_parts) for num_parts in _NUM_PARTS]
     members = np.flatnonzero(there.any(axis=0))
-    left_out = np.ones((len(members), there.shape[1]), bool)
-    left_out[np.arange(len(members)), members] = False
-    taken = np.concatenate([*(parts.reshape(-1, there.shape[1]) for parts in deals), left_out])
-    distances = _distances(a, b, taken)
+    taken = np.concatenate([parts.reshape(-1, there.shape[1]) for parts in deals[1:]])
+    distances = _distances(a, b, members, taken)
     if not np.isfinite(distances).all():
         return None
-    influence = influence_of(distances[-len(members) :])
-    ends = np.cumsum([parts.shape[0] * parts.shape[1] for parts in deals])
+    whole, lacking, dealt = np.split(distances, [1, 1 + len(members)])
+    influence = influence_of(lacking)
+    ends = np.cumsum([parts.shape[0] * parts.shape[1] for parts in deals[1:]])
     by_kind = [
         found.reshape(parts.shape[:2]).mean(axis=1)
-        for found, parts in zip(np.split(distances, ends)[:-1], deals, strict=True)
+        for found, parts in zip((whole, *np.split(dealt, ends)[:-1]), deals, strict=True)
     ]
     weights = _weights(np.array([_shrinking(parts, there) for parts in deals]))
     distance = float(weights @ [found.mean() for found in by_kind])
@@ -133,11 +133,17 @@ def _weights(places: Float64[np.ndarray, " k"]) -> Float64[np.ndarray, " k"]:
     return np.prod(numerators / others, axis=1)
 
 
-def _distances(a: RowSums, b: RowSums, taken: Bool[np.ndarray, "P U"]) -> Float64[np.ndarray, " P"]:
-    """Distances between the two sides of unions of units."""
-    of_unions = [np.tensordot(taken.astype(np.float64), leaf, 1) for leaf in (*a, *b)]
+def _distances(
+    a: RowSums, b: RowSums, members: Int[np.ndarray, " M"], taken: Bool[np.ndarray, "P U"]
+) -> Float64[np.ndarray, " 1+M+P"]:
+    """Distances between the two sides: of all units, of all but each member, of the unions taken."""
+
+    def unions(leaf: np.ndarray) -> np.ndarray:
+        dealt = np.tensordot(taken.astype(np.float64), leaf, 1)
+        return np.concatenate([whole_and_lacking(leaf, members), dealt])
+
     table = RowSums(
-        *(np.concatenate(pair) for pair in zip(of_unions[:3], of_unions[3:], strict=True))
+        *(np.concatenate([unions(side) for side in sides]) for sides in zip(a, b, strict=True))
     )
-    first = np.arange(len(taken))
-    return pair_distances(table, first, len(taken) + first)
+    first = np.arange(1 + len(members) + len(taken))
+    return pair_distances(table, first, len(first) + first)

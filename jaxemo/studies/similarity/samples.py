@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int
 
 from jaxemo.analysis.resampling import (
     ClipRows,
@@ -45,6 +45,8 @@ from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, re
 _EQUAL_DRAWS = 8
 # Of an emotion's sample, both domains together. Cost grows with the square; RAVDESS has 3000.
 _MAX_KERNEL_ROWS = 6000
+# Speakers beyond this few are counted in steps of it.
+_ROUNDED_TO = 8
 # A median of 125 000 distances; 1000 rows take four times as long for the third digit.
 _BANDWIDTH_ROWS = 500
 # One seed for each purpose, and the same for every layer and encoder, so that draws are common to what
@@ -230,7 +232,7 @@ def _kernel_rows(
                 level="frame",
                 layer=at.number,
                 d=at.valid.shape[1],
-                **_kernel_figures(key, sums, (cells, comparison), num_permutations=permutations),
+                **_kernel_figures(key, sums, comparison, num_permutations=permutations),
             )
 
 
@@ -258,30 +260,35 @@ def _kernel_sums(
     clips: Int[np.ndarray, " C"],
     options: tuple[float, int],
 ) -> KernelSums:
-    """Sums over units (domain, half, speaker); filled up to one number of rows: it compiles once."""
+    """Sums over units (domain, half, speaker of these clips).
+
+    Filled up to one number of rows, and speakers to a round one, so that few programs are compiled.
+    """
     bandwidth, most = options
-    design = cells.design
-    half = HALVES * design.domain[clips] + cells.half_of_clip[clips]
-    unit = half * design.num_speakers + design.speaker[clips]
+    half = HALVES * cells.design.domain[clips] + cells.half_of_clip[clips]
+    speakers, speaker = np.unique(cells.design.speaker[clips], return_inverse=True)
+    num_speakers = -(-len(speakers) // _ROUNDED_TO) * _ROUNDED_TO
+    unit = half * num_speakers + speaker
     present = row_of[clips] >= 0
     rows = np.zeros((most, at.valid.shape[1]), np.float32)
     units = np.full(most, -1)
     rows[: present.sum()] = at.valid[row_of[clips][present]]
     units[: present.sum()] = np.broadcast_to(unit[:, None], present.shape)[present]
     return kernel_sums(
-        rows, units, num_units=len(DOMAINS) * HALVES * design.num_speakers, bandwidth=bandwidth
+        rows, units, num_units=len(DOMAINS) * HALVES * num_speakers, bandwidth=bandwidth
     )
 
 
 def _kernel_figures(
-    key, sums: KernelSums, compared: tuple[Cells, str], *, num_permutations: int
+    key, sums: KernelSums, comparison: str, *, num_permutations: int
 ) -> dict[str, Any]:
     """The distance, its jackknife interval over speakers and, across domains, its p-value."""
-    cells, comparison = compared
     num_rows = np.asarray(sums.num_rows)
-    in_a, in_b = _unions(cells, comparison)
+    domain, half, speaker = np.unravel_index(
+        np.arange(len(num_rows)), (len(DOMAINS), HALVES, len(num_rows) // (len(DOMAINS) * HALVES))
+    )
+    in_a, in_b = _unions(comparison, domain, half)
     sizes = tuple(int(num_rows[union].sum()) for union in (in_a, in_b))
-    speaker = np.tile(np.arange(cells.design.num_speakers), len(DOMAINS) * HALVES)
     members = np.unique(speaker[(in_a | in_b) & (num_rows > 0)])
     without = speaker != members[:, None]
     distances = distances_of_unions(
@@ -298,10 +305,10 @@ def _kernel_figures(
     return known
 
 
-def _unions(cells: Cells, comparison: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which units (domain, half, speaker) make either side."""
-    shape = (len(DOMAINS), HALVES, cells.design.num_speakers)
-    domain, half, _ = (axis.ravel() for axis in np.indices(shape))
+def _unions(
+    comparison: str, domain: Int[np.ndarray, " U"], half: Int[np.ndarray, " U"]
+) -> tuple[Bool[np.ndarray, " U"], Bool[np.ndarray, " U"]]:
+    """Which units make either side."""
     if comparison == CROSS_DOMAIN:
         return domain == 0, domain == 1
     ours = domain == NULLS.index(comparison)
