@@ -79,7 +79,9 @@ def run_probe(arguments: argparse.Namespace) -> dict[str, Any]:
     )
     seconds = {name: median_seconds(values) for name, values in timed.items()}
     seconds["scikit-learn"] *= total / len(places)
-    exact = [fit_one(domains[d], layer, run, tolerance=TOLERANCE / 1000) for d, layer, run in places]
+    exact = [
+        fit_one(domains[d], layer, run, tolerance=TOLERANCE / 1000) for d, layer, run in places
+    ]
     same = [
         answers["ours"][d][layer, run][rows] == theirs[rows]
         for (d, layer, run), theirs in zip(places, exact, strict=True)
@@ -147,9 +149,7 @@ def fit_all(domain: dict[str, np.ndarray]) -> Any:
     ).predictions
 
 
-def fit_one(
-    domain: dict[str, np.ndarray], layer: int, run: int, *, tolerance: float
-) -> np.ndarray:
+def fit_one(domain: dict[str, np.ndarray], layer: int, run: int, *, tolerance: float) -> np.ndarray:
     """The answers of one probe of scikit-learn's, to all clips."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import recall_score
