@@ -198,6 +198,17 @@ def test_two_processes_train_what_one_trains(undisturbed, tmp_path, tiny_config)
 
 
 @pytest.mark.slow
+def test_what_both_processes_are_refused_they_say_for_themselves(tmp_path, tiny_config):
+    missing = tmp_path / "nowhere.csv"
+    names = ("--config.corpus.name=manifest", f"--config.corpus.manifest={missing}")
+    words = words_of("train", tmp_path / "run", tmp_path / "cache", tiny_config, *names)
+    codes, _, errs = ended(start_two(words))
+    assert codes == [2, 2], errs
+    assert all(str(missing) in err for err in errs)
+    assert not any("is gone" in err for err in errs)
+
+
+@pytest.mark.slow
 def test_after_one_process_was_killed_both_go_on_to_the_same_bits(
     undisturbed, tmp_path, tiny_config
 ):

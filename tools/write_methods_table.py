@@ -63,7 +63,9 @@ def main() -> int:
 def table() -> str:
     """Markdown; every method with the options that a config has by default."""
     encoders = {name: (config, parameter_shapes(config)) for name, config in ENCODERS.items()}
-    columns = [f"{size}: {what}" for size in encoders for what in ("parameters", "checkpoint", "step")]
+    columns = [
+        f"{size}: {what}" for size in encoders for what in ("parameters", "checkpoint", "step")
+    ]
     lines = [
         f"| method | by name | {' | '.join(columns)} | merges |",
         f"| --- | --- |{' ---: |' * len(columns)} --- |",
