@@ -1,7 +1,7 @@
 """Study 3, similarity: distances between emotional speech and music, by emotion and layer.
 
 The Frechet distance of all frames (`FAD`) and of one pooled vector per clip (`FAD_clip`) stand here;
-what is drawn, resampled or tested on a sample of frames in `similarity_samples.py`.
+what is drawn, resampled or tested on a sample of frames in `samples.py`.
 """
 
 import itertools
