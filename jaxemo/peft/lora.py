@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from jaxemo.models.kernel_products import product
 from jaxemo.peft.method import Call, Method, Params, dropped, flatten, intercepted, unflatten
 from jaxemo.peft.targets import Targets, dense_kernels, layer_index, num_layers, target_pattern
 
@@ -154,7 +155,7 @@ def low_rank_product(
     """(x A) B, in the dtype of the inputs."""
     a, b = (flat[f"{path}/{name}"].astype(inputs.dtype) for name in "ab")
     # Highest precision costs nothing at these ranks and keeps merged and unmerged equal.
-    return jnp.dot(jnp.dot(inputs, a, precision="highest"), b, precision="highest")
+    return product(product(inputs, a, precision="highest"), b, precision="highest")
 
 
 def low_rank_kernel(flat: dict[str, Array], path: str) -> Float[Array, "I O"]:
