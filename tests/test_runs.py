@@ -222,7 +222,9 @@ class RaggedStems:
         self.widths.add(width)
         if draw is not None:
             starts = [stream.numbers(Purpose.CROP).integers(2) for stream in draw.streams(rows)]
-            mask = mask & (np.arange(width) < width - np.reshape(starts, (*rows.shape, 1)))
+            # From the clip's own end: how wide the batch is depends on the runs beside it.
+            ends = mask.sum(axis=-1, keepdims=True) - np.reshape(starts, (*rows.shape, 1))
+            mask = mask & (np.arange(width) < ends)
         return type(self.stems)(features, mask)
 
 
