@@ -138,6 +138,12 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
         load_source("egemaps")
 
 
+def test_two_feature_sets_of_one_module_do_not_share_a_store():
+    sets = [hand_made.HAND_MADE[name] for name in ("egemaps", "compare")]
+    # openSMILE need not be there: any installed package has a version.
+    assert len({one._replace(package="librosa").fingerprint for one in sets}) == 2
+
+
 @pytest.mark.reference
 @pytest.mark.parametrize(
     ("name", "width", "frame_width"), [("egemaps", 88, 25), ("compare", 6373, 65)]

@@ -59,7 +59,7 @@ class HandMade(NamedTuple):
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of what decides the features: their own code, and the version of their package.
+        """SHA-256 of what decides the features: which they are, their code, the version of their package.
 
         Raises:
           ValueError: The package is not installed.
@@ -69,7 +69,8 @@ class HandMade(NamedTuple):
                 f"{self.name} is made by {self.package}, which is not installed: pip install "
                 f"'jaxemo[{self.package}]', or leave it out of config.encoders."
             )
-        parts = [importlib.metadata.version(self.package), *map(inspect.getsource, self.code)]
+        version = importlib.metadata.version(self.package)
+        parts = [self.name, version, *map(inspect.getsource, self.code)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
