@@ -1,11 +1,9 @@
 """Seconds of one optimiser step by each method, for docs/methods.md."""
 
 import argparse
-import dataclasses
 import os
 from typing import Any
 
-from benchmarks.encoder import random_encoder
 from benchmarks.timing import (
     do_without_jaxtyping,
     median_core_seconds,
@@ -16,7 +14,7 @@ from benchmarks.timing import (
     use_threads,
     versions,
 )
-from benchmarks.train import stem_of, trained_by
+from benchmarks.train import noisy_problem, stem_of, trained_by
 
 
 def add_methods_command(commands: Any) -> None:
@@ -35,22 +33,12 @@ def run_methods(arguments: argparse.Namespace) -> dict[str, Any]:
     use_threads(arguments.threads)
     do_without_jaxtyping()
     import jax
-    import jax.numpy as jnp
-    import numpy as np
 
     from jaxemo.peft import METHODS
     from jaxemo.studies.config import Settings
     from jaxemo.studies.methods import choose_method
 
-    encoder = random_encoder(arguments.size, jnp.float32)
-    config = dataclasses.replace(
-        encoder.config,
-        hidden_dropout=arguments.dropout,
-        attention_dropout=arguments.dropout,
-        activation_dropout=arguments.dropout,
-    )
-    shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
-    waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
+    encoder, config, waveform = noisy_problem(arguments)
     stem = stem_of(encoder, waveform)
     features = jax.block_until_ready(stem())
     runs = time_in_turns({"stem": lambda: jax.block_until_ready(stem())}, repeats=arguments.repeats)

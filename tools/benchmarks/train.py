@@ -45,23 +45,14 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     do_without_jaxtyping()
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
-    encoder = random_encoder(arguments.size, jnp.float32)
-    config = dataclasses.replace(
-        encoder.config,
-        hidden_dropout=arguments.dropout,
-        attention_dropout=arguments.dropout,
-        activation_dropout=arguments.dropout,
-    )
-    shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
-    waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
+    encoder, config, waveform = noisy_problem(arguments)
     sides = our_sides(encoder, config, waveform)
     if importlib.util.find_spec("torch") and importlib.util.find_spec("peft"):
         sides["torch"] = torch_step(encoder, config, waveform, threads=arguments.threads)
     runs = time_in_turns(sides, repeats=arguments.repeats)
     medians = {name: median_seconds(values) for name, values in runs.items()}
-    flops = step_flops(config, *shape)
+    flops = step_flops(config, *waveform.shape)
     rate = matmul_rate(jnp.float32, size=2048)
     torch_seconds = medians.get("torch")
     return {
@@ -87,6 +78,22 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
             "jax", "jaxlib", "flax", "numpy", "optax", "torch", "transformers", "peft"
         ),
     }
+
+
+def noisy_problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """A random encoder, its config with dropout everywhere, and a batch of noise."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    encoder = random_encoder(arguments.size, jnp.float32)
+    config = dataclasses.replace(
+        encoder.config,
+        hidden_dropout=arguments.dropout,
+        attention_dropout=arguments.dropout,
+        activation_dropout=arguments.dropout,
+    )
+    shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
+    return encoder, config, np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
 class Trained(NamedTuple):
