@@ -7,7 +7,8 @@ Command: jaxemo sweep --config=superb_er --config.corpus.audio_dir=DIR --grid.tr
              --workdir=runs/superb_er
     one encoder or another: --config.train.encoder=facebook/hubert-base-ls960
     every layer by a linear probe: jaxemo probe --config=superb_er ...
-Result:  runs/superb_er/results.json, WA (accuracy) of each fold; SUPERB gives the mean over folds.
+Result:  runs/superb_er/points/*/results.json, WA (accuracy) of each fold; SUPERB gives the mean over folds. The
+         sweep's own table has UA.
 
 Published accuracy, session 1 held out: wav2vec 2.0 base 0.6343, HuBERT base 0.6492 (model cards of
 superb/wav2vec2-base-superb-er and superb/hubert-base-superb-er, column s3prl). The means over five folds were
