@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jaxemo.analysis import probing
+from jaxemo.analysis import probing, regression_path
 
 NUM_CLASSES = 3
 NUM_ROWS = 60
@@ -93,6 +93,11 @@ def test_probes_solve_the_stated_problem(l2):
 @pytest.mark.parametrize("l2", [1e-4, 1e-1])
 def test_probes_solve_separable_problems_with_more_features_than_rows(l2):
     check_against_reference(make_case(num_dimensions=100, num_layers=1), l2=l2)
+
+
+def test_features_too_wide_for_an_inverse_are_solved_alike(monkeypatch):
+    monkeypatch.setattr(regression_path, "WIDEST_INVERSE", 8)
+    check_against_reference(make_case(num_dimensions=9), l2=1e-2)
 
 
 def test_probes_solve_unbalanced_and_weighted_problems():

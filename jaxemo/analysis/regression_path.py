@@ -5,6 +5,7 @@ strictly convex and nothing is random: where the search stops is the optimum, to
 """
 
 import enum
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -15,6 +16,9 @@ from jaxtyping import Array, Bool, Float32, Int32
 # Keeps the float32 Cholesky factor of a thousand-dimensional, rank-deficient Hessian defined.
 PRECONDITIONER_RIDGE = 1e-5
 PRECONDITIONER_STEPS = 20
+# Up to so many columns a preconditioner is inverted: its product with the gradients of many runs takes a fifth
+# of two triangular solves. Beyond, the inverse costs more than the steps that it serves.
+WIDEST_INVERSE = 2048
 LINE_SEARCH_STEPS = 10
 SLOPE_SHARE = 0.1
 # The gradient of a mean loss is not resolved below this in float32 (it stalls near 1e-8).
@@ -148,13 +152,13 @@ def minimise(
         return (search.iteration < stop.max_iterations) & (largest > target)
 
     def sweep(search):
-        inverse = _inverse_curvature(problem, l2, search.logits)
-        preconditioned = _times(inverse, search.gradient)
+        precondition = _preconditioner(problem, l2, search.logits)
+        preconditioned = precondition(search.gradient)
         search = search._replace(preconditioned=preconditioned, direction=-preconditioned)
         end = search.iteration + PRECONDITIONER_STEPS
         return lax.while_loop(
             lambda search: unfinished(search) & (search.iteration < end),
-            lambda search: _step(problem, l2, search, inverse),
+            lambda search: _step(problem, l2, search, precondition),
             search,
         )
 
@@ -169,13 +173,13 @@ def gradient_target(l2, stop: Stop):
     return jnp.maximum(stop.tolerance * l2, GRADIENT_ROUNDING)
 
 
-def _step(problem: Problem, l2, search: Search, inverse: Float32[Array, "K K"]) -> Search:
+def _step(problem: Problem, l2, search: Search, precondition: Callable) -> Search:
     change_in_logits = _times(problem.design, search.direction)
     length = _step_length(problem, l2, search, change_in_logits)
     weight = search.weight + length * search.direction
     logits = search.logits + length * change_in_logits
     gradient = _gradient(problem, l2, weight, logits)
-    preconditioned = _times(inverse, gradient)
+    preconditioned = precondition(gradient)
     direction = _next_direction(search, gradient, preconditioned)
     return Search(weight, logits, gradient, preconditioned, direction, search.iteration + 1)
 
@@ -219,9 +223,9 @@ def _largest(gradient: Float32[Array, "K C F"]) -> Float32[Array, " F"]:
     return jnp.max(jnp.abs(gradient), axis=(0, 1))
 
 
-def _inverse_curvature(
+def _preconditioner(
     problem: Problem, l2, logits: Float32[Array, "N C F"]
-) -> Float32[Array, "K K"]:
+) -> Callable[[Float32[Array, "K C F"]], Float32[Array, "K C F"]]:
     """One approximate inverse Hessian for all runs and classes, from the loss at `logits`.
 
     hessian ~ design^T diag(mean of c_i v_ic over runs and classes) design + l2,   v = dm_ic / do_ic
@@ -229,8 +233,6 @@ def _inverse_curvature(
 
     It decides how fast the optimum is reached, not which: at 900 x 768 a path of five strengths
     takes tens of steps, where accelerated gradients under a fixed curvature bound took hundreds.
-    As a matrix, since its product with the gradients of many runs is a fifth of two triangular solves;
-    and as the square of the factor's inverse, which rounding leaves symmetric and positive.
     """
     mean = _mean(problem.link, logits)
     curvature = jnp.ones_like(mean) if problem.link is Link.IDENTITY else mean * (1.0 - mean)
@@ -239,8 +241,17 @@ def _inverse_curvature(
     ridge = l2 + PRECONDITIONER_RIDGE * jnp.max(jnp.sum(jnp.abs(hessian), axis=0))
     identity = jnp.eye(len(hessian))
     factor = jnp.linalg.cholesky(hessian + ridge * identity)
+    if len(hessian) > WIDEST_INVERSE:
+
+        def solve(gradient):
+            columns = gradient.reshape(len(gradient), -1)
+            return jax.scipy.linalg.cho_solve((factor, True), columns).reshape(gradient.shape)
+
+        return solve
+    # The square of the factor's inverse, which rounding leaves symmetric and positive.
     inverse = jax.scipy.linalg.solve_triangular(factor, identity, lower=True)
-    return inverse.T @ inverse
+    inverse = inverse.T @ inverse
+    return lambda gradient: _times(inverse, gradient)
 
 
 def _step_length(problem: Problem, l2, search: Search, change_in_logits) -> Float32[Array, " F"]:
