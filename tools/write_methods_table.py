@@ -4,7 +4,8 @@ Command: python tools/write_methods_table.py
 Result:  the lines between the two marks of docs/methods.md, compared by tests/test_methods_table.py
 
 Parameters and bytes are counted by shapes alone. Seconds are those of tools/benchmarks/methods.jsonl, made by
-    for size in base large; do python tools/benchmark.py methods --size=$size; done > tools/benchmarks/methods.jsonl
+    for size in base large; do python tools/benchmark.py methods --size=$size --repeats=3; done \\
+      > tools/benchmarks/methods.jsonl
 """
 
 import json

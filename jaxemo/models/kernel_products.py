@@ -48,7 +48,8 @@ def product(
 
     jax's own gradient of the kernel asks XLA for the output's gradient transposed. Where that is the
     residual stream's, the copy is fused with the whole sum which it stands for, down from the last layer:
-    a step of adapters on 24 layers took 8.0 s on two cores and takes 2.4 s.
+    a step of adapters on 24 layers took 8.0 s on two cores and takes 2.7 s (`tools/benchmark.py methods
+    --size=large`).
 
     Args:
       how: `precision` and the like, for `jax.lax.dot_general`.

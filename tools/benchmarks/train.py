@@ -97,7 +97,7 @@ def noisy_problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
 
 
 class Trained(NamedTuple):
-    """What one step of training is made of, on a batch of one labelled clip after the other."""
+    """One batch of labelled clips, and what a step of training on it is made of."""
 
     network: Any
     objective: Any

@@ -45,7 +45,7 @@ from jaxemo.studies.similarity.cells import CROSS_DOMAIN, NULLS, Cells, Side, re
 _EQUAL_DRAWS = 8
 # Of an emotion's sample, both domains together. Cost grows with the square; RAVDESS has 3000.
 _MAX_KERNEL_ROWS = 6000
-# Speakers beyond this few are counted in steps of it.
+# The number of speakers is rounded up to a multiple of it.
 _ROUNDED_TO = 8
 # A median of 125 000 distances; 1000 rows take four times as long for the third digit.
 _BANDWIDTH_ROWS = 500
