@@ -170,6 +170,13 @@ def test_grid_equals_the_distances_of_its_pairs():
     assert np.asarray(grid.defined).all()
 
 
+def test_the_compiled_grid_equals_the_one_over_cores():
+    a, b = (statistics_of(sample(seed, num_rows=800).reshape(4, 5, 40, -1)) for seed in (0, 1))
+    with jax.enable_x64(True):
+        compiled = jax.jit(frechet.distance_grid)(a, b)
+    np.testing.assert_allclose(compiled.distance, frechet.distance_grid(a, b).distance, rtol=1e-12)
+
+
 def test_a_cell_with_too_few_rows_is_marked_and_leaves_the_others_alone():
     rows = sample(0, num_rows=30).reshape(3, 10, -1)
     mask = np.ones((3, 10), bool)

@@ -1,7 +1,9 @@
-"""Arrays of jax or numpy, and arithmetic in float64 whatever `jax_enable_x64` says."""
+"""Arrays of jax or numpy, arithmetic in float64 whatever `jax_enable_x64` says, and work shared over cores."""
 
 import functools
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
@@ -28,3 +30,14 @@ def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
 def is_concrete(array: Any) -> bool:
     """Whether its values can be looked at: not under jit."""
     return not isinstance(array, Tracer)
+
+
+def over_cores(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:
+    """`function` of each row of the columns, in as many threads as there are cores.
+
+    For numpy's decompositions, which leave the interpreter to other threads. XLA on a CPU takes the
+    matrices of a batch one after another, and two of its programs that decompose batches at once
+    wait for each other for ever, so no program of jax may run in `function`.
+    """
+    with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
+        return list(threads.map(function, *columns))

@@ -7,14 +7,15 @@ so take them through `float` or `np.asarray` before further jax arithmetic. Smal
 intervals are left to `analysis` and the studies.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
-from jaxemo.distances.arrays import AnyArray, in_float64
+from jaxemo.distances.arrays import AnyArray, in_float64, is_concrete, over_cores
 from jaxemo.distances.checks import check_moments, check_rows, check_statistics
 from jaxemo.distances.statistics import FrechetStatistics
 
@@ -66,11 +67,12 @@ def frechet_distance(x: Float[AnyArray, "N D"], y: Float[AnyArray, "M D"]) -> Fl
 
 
 def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
-    """Distances between cells paired by broadcasting leading axes, as one compiled program.
+    """Distances between cells paired by broadcasting leading axes.
 
-    (layers, emotions) against (layers, emotions) pairs like with like. Pairs run in blocks of
-    `PAIRS_AT_ONCE`, so memory beyond the statistics is that of a block. On a CPU set
-    OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS threads beneath XLA's
+    (layers, emotions) against (layers, emotions) pairs like with like. One compiled program on an
+    accelerator and under jit; pairs run in blocks of `PAIRS_AT_ONCE`, so memory beyond the statistics
+    is that of a block. On a CPU each core takes one pair at a time, which is twice as fast; set
+    OPENBLAS_NUM_THREADS=1 before numpy is imported, as the command does: BLAS threads beneath them
     fight for the cores and made the grid up to 10 times slower on a busy machine.
 
     Raises:
@@ -83,7 +85,9 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
         np.broadcast_to(np.arange(s.num_rows.size).reshape(s.num_rows.shape), cells).ravel()
         for s in (a, b)
     )
-    distances = _pair_distances(a, b, cell_a, cell_b)
+    on_host = is_concrete(a.factor) and is_concrete(b.factor) and jax.default_backend() == "cpu"
+    pair_distances = _pair_distances_on_host if on_host else _pair_distances
+    distances = pair_distances(a, b, cell_a, cell_b)
     return _in_grid(distances, *(jnp.broadcast_to(s.num_rows, cells) for s in (a, b)))
 
 
@@ -116,10 +120,12 @@ def _gaussian_distance(
     mean_b: Float64[AnyArray, " D"],
     factor_b: Float64[AnyArray, "M D"],
 ) -> Float64[AnyArray, ""]:
-    """The equation of `frechet_distance`, with covariance = factor^T factor."""
-    nuclear_norm = jnp.sum(jnp.linalg.svd(factor_a @ factor_b.T, compute_uv=False))
-    traces = jnp.sum(factor_a**2) + jnp.sum(factor_b**2)
-    return jnp.maximum(jnp.sum((mean_a - mean_b) ** 2) + traces - 2.0 * nuclear_norm, 0.0)
+    """The equation of `frechet_distance`, with covariance = factor^T factor; of numpy's or jax's arrays."""
+    xp: Any = np if isinstance(factor_a, np.ndarray) else jnp
+    nuclear_norm = xp.sum(xp.linalg.svdvals(factor_a @ factor_b.T))
+    traces = xp.sum(factor_a**2) + xp.sum(factor_b**2)
+    distance = xp.sum((mean_a - mean_b) ** 2) + traces - 2.0 * nuclear_norm
+    return xp.asarray(xp.maximum(distance, 0.0))
 
 
 @in_float64
@@ -147,12 +153,18 @@ def _in_grid(distances, num_rows_a, num_rows_b):
 def _pair_distances(a, b, cell_a, cell_b):
     """Distances of pairs of cells, by their positions among all cells of `a` and of `b`."""
     a, b = (_flat_cells(s) for s in (a, b))
+    return lax.map(
+        lambda pair: _pair_distance(a, b, *pair), (cell_a, cell_b), batch_size=PAIRS_AT_ONCE
+    )
 
-    def distance_of_pair(pair):
-        i, j = pair
-        return _gaussian_distance(a.mean[i], _scaled_factor(a, i), b.mean[j], _scaled_factor(b, j))
 
-    return lax.map(distance_of_pair, (cell_a, cell_b), batch_size=PAIRS_AT_ONCE)
+def _pair_distances_on_host(a, b, cell_a, cell_b):
+    a, b = (_flat_cells(jax.tree.map(np.asarray, s)) for s in (a, b))
+    return np.array(over_cores(lambda i, j: _pair_distance(a, b, i, j), cell_a, cell_b))
+
+
+def _pair_distance(a, b, i, j):
+    return _gaussian_distance(a.mean[i], _scaled_factor(a, i), b.mean[j], _scaled_factor(b, j))
 
 
 def _flat_cells(statistics):
@@ -165,8 +177,9 @@ def _flat_cells(statistics):
 
 
 def _scaled_factor(statistics, cell):
-    degrees = jnp.maximum(statistics.num_rows[cell].astype(jnp.float64) - 1.0, 1.0)
-    return statistics.factor[cell] / jnp.sqrt(degrees)
+    # A power: np.sqrt would make an array of numpy's, jnp.sqrt one of jax's.
+    degrees = (statistics.num_rows[cell].astype(np.float64) - 1.0).clip(1.0)
+    return statistics.factor[cell] / degrees**0.5
 
 
 @in_float64

@@ -1,11 +1,9 @@
 """The rank beneath a Frechet distance: how many directions its rows span."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import lax
-from jaxtyping import Int
+from jaxtyping import Float64, Int
 
+from jaxemo.distances.arrays import over_cores
 from jaxemo.distances.statistics import FrechetStatistics
 
 # Singular values below this share of the largest are the rounding of float32 rows.
@@ -18,26 +16,18 @@ def numerical_rank(
     """Rank of each cell's covariance: singular values of its factor above a share of the largest.
 
     At most min(n - 1, d). A cell of rank below d says nothing of the directions it does not span.
+
+    Args:
+      relative_tolerance: At least 1e-7: eigenvalues of the scatter matrix are counted, whose rounding
+        is about 1e-15 of the largest, in half the time of singular values.
     """
-    with jax.enable_x64(True):
-        return np.asarray(_rank(statistics.factor, relative_tolerance))
-
-
-@jax.jit
-def _rank(factor, relative_tolerance):
-    def rank_of_cell(cell):
-        # sigma_min >= 1 / |R^-1| and sigma_max <= |R| (Frobenius norms) prove most cells of full rank
-        # without singular values, which take 20 times as long at 768 dimensions.
-        inverse = jax.scipy.linalg.solve_triangular(cell, jnp.eye(cell.shape[0]))
-        bound = 1.0 / (jnp.linalg.norm(cell) * jnp.linalg.norm(inverse))
-        proven = (bound > relative_tolerance) & jnp.all(cell == jnp.triu(cell))
-        return lax.cond(proven, lambda cell: jnp.int32(cell.shape[0]), count_above, cell)
-
-    def count_above(cell):
-        values = jnp.linalg.svd(cell, compute_uv=False)
-        above = (values > relative_tolerance * values[0]) & (values > 0.0)
-        return jnp.sum(above, dtype=jnp.int32)
-
+    factor = np.asarray(statistics.factor)
     cells = factor.reshape(-1, *factor.shape[-2:])
-    # One after another, as in `distance_grid`: a batched SVD would hold every cell's workspace.
-    return lax.map(rank_of_cell, cells).reshape(factor.shape[:-2])
+    ranks = over_cores(lambda cell: _rank(cell, relative_tolerance), cells)
+    return np.array(ranks, np.int32).reshape(factor.shape[:-2])
+
+
+def _rank(factor: Float64[np.ndarray, "D D"], relative_tolerance: float) -> int:
+    eigenvalues = np.linalg.eigvalsh(factor.T @ factor)
+    # Not ">=", so that a cell without rows has rank 0.
+    return int((eigenvalues > relative_tolerance**2 * eigenvalues[-1]).sum())
