@@ -46,7 +46,7 @@ def kernel_distance(
     bandwidth: float | Float[AnyArray, ""] | None = None,
     x_mask: Bool[AnyArray, " N"] | None = None,
     y_mask: Bool[AnyArray, " M"] | None = None,
-    block_size: int = 1024,
+    block_size: int = 512,
 ) -> Float64[Array, ""]:
     """Unbiased squared maximum mean discrepancy (MMD) of two sets of embeddings.
 
@@ -100,7 +100,7 @@ def kernel_sums(
     *,
     num_units: int,
     bandwidth: float | Float[AnyArray, ""],
-    block_size: int = 1024,
+    block_size: int = 512,
 ) -> KernelSums:
     """Kernel sums between units, from which every distance between unions of units follows.
 
