@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from jaxemo.cli.main import main
 from jaxemo.embedding.folder import EmbeddingFolder
@@ -270,6 +271,34 @@ def test_a_study_in_two_processes_gives_one_processs_figures(
         row | dict.fromkeys(row) for row in alone
     ]
     np.testing.assert_allclose(numbers_in(together), numbers_in(alone), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_clips", [20, 3], ids=["three passes", "one pass"])
+def test_two_processes_share_two_folders_without_labels(num_clips, tmp_path):
+    random = np.random.default_rng(0)
+    for name in ("reference", "candidate"):
+        (tmp_path / name).mkdir()
+        for clip in range(num_clips):
+            noise = 0.1 * random.normal(size=12_000 + 400 * clip)
+            soundfile.write(tmp_path / name / f"{clip:02}.wav", noise, 16_000)
+    question = [f"--{name}={tmp_path / name}" for name in ("reference", "candidate")]
+    words = ["fad", *question, "--encoder=untrained/speech"]
+    running = [
+        *start_two([*words, f"--workdir={tmp_path / 'two'}"]),
+        start([*words, f"--workdir={tmp_path / 'one'}"]),
+    ]
+    codes, _, errs = ended(running)
+    assert codes == [0, 0, 0], errs
+    together, alone = (
+        json.loads((tmp_path / name / "results.json").read_text())["folders"]
+        for name in ("two", "one")
+    )
+    assert numbers_in(alone)
+    # Batches of other rows and devices: float32 rounding, the largest in an extrapolation near 0.
+    np.testing.assert_allclose(numbers_in(together), numbers_in(alone), rtol=1e-4, atol=1e-6)
+    scores = [(tmp_path / name / "file_scores.csv").read_text() for name in ("two", "one")]
+    assert len(scores[0].splitlines()) == len(scores[1].splitlines()) > num_clips
 
 
 @pytest.mark.slow

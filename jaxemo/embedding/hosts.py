@@ -1,11 +1,14 @@
 """Several hosts share the work on a corpus by clips, and what they made by the store.
 
 Each host runs the clips that are its own through the encoder on its own devices, so that no forward
-pass crosses the network. A cell's clips stay on one host: its statistics need no merging.
+pass crosses the network. A cell's clips stay on one host: its statistics need no merging. What is not
+kept in a store (two folders without labels) is gathered.
 """
 
 import heapq
+from typing import Any
 
+import jax
 import numpy as np
 from jaxtyping import Bool, Int
 
@@ -43,3 +46,11 @@ def wait_for_hosts(stage: str) -> None:
     from jax.experimental import multihost_utils
 
     multihost_utils.sync_global_devices(stage)
+
+
+def gathered(tree: Any) -> Any:
+    """The arrays of every host, of one shape on all, stacked along a first axis; float64 stays so."""
+    from jax.experimental import multihost_utils
+
+    with jax.enable_x64(True):
+        return multihost_utils.process_allgather(tree)

@@ -9,8 +9,15 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Float32, Float64, Int
 
 from jaxemo.distances.outliers import Reference, clip_scores
-from jaxemo.distances.statistics import FrechetStatistics, PackedStatistics, unpack
+from jaxemo.distances.statistics import (
+    FrechetStatistics,
+    PackedStatistics,
+    empty_statistics,
+    merge_cells,
+    unpack,
+)
 from jaxemo.embedding.collectors import Cells, CellStatistics
+from jaxemo.embedding.hosts import gathered
 from jaxemo.embedding.passes import (
     Collector,
     Encoded,
@@ -57,7 +64,7 @@ def embed_clip_set(
     mesh: Mesh | None = None,
     track: Track = untracked,
 ) -> ClipSet:
-    """Runs the encoder once over every clip.
+    """Runs the encoder once over every clip; several hosts share the passes, and all have the result.
 
     Args:
       waveforms: Clip number -> mono waveform at the encoder's rate, as long as `num_samples` says.
@@ -82,24 +89,35 @@ def embed_clip_set(
         mesh=mesh,
         store=None,
     )
-    frames = RandomFrames(passes, num_clips, max_frames=max_frames)
+    layers = encoder.config.num_hidden_layers + 1, encoder.config.hidden_size
+    frames = RandomFrames(passes, num_clips, layers=layers, max_frames=max_frames)
     collectors: list[Collector] = [statistics, frames]
     scores = None
     if reference is not None:
         scores = ClipScores(num_clips, reference)
         collectors.append(scores)
+    own = passes[jax.process_index() :: jax.process_count()]
     run_passes(
         plain_network(encoder),
-        passes,
+        own,
         waveforms,
         collectors,
         mesh=mesh,
         batch_size=settings.batch_size,
         track=track,
     )
-    whole = unpack(PackedStatistics(*(leaf[:, 0] for leaf in statistics.result())))
-    scored = None if scores is None else scores.result()
-    return ClipSet(whole, frames.result(), frames.clip_of_frame(), scored)
+    whole = empty_statistics(layers[1], cells=layers[:1])
+    if own:
+        whole = unpack(PackedStatistics(*(leaf[:, 0] for leaf in statistics.result())))
+    sums = [frames.sample, *([] if scores is None else (scores.totals, scores.num_frames))]
+    if jax.process_count() > 1:
+        parts, sums = gathered((whole, sums))
+        whole = jax.tree.map(np.asarray, merge_cells(parts))
+        sums = [leaf.sum(axis=0) for leaf in sums]
+    sample, *scored = sums
+    # Means over each clip's frames, in all its windows.
+    means = scored[0] / scored[1][:, None] if scored else None
+    return ClipSet(whole, sample, frames.clip_of_frame, means)
 
 
 class _AllClips:
@@ -116,39 +134,45 @@ class _AllClips:
 
 
 class RandomFrames(_AllClips):
-    """A sample of all frames of a set, without replacement, in the order of the passes."""
+    """A sample of all frames of a set, without replacement, in the order of the passes.
 
-    def __init__(self, passes: list[Pass], num_clips: int, *, max_frames: int) -> None:
+    Attributes:
+      sample: (L, K, D) layer by layer; frames of passes that were not run stay 0.
+      clip_of_frame: (K,) the clip of each of them, known before any pass is run.
+    """
+
+    def __init__(
+        self, passes: list[Pass], num_clips: int, *, layers: tuple[int, int], max_frames: int
+    ) -> None:
         """Args:
-        passes: Those that will be run: the sample is drawn before any is.
+        passes: All that there are, on whatever host: the sample is drawn before any is run.
         num_clips: n.
+        layers: L and D.
         max_frames: K.
         """
         super().__init__(num_clips)
-        self._places = dict(zip(passes, _drawn_frames(passes, max_frames), strict=True))
+        drawn = _drawn_frames(passes, max_frames)
+        ends = np.cumsum([len(rows) for rows, _ in drawn]).tolist()
+        self._places = dict(zip(passes, zip(drawn, ends, strict=True), strict=True))
         # One number for all passes, so that taking them out compiles once for each width.
-        self._most = max(len(rows) for rows, _ in self._places.values())
-        self._frames: list[np.ndarray] = []
-        self._clips: list[np.ndarray] = []
+        self._most = max(len(rows) for rows, _ in drawn)
+        self.sample = np.zeros((layers[0], ends[-1], layers[1]), np.float32)
+        self.clip_of_frame = np.concatenate(
+            [
+                np.array([row.clip for row in step.rows], np.int64)[rows]
+                for step, (rows, _) in zip(passes, drawn, strict=True)
+            ]
+        )
 
     def reduce(self, encoded: Encoded) -> Float[Array, "L K D"]:
         index = np.zeros((2, self._most), np.int32)
-        places = self._places[encoded.step]
+        places, _ = self._places[encoded.step]
         index[:, : len(places[0])] = places
         return _frames_at(encoded.hidden_states, jnp.asarray(index))
 
     def add(self, step: Pass, reduced: Float[np.ndarray, "L K D"]) -> None:
-        rows, _ = self._places[step]
-        self._frames.append(np.asarray(reduced[:, : len(rows)], np.float32))
-        self._clips.append(np.array([row.clip for row in step.rows], np.int64)[rows])
-
-    def result(self) -> Float32[np.ndarray, "L K D"]:
-        """The sample, layer by layer."""
-        return np.concatenate(self._frames, axis=1)
-
-    def clip_of_frame(self) -> Int[np.ndarray, " K"]:
-        """The clip of each frame of the sample."""
-        return np.concatenate(self._clips)
+        (rows, _), end = self._places[step]
+        self.sample[:, end - len(rows) : end] = reduced[:, : len(rows)]
 
 
 @jax.jit
@@ -159,13 +183,18 @@ def _frames_at(
 
 
 class ClipScores(_AllClips):
-    """How unusual each clip is beside a reference; see `outliers.clip_scores`."""
+    """How unusual each clip is beside a reference; see `outliers.clip_scores`.
+
+    Attributes:
+      totals: (n, L) sums over each clip's frames, in all its windows.
+      num_frames: (n,).
+    """
 
     def __init__(self, num_clips: int, reference: Reference) -> None:
         super().__init__(num_clips)
         self._reference = reference
-        self._num_frames = np.zeros(num_clips)
-        self._totals = np.zeros((num_clips, len(reference.mean)))
+        self.num_frames = np.zeros(num_clips)
+        self.totals = np.zeros((num_clips, len(reference.mean)))
 
     def reduce(self, encoded: Encoded) -> Float64[Array, "B L"]:
         scored = encoded.hidden_states[-len(self._reference.mean) :]
@@ -173,12 +202,8 @@ class ClipScores(_AllClips):
 
     def add(self, step: Pass, reduced: Float64[np.ndarray, "B L"]) -> None:
         for place, row in enumerate(step.rows):
-            self._totals[row.clip] += reduced[place] * row.window.num_frames
-            self._num_frames[row.clip] += row.window.num_frames
-
-    def result(self) -> Float64[np.ndarray, "n L"]:
-        """Means over each clip's frames, in all its windows."""
-        return self._totals / self._num_frames[:, None]
+            self.totals[row.clip] += reduced[place] * row.window.num_frames
+            self.num_frames[row.clip] += row.window.num_frames
 
 
 def _drawn_frames(

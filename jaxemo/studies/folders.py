@@ -39,6 +39,7 @@ from jaxemo.models.pretrained import Encoder, load_encoder
 from jaxemo.results.contents import FolderSets
 from jaxemo.results.schema import FolderRow, LeftOutRow
 from jaxemo.studies.sources import describe_source, encoder_source
+from jaxemo.training.processes import is_first
 
 # Frames a set kept for extrapolation and kernel distance: 5 d for the base size, 160 MB for its 13
 # layers.
@@ -113,7 +114,7 @@ def compare_folders(question: FolderQuestion, *, cache_dir: Path, progress: Prog
         moments = moments_of(found.statistics)
     found = _embed(candidate_store, encoder, question, progress=progress, scored_by=moments)
     candidate = _Folder(candidate_store, found)
-    if question.save_moments is not None:
+    if question.save_moments is not None and is_first():
         transformer_layers = Moments(*(leaf[1:] for leaf in moments))
         with writing(question.save_moments):
             write_layer_moments(question.save_moments, encoder.name, moments=transformer_layers)
