@@ -1,12 +1,16 @@
-"""Pre-training: what masks, targets and a whole step cost for each second of audio."""
+"""Pre-training: a whole step of wav2vec 2.0 against transformers', and what masks and targets cost."""
 
 import argparse
+import dataclasses
+import importlib.util
 import os
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.encoder import encoder_flops, random_encoder
 from benchmarks.timing import (
     do_without_jaxtyping,
+    matmul_rate,
     median_core_seconds,
     median_seconds,
     peak_gigabytes,
@@ -15,43 +19,175 @@ from benchmarks.timing import (
     versions,
 )
 
+# The dropout of the published base model, and its masks: 65 % of the frames start or continue a span of 10.
+DROPOUT, MASKED_STARTS, SPAN = 0.1, 0.065, 10
+
 
 def add_pretrain_command(commands: Any) -> None:
-    parser = commands.add_parser("pretrain", help="masks, targets and steps of pre-training")
+    parser = commands.add_parser(
+        "pretrain", help="a step of pre-training against PyTorch's; masks and targets"
+    )
     parser.add_argument("--threads", type=int, default=2, help="cores for both sides")
-    parser.add_argument("--clips", type=int, default=16, help="per step")
-    parser.add_argument("--seconds", type=float, default=3.0, help="of each crop")
+    parser.add_argument("--part", choices=("all", "step", "targets"), default="all")
+    parser.add_argument("--size", choices=("small", "base"), default="base", help="of the step's")
+    parser.add_argument("--clips", type=int, default=4, help="per step")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each crop")
     parser.add_argument("--repeats", type=int, default=5)
     parser.set_defaults(run=run_pretrain)
 
 
 def run_pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Every part on the same random crops, in turns."""
+    """Every part on random crops, in turns; `ratio` is PyTorch's step over ours."""
     use_threads(arguments.threads)
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     do_without_jaxtyping()
     import jax
+    import jax.numpy as jnp
 
-    timed = time_in_turns(parts(arguments), repeats=arguments.repeats)
+    sides: dict[str, Callable[[], Any]] = {}
+    if arguments.part != "targets":
+        sides |= step_sides(arguments)
+    if arguments.part != "step":
+        sides |= targets_sides(arguments)
+    timed = time_in_turns(sides, repeats=arguments.repeats)
     seconds = arguments.clips * arguments.seconds
     medians = {name: median_seconds(runs) for name, runs in timed.items()}
     return {
         "benchmark": "pretrain",
         "median_s": medians,
+        "ratio": medians["torch"] / medians["step"] if "torch" in medians else None,
         "audio_seconds_per_second": {name: seconds / value for name, value in medians.items()},
         "core_s": {name: median_core_seconds(runs) for name, runs in timed.items()},
+        "all_s": {name: [run.seconds for run in runs] for name, runs in timed.items()},
+        "step_tflop_per_s": step_flops(arguments) / 1e12 / medians["step"]
+        if "step" in medians
+        else None,
+        "matmul_tflop_per_s": matmul_rate(jnp.float32, size=2048) / 1e12,
         "peak_gigabytes": peak_gigabytes(),
+        "size": arguments.size,
         "clips": arguments.clips,
         "seconds": arguments.seconds,
+        "dropout": DROPOUT,
         "device": jax.devices()[0].device_kind,
         "threads": arguments.threads,
         "load_average": os.getloadavg()[0],
-        "versions": versions("jax", "jaxlib", "flax", "numpy", "optax"),
+        "versions": versions("jax", "jaxlib", "flax", "numpy", "optax", "torch", "transformers"),
     }
 
 
-def parts(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
-    """What is timed, compiled on its first call."""
+# --- The step ------------------------------------------------------------------------------------------
+
+
+def step_sides(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """One update of all weights: stem, layers, quantiser and projections; float32, dropout on."""
+    import jax.numpy as jnp
+    import numpy as np
+
+    encoder = random_encoder(arguments.size, jnp.float32)
+    dropout = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout"), DROPOUT)
+    config = dataclasses.replace(encoder.config, **dropout)
+    shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
+    waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
+    sides = {"step": our_step(encoder, config, waveform)}
+    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
+        sides["torch"] = torch_step(encoder, config, waveform, threads=arguments.threads)
+    return sides
+
+
+def our_step(encoder: Any, config: Any, waveform: Any) -> Callable[[], Any]:
+    """Masks, negatives and Gumbel noise are drawn in every step."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxemo.models.encoder import AudioEncoder
+    from jaxemo.pretraining.masking import MaskSettings
+    from jaxemo.pretraining.objectives.objective import Clips
+    from jaxemo.pretraining.objectives.wav2vec2 import Wav2vec2Settings, wav2vec2
+    from jaxemo.pretraining.program import Recipe, make_program
+    from jaxemo.training.sharding import make_mesh
+
+    objective = wav2vec2(
+        width=config.hidden_size, stem_width=config.conv_dim[-1], settings=Wav2vec2Settings()
+    )
+    recipe = Recipe(num_steps=10**6, mask=MaskSettings(MASKED_STARTS, SPAN), dropout=True)
+    mesh = make_mesh(jax.devices()[:1])
+    program = make_program(AudioEncoder(config), objective, recipe, mesh=mesh)
+    state = program.init(encoder.params, ())
+    num_clips, num_samples = waveform.shape
+    clips = Clips(jnp.asarray(waveform)[None], jnp.full((1, num_clips), num_samples))
+
+    def step() -> Any:
+        nonlocal state
+        state, figures = program.step(state, clips)
+        return jax.block_until_ready(figures.loss.total)
+
+    return step
+
+
+def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
+    """transformers' `Wav2Vec2ForPreTraining` with AdamW and clipping, as its published script trains it.
+
+    Its masks and negatives are drawn once, before the clock starts: its script does so in the loader.
+    """
+    import numpy as np
+    import torch  # pyright: ignore[reportMissingImports]  # From the extra `reference`.
+    import transformers
+    from transformers.models.wav2vec2 import modeling_wav2vec2 as published
+
+    torch.set_num_threads(threads)
+    hub = transformers.Wav2Vec2Config(
+        hidden_size=config.hidden_size,
+        num_hidden_layers=config.num_hidden_layers,
+        num_attention_heads=config.num_attention_heads,
+        intermediate_size=config.intermediate_size,
+        conv_dim=config.conv_dim,
+        hidden_dropout=DROPOUT,
+        attention_dropout=DROPOUT,
+        activation_dropout=DROPOUT,
+        feat_proj_dropout=0.0,
+        feat_quantizer_dropout=0.0,
+        layerdrop=0.0,
+    )
+    hub._attn_implementation = "sdpa"
+    model = transformers.Wav2Vec2ForPreTraining(hub).train()
+    num_clips, num_samples = waveform.shape
+    shape = num_clips, encoder.config.num_frames(num_samples)
+    mask = published._compute_mask_indices(shape, mask_prob=MASKED_STARTS * SPAN, mask_length=SPAN)
+    negatives = published._sample_negative_indices(shape, hub.num_negatives, mask)
+    inputs = {
+        "input_values": torch.from_numpy(waveform),
+        "mask_time_indices": torch.from_numpy(np.asarray(mask)),
+        "sampled_negative_indices": torch.from_numpy(np.asarray(negatives)),
+    }
+    optimiser = torch.optim.AdamW(
+        model.parameters(), lr=5e-4, betas=(0.9, 0.98), eps=1e-6, weight_decay=0.01
+    )
+
+    def step() -> float:
+        loss = model(**inputs).loss / mask.sum()
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def step_flops(arguments: argparse.Namespace) -> float:
+    """Matrix products of the encoder, forward and twice that backward; the head's are left out."""
+    import jax.numpy as jnp
+
+    encoder = random_encoder(arguments.size, jnp.float32)
+    num_samples = round(arguments.seconds * encoder.sample_rate_hz)
+    return 3 * arguments.clips * encoder_flops(encoder.config, num_samples)
+
+
+# --- Masks and targets ---------------------------------------------------------------------------------
+
+
+def targets_sides(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
+    """Masks, spectra and codes of the base encoder's frames, compiled on their first call."""
     import jax
     import jax.numpy as jnp
 
