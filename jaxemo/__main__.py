@@ -12,7 +12,10 @@ def main() -> int:
     """Runs one command; see `jaxemo.cli.main.main`."""
     for number in SIGNALS:
         signal.signal(number, _end)
+    from jaxemo.cli.allocation import keep_freed_memory
     from jaxemo.cli.main import main as run_command
+
+    keep_freed_memory()
 
     return run_command()
 

@@ -9,11 +9,11 @@
     python tools/benchmark.py methods  [--threads=2 --size=base --clips=2 --seconds=4 --repeats=5]
     python tools/benchmark.py probe    [--threads=2 --size=full --peer=12 --repeats=1]
     python tools/benchmark.py frozen   [--threads=2 --clips=8 --seconds=4 --layers=2 --repeats=5]
-    python tools/benchmark.py pretrain [--threads=2 --clips=16 --seconds=3 --repeats=5]
+    python tools/benchmark.py pretrain [--threads=2 --part=all --clips=4 --seconds=4 --repeats=5]
 
 Needs jax, flax and numpy alone (`runs`, `train`, `methods` and `frozen`: jaxemo installed). Where the peers are
-installed too (PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in this process, in
-turns, on the same data and cores, and `ratio` is the peer's time over ours.
+installed too (PyTorch, transformers and peft; scipy and fadtk; scikit-learn), both sides run in turns on the same
+data and cores, PyTorch's steps in a process of their own, and `ratio` is the peer's time over ours.
 """
 
 import argparse
@@ -34,6 +34,8 @@ from benchmarks.runs import add_runs_command
 from benchmarks.stem import add_stem_command
 from benchmarks.train import add_train_command
 
+from jaxemo.cli.allocation import keep_freed_memory
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -51,6 +53,7 @@ def main() -> None:
     add_pretrain_command(commands)
     add_frozen_command(commands)
     arguments = parser.parse_args()
+    keep_freed_memory()
     print(json.dumps(arguments.run(arguments)))
 
 

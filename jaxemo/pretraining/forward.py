@@ -12,6 +12,7 @@ from jaxemo.models.encoder import AudioEncoder
 from jaxemo.models.families import FrontEnd
 from jaxemo.pretraining.masking import MaskSettings, span_mask
 from jaxemo.pretraining.objectives.objective import Clips, Encoded, Forward, Params
+from jaxemo.training.dropout_bits import hashed_key
 
 # (encoder parameters, clips, mask key, dropout key or None for none) -> what came of it.
 MaskedForward = Callable[[Params, Clips, Key[Array, ""], Key[Array, ""] | None], Encoded]
@@ -46,7 +47,7 @@ def make_masked_forward(module: AudioEncoder, settings: MaskSettings) -> MaskedF
             *stem,
             masked_frames=mask,
             deterministic=dropout_key is None,
-            rngs=None if dropout_key is None else {"dropout": dropout_key},
+            rngs=None if dropout_key is None else {"dropout": hashed_key(dropout_key)},
         )
         features = _normalised(module, params, jnp.asarray(stem.features), frame_mask)
         return Encoded(features, hidden_states, mask, frame_mask)

@@ -10,6 +10,7 @@ from typing import Any
 from benchmarks.encoder import encoder_flops, random_encoder
 from benchmarks.timing import (
     do_without_jaxtyping,
+    in_own_process,
     matmul_rate,
     median_core_seconds,
     median_seconds,
@@ -80,6 +81,14 @@ def run_pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def step_sides(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     """One update of all weights: stem, layers, quantiser and projections; float32, dropout on."""
+    sides = {"step": our_step(arguments)}
+    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
+        sides["torch"] = in_own_process(torch_step, arguments)
+    return sides
+
+
+def problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
+    """A random encoder, its config with dropout, and a batch of noise."""
     import jax.numpy as jnp
     import numpy as np
 
@@ -87,14 +96,10 @@ def step_sides(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     dropout = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout"), DROPOUT)
     config = dataclasses.replace(encoder.config, **dropout)
     shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
-    waveform = np.random.default_rng(0).standard_normal(shape, np.float32)
-    sides = {"step": our_step(encoder, config, waveform)}
-    if importlib.util.find_spec("torch") and importlib.util.find_spec("transformers"):
-        sides["torch"] = torch_step(encoder, config, waveform, threads=arguments.threads)
-    return sides
+    return encoder, config, np.random.default_rng(0).standard_normal(shape, np.float32)
 
 
-def our_step(encoder: Any, config: Any, waveform: Any) -> Callable[[], Any]:
+def our_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     """Masks, negatives and Gumbel noise are drawn in every step."""
     import jax
     import jax.numpy as jnp
@@ -106,6 +111,7 @@ def our_step(encoder: Any, config: Any, waveform: Any) -> Callable[[], Any]:
     from jaxemo.pretraining.program import Recipe, make_program
     from jaxemo.training.sharding import make_mesh
 
+    encoder, config, waveform = problem(arguments)
     objective = wav2vec2(
         width=config.hidden_size, stem_width=config.conv_dim[-1], settings=Wav2vec2Settings()
     )
@@ -124,7 +130,7 @@ def our_step(encoder: Any, config: Any, waveform: Any) -> Callable[[], Any]:
     return step
 
 
-def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
+def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     """transformers' `Wav2Vec2ForPreTraining` with AdamW and clipping, as its published script trains it.
 
     Its masks and negatives are drawn once, before the clock starts: its script does so in the loader.
@@ -134,7 +140,8 @@ def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Cal
     import transformers
     from transformers.models.wav2vec2 import modeling_wav2vec2 as published
 
-    torch.set_num_threads(threads)
+    encoder, config, waveform = problem(arguments)
+    torch.set_num_threads(arguments.threads)
     hub = transformers.Wav2Vec2Config(
         hidden_size=config.hidden_size,
         num_hidden_layers=config.num_hidden_layers,

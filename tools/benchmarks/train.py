@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from benchmarks.encoder import encoder_flops, random_encoder, stem_flops
 from benchmarks.timing import (
     do_without_jaxtyping,
+    in_own_process,
     matmul_rate,
     median_core_seconds,
     median_seconds,
@@ -49,7 +50,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     encoder, config, waveform = noisy_problem(arguments)
     sides = our_sides(encoder, config, waveform)
     if importlib.util.find_spec("torch") and importlib.util.find_spec("peft"):
-        sides["torch"] = torch_step(encoder, config, waveform, threads=arguments.threads)
+        sides["torch"] = in_own_process(torch_step, arguments)
     runs = time_in_turns(sides, repeats=arguments.repeats)
     medians = {name: median_seconds(values) for name, values in runs.items()}
     flops = step_flops(config, *waveform.shape)
@@ -186,7 +187,7 @@ def trained_by(method: Any, encoder: Any, config: Any, features: Any) -> Trained
     return Trained(network, objective, features, labels, one, trainable, step)
 
 
-def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Callable[[], Any]:
+def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     """A step of transformers' classifier under peft's LoRA and AdamW, on the encoder's weights."""
     import tempfile
     from pathlib import Path
@@ -197,7 +198,8 @@ def torch_step(encoder: Any, config: Any, waveform: Any, *, threads: int) -> Cal
 
     from jaxemo.models.pretrained import save_pretrained
 
-    torch.set_num_threads(threads)
+    encoder, config, waveform = noisy_problem(arguments)
+    torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as directory:
         save_pretrained(encoder, Path(directory))
         model = transformers.Wav2Vec2ForSequenceClassification.from_pretrained(
