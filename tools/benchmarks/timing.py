@@ -1,6 +1,7 @@
 """Clocks for the benchmarks: runs in turns, on as many cores as were asked for, without jaxtyping."""
 
 import argparse
+import atexit
 import contextlib
 import importlib.util
 import multiprocessing
@@ -88,7 +89,10 @@ def in_own_process(
     """
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    context.Process(target=_serve, args=(make, arguments, theirs), daemon=True).start()
+    context.Process(target=_serve, args=(make, arguments, theirs)).start()
+    theirs.close()
+    # The other end then ends by itself, and this process waits for that.
+    atexit.register(ours.close)
 
     def run() -> Run:
         ours.send("go")
