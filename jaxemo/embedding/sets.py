@@ -91,11 +91,8 @@ def embed_clip_set(
     )
     layers = encoder.config.num_hidden_layers + 1, encoder.config.hidden_size
     frames = RandomFrames(passes, num_clips, layers=layers, max_frames=max_frames)
-    collectors: list[Collector] = [statistics, frames]
-    scores = None
-    if reference is not None:
-        scores = ClipScores(num_clips, reference)
-        collectors.append(scores)
+    scores = None if reference is None else ClipScores(num_clips, reference)
+    collectors: list[Collector] = [statistics, frames, *([] if scores is None else [scores])]
     own = passes[jax.process_index() :: jax.process_count()]
     run_passes(
         plain_network(encoder),
@@ -110,14 +107,19 @@ def embed_clip_set(
     if own:
         whole = unpack(PackedStatistics(*(leaf[:, 0] for leaf in statistics.result())))
     sums = [frames.sample, *([] if scores is None else (scores.totals, scores.num_frames))]
-    if jax.process_count() > 1:
-        parts, sums = gathered((whole, sums))
-        whole = jax.tree.map(np.asarray, merge_cells(parts))
-        sums = [leaf.sum(axis=0) for leaf in sums]
-    sample, *scored = sums
+    whole, (sample, *scored) = _of_all_hosts(whole, sums)
     # Means over each clip's frames, in all its windows.
     means = scored[0] / scored[1][:, None] if scored else None
     return ClipSet(whole, sample, frames.clip_of_frame, means)
+
+
+def _of_all_hosts(
+    statistics: FrechetStatistics, sums: list[np.ndarray]
+) -> tuple[FrechetStatistics, list[np.ndarray]]:
+    if jax.process_count() == 1:
+        return statistics, sums
+    parts, sums = gathered((statistics, sums))
+    return jax.tree.map(np.asarray, merge_cells(parts)), [leaf.sum(axis=0) for leaf in sums]
 
 
 class _AllClips:
