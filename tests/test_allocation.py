@@ -28,6 +28,6 @@ def test_a_large_block_is_faulted_in_once_unless_the_user_says_otherwise(users_o
     first, second = map(int, printed.stdout.split())
     assert first > 0
     if users_own is None:
-        assert second < 0.02 * first
+        assert second < first / 4
     else:
         assert second > 0.5 * first
