@@ -27,3 +27,9 @@ def test_rank_counts_the_directions_that_the_rows_span():
     padded = np.concatenate([few, np.zeros((35, NUM_DIMENSIONS), np.float32)])
     cells = statistics_of(np.stack([padded, many, flat, many]), mask)
     np.testing.assert_array_equal(rank.numerical_rank(cells), [4, NUM_DIMENSIONS, 10, 0])
+
+
+def test_a_cell_that_is_not_finite_has_no_rank_and_leaves_the_others_alone():
+    rows = np.stack([sample(seed, num_rows=40) for seed in range(2)])
+    rows[0, 3, 5] = np.nan
+    np.testing.assert_array_equal(rank.numerical_rank(statistics_of(rows)), [0, NUM_DIMENSIONS])

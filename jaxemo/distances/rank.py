@@ -10,24 +10,22 @@ from jaxemo.distances.statistics import FrechetStatistics
 RANK_TOLERANCE = 1e-6
 
 
-def numerical_rank(
-    statistics: FrechetStatistics, *, relative_tolerance: float = RANK_TOLERANCE
-) -> Int[np.ndarray, "*cells"]:
+def numerical_rank(statistics: FrechetStatistics) -> Int[np.ndarray, "*cells"]:
     """Rank of each cell's covariance: singular values of its factor above a share of the largest.
 
-    At most min(n - 1, d). A cell of rank below d says nothing of the directions it does not span.
-
-    Args:
-      relative_tolerance: At least 1e-7: eigenvalues of the scatter matrix are counted, whose rounding
-        is about 1e-15 of the largest, in half the time of singular values.
+    At most min(n - 1, d). A cell of rank below d says nothing of the directions it does not span; one
+    that is not finite has rank 0, and a distance to it is refused by name.
     """
     factor = np.asarray(statistics.factor)
-    cells = factor.reshape(-1, *factor.shape[-2:])
-    ranks = over_cores(lambda cell: _rank(cell, relative_tolerance), cells)
+    ranks = over_cores(_rank, factor.reshape(-1, *factor.shape[-2:]))
     return np.array(ranks, np.int32).reshape(factor.shape[:-2])
 
 
-def _rank(factor: Float64[np.ndarray, "D D"], relative_tolerance: float) -> int:
+def _rank(factor: Float64[np.ndarray, "D D"]) -> int:
+    if not np.isfinite(factor).all():
+        return 0
+    # Eigenvalues of the scatter matrix, in half the time of singular values; their rounding is about
+    # 1e-15 of the largest, the share that is asked for 1e-12.
     eigenvalues = np.linalg.eigvalsh(factor.T @ factor)
     # Not ">=", so that a cell without rows has rank 0.
-    return int((eigenvalues > relative_tolerance**2 * eigenvalues[-1]).sum())
+    return int((eigenvalues > RANK_TOLERANCE**2 * eigenvalues[-1]).sum())
