@@ -1,7 +1,6 @@
 """Pre-training: a whole step of wav2vec 2.0 against transformers', and what masks and targets cost."""
 
 import argparse
-import dataclasses
 import importlib.util
 import os
 from collections.abc import Callable
@@ -19,9 +18,10 @@ from benchmarks.timing import (
     use_threads,
     versions,
 )
+from benchmarks.train import noisy_problem
 
-# The dropout of the published base model, and its masks: 65 % of the frames start or continue a span of 10.
-DROPOUT, MASKED_STARTS, SPAN = 0.1, 0.065, 10
+# The masks of the published base model: spans of 10 frames, with chances that add up to 65 % of the frames.
+MASKED_STARTS, SPAN = 0.065, 10
 
 
 def add_pretrain_command(commands: Any) -> None:
@@ -33,6 +33,7 @@ def add_pretrain_command(commands: Any) -> None:
     parser.add_argument("--size", choices=("small", "base"), default="base", help="of the step's")
     parser.add_argument("--clips", type=int, default=4, help="per step")
     parser.add_argument("--seconds", type=float, default=4.0, help="of each crop")
+    parser.add_argument("--dropout", type=float, default=0.1, help="everywhere in the encoder")
     parser.add_argument("--repeats", type=int, default=5)
     parser.set_defaults(run=run_pretrain)
 
@@ -68,7 +69,7 @@ def run_pretrain(arguments: argparse.Namespace) -> dict[str, Any]:
         "size": arguments.size,
         "clips": arguments.clips,
         "seconds": arguments.seconds,
-        "dropout": DROPOUT,
+        "dropout": arguments.dropout,
         "device": jax.devices()[0].device_kind,
         "threads": arguments.threads,
         "load_average": os.getloadavg()[0],
@@ -87,18 +88,6 @@ def step_sides(arguments: argparse.Namespace) -> dict[str, Callable[[], Any]]:
     return sides
 
 
-def problem(arguments: argparse.Namespace) -> tuple[Any, Any, Any]:
-    """A random encoder, its config with dropout, and a batch of noise."""
-    import jax.numpy as jnp
-    import numpy as np
-
-    encoder = random_encoder(arguments.size, jnp.float32)
-    dropout = dict.fromkeys(("hidden_dropout", "attention_dropout", "activation_dropout"), DROPOUT)
-    config = dataclasses.replace(encoder.config, **dropout)
-    shape = arguments.clips, round(arguments.seconds * encoder.sample_rate_hz)
-    return encoder, config, np.random.default_rng(0).standard_normal(shape, np.float32)
-
-
 def our_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     """Masks, negatives and Gumbel noise are drawn in every step."""
     import jax
@@ -111,7 +100,7 @@ def our_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     from jaxemo.pretraining.program import Recipe, make_program
     from jaxemo.training.sharding import make_mesh
 
-    encoder, config, waveform = problem(arguments)
+    encoder, config, waveform = noisy_problem(arguments)
     objective = wav2vec2(
         width=config.hidden_size, stem_width=config.conv_dim[-1], settings=Wav2vec2Settings()
     )
@@ -140,7 +129,7 @@ def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
     import transformers
     from transformers.models.wav2vec2 import modeling_wav2vec2 as published
 
-    encoder, config, waveform = problem(arguments)
+    encoder, config, waveform = noisy_problem(arguments)
     torch.set_num_threads(arguments.threads)
     hub = transformers.Wav2Vec2Config(
         hidden_size=config.hidden_size,
@@ -148,9 +137,9 @@ def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
         num_attention_heads=config.num_attention_heads,
         intermediate_size=config.intermediate_size,
         conv_dim=config.conv_dim,
-        hidden_dropout=DROPOUT,
-        attention_dropout=DROPOUT,
-        activation_dropout=DROPOUT,
+        hidden_dropout=config.hidden_dropout,
+        attention_dropout=config.attention_dropout,
+        activation_dropout=config.activation_dropout,
         feat_proj_dropout=0.0,
         feat_quantizer_dropout=0.0,
         layerdrop=0.0,
