@@ -16,7 +16,6 @@ def main() -> int:
     from jaxemo.cli.main import main as run_command
 
     keep_freed_memory()
-
     return run_command()
 
 
