@@ -1,6 +1,7 @@
 """The rank of the rows behind statistics."""
 
 import numpy as np
+import pytest
 
 from jaxemo.distances import rank, statistics
 
@@ -33,3 +34,13 @@ def test_a_cell_that_is_not_finite_has_no_rank_and_leaves_the_others_alone():
     rows = np.stack([sample(seed, num_rows=40) for seed in range(2)])
     rows[0, 3, 5] = np.nan
     np.testing.assert_array_equal(rank.numerical_rank(statistics_of(rows)), [0, NUM_DIMENSIONS])
+
+
+@pytest.mark.parametrize(("share", "counted"), [(5e-7, False), (2e-6, True), (1e-4, True)])
+def test_a_direction_counts_from_a_millionth_of_the_widest_on(share, counted):
+    """Near the limit only eigenvalues decide; far above it a Cholesky factor does."""
+    axes, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(NUM_DIMENSIONS,) * 2))
+    widths = np.where(np.arange(NUM_DIMENSIONS) == 3, share, 1.0)
+    factor = np.linalg.qr(widths[:, None] * axes, mode="r")
+    cell = statistics.FrechetStatistics(np.array(100), np.zeros(NUM_DIMENSIONS), factor)
+    assert rank.numerical_rank(cell) == NUM_DIMENSIONS - (not counted)

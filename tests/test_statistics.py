@@ -84,6 +84,15 @@ def test_merge_describes_the_union_in_either_order():
     assert_describes(merge(empty_statistics(NUM_DIMENSIONS), merge(a, b)), rows)
 
 
+def test_many_cells_merge_on_the_host_as_they_do_in_one_program():
+    a, b = (statistics_of(sample(seed, num_rows=30).reshape(2, 3, 5, -1)) for seed in range(2))
+    on_host, compiled = merge(a, b), jax.jit(merge)(a, b)
+    assert isinstance(on_host.factor, np.ndarray)
+    np.testing.assert_array_equal(on_host.num_rows, compiled.num_rows)
+    np.testing.assert_allclose(on_host.mean, compiled.mean, rtol=1e-12)
+    np.testing.assert_allclose(covariance(on_host), covariance(compiled), rtol=1e-12)
+
+
 def test_merge_cells_joins_the_first_axis():
     rows = sample(0, num_rows=60).reshape(5, 2, 6, NUM_DIMENSIONS)
     joined = merge_cells(statistics_of(rows))

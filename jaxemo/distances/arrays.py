@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -30,6 +31,16 @@ def in_float64(function: Callable[..., Any]) -> Callable[..., Any]:
 def is_concrete(array: Any) -> bool:
     """Whether its values can be looked at: not under jit."""
     return not isinstance(array, Tracer)
+
+
+def array_module(array: Any) -> Any:
+    """numpy for an array of numpy's, jax.numpy for all others."""
+    return np if isinstance(array, np.ndarray) else jnp
+
+
+def on_host(*arrays: Any) -> bool:
+    """Whether numpy can take the arrays as fast as jax: their values are known, and a CPU computes."""
+    return jax.default_backend() == "cpu" and all(is_concrete(array) for array in arrays)
 
 
 def over_cores(function: Callable[..., Any], *columns: Iterable[Any]) -> list[Any]:

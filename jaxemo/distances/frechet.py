@@ -7,7 +7,7 @@ so take them through `float` or `np.asarray` before further jax arithmetic. Smal
 intervals are left to `analysis` and the studies.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
-from jaxemo.distances.arrays import AnyArray, in_float64, is_concrete, over_cores
+from jaxemo.distances.arrays import AnyArray, array_module, in_float64, on_host, over_cores
 from jaxemo.distances.checks import check_moments, check_rows, check_statistics
 from jaxemo.distances.statistics import FrechetStatistics
 
@@ -85,8 +85,9 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
         np.broadcast_to(np.arange(s.num_rows.size).reshape(s.num_rows.shape), cells).ravel()
         for s in (a, b)
     )
-    on_host = is_concrete(a.factor) and is_concrete(b.factor) and jax.default_backend() == "cpu"
-    pair_distances = _pair_distances_on_host if on_host else _pair_distances
+    pair_distances = (
+        _pair_distances_on_host if on_host(a.factor, b.factor) else _pair_distances
+    )
     distances = pair_distances(a, b, cell_a, cell_b)
     return _in_grid(distances, *(jnp.broadcast_to(s.num_rows, cells) for s in (a, b)))
 
@@ -121,7 +122,7 @@ def _gaussian_distance(
     factor_b: Float64[AnyArray, "M D"],
 ) -> Float64[AnyArray, ""]:
     """The equation of `frechet_distance`, with covariance = factor^T factor; of numpy's or jax's arrays."""
-    xp: Any = np if isinstance(factor_a, np.ndarray) else jnp
+    xp = array_module(factor_a)
     nuclear_norm = xp.sum(xp.linalg.svdvals(factor_a @ factor_b.T))
     traces = xp.sum(factor_a**2) + xp.sum(factor_b**2)
     distance = xp.sum((mean_a - mean_b) ** 2) + traces - 2.0 * nuclear_norm

@@ -22,7 +22,7 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, Bool, Float, Float64, Int32
 
-from jaxemo.distances.arrays import AnyArray, in_float64
+from jaxemo.distances.arrays import AnyArray, array_module, in_float64, on_host, over_cores
 
 
 class FrechetStatistics(NamedTuple):
@@ -105,9 +105,13 @@ def merge(a: FrechetStatistics, b: FrechetStatistics) -> FrechetStatistics:
     R^T R = R_a^T R_a + R_b^T R_b + n_a (mean_a - mean)(..)^T + n_b (mean_b - mean)(..)^T
     R is the triangle of the QR of these factors and mean shifts stacked as rows.
 
+    On a CPU each core takes one cell at a time; elsewhere and under jit it is one program.
+
     Reference: Chan, Golub, LeVeque 1983, The American Statistician 37(3):242-247.
     """
-    return _merge(a, b)
+    if on_host(a.factor, b.factor):
+        return _union(*(jax.tree.map(np.asarray, side) for side in (a, b)))
+    return _union_on_device(a, b)
 
 
 def merge_cells(statistics: FrechetStatistics) -> FrechetStatistics:
@@ -181,13 +185,16 @@ def _update(statistics, rows, row_mask):
     )
 
 
-@in_float64
-def _merge(a, b):
+def _union(a, b):
+    xp = array_module(a.factor)
     return _combined(
-        num_rows=jnp.stack([a.num_rows, b.num_rows], axis=-1),
-        mean=jnp.stack([a.mean, b.mean], axis=-2),
-        centred=jnp.concatenate([a.factor, b.factor], axis=-2),
+        num_rows=xp.stack([a.num_rows, b.num_rows], axis=-1),
+        mean=xp.stack([a.mean, b.mean], axis=-2),
+        centred=xp.concatenate([a.factor, b.factor], axis=-2),
     )
+
+
+_union_on_device = in_float64(_union)
 
 
 @in_float64
@@ -202,18 +209,31 @@ def _merge_cells(statistics):
 
 def _combined(
     *,
-    num_rows: Int32[Array, "*cells K"],
-    mean: Float64[Array, "*cells K D"],
-    centred: Float64[Array, "*cells M D"],
+    num_rows: Int32[AnyArray, "*cells K"],
+    mean: Float64[AnyArray, "*cells K D"],
+    centred: Float64[AnyArray, "*cells M D"],
 ) -> FrechetStatistics:
     """Joins K parts; `centred` stacks rows or factors, each about the mean of its own part."""
-    total = jnp.sum(num_rows, axis=-1, dtype=jnp.int32)
+    xp = array_module(centred)
+    total = xp.sum(num_rows, axis=-1, dtype=xp.int32)
     # Counts are cast first: int32 / int32 is float32 even under enable_x64.
-    weight = num_rows.astype(jnp.float64)[..., None]
-    joint_mean = jnp.sum(weight * mean, axis=-2) / jnp.maximum(jnp.sum(weight, axis=-2), 1.0)
-    shift = jnp.sqrt(weight) * (mean - joint_mean[..., None, :])
-    factor = jnp.linalg.qr(jnp.concatenate([centred, shift], axis=-2), mode="r")
-    return FrechetStatistics(total, joint_mean, factor)
+    weight = num_rows.astype(xp.float64)[..., None]
+    joint_mean = xp.sum(weight * mean, axis=-2) / xp.maximum(xp.sum(weight, axis=-2), 1.0)
+    shift = xp.sqrt(weight) * (mean - joint_mean[..., None, :])
+    stacked = xp.concatenate([centred, shift], axis=-2)
+    triangles = _triangles_over_cores if xp is np else _triangles
+    return FrechetStatistics(total, joint_mean, triangles(stacked))
+
+
+def _triangles(stacked):
+    return jnp.linalg.qr(stacked, mode="r")
+
+
+def _triangles_over_cores(stacked):
+    """One matrix per core, where XLA takes those of a batch one after another."""
+    cells = stacked.reshape(-1, *stacked.shape[-2:])
+    found = over_cores(lambda rows: np.linalg.qr(rows, mode="r"), cells)
+    return np.reshape(found, (*stacked.shape[:-2], *found[0].shape))
 
 
 @in_float64

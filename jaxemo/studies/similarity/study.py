@@ -132,8 +132,9 @@ def _domains(statistics: FrechetStatistics) -> tuple[FrechetStatistics, ...]:
 def _pick(statistics: FrechetStatistics, index: int, *, axis: int) -> FrechetStatistics:
     """One position of a leading axis; negative axes count from the last leading one."""
     axis = axis % statistics.num_rows.ndim
+    place = (*(slice(None),) * axis, index)
     # numpy, because jax would cut the float64 statistics to float32 here.
-    return jax.tree.map(lambda leaf: np.take(np.asarray(leaf), index, axis=axis), statistics)
+    return jax.tree.map(lambda leaf: np.asarray(leaf)[place], statistics)
 
 
 def _layer_rows(
