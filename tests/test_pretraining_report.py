@@ -1,9 +1,15 @@
 """What a page says of encoders that were pre-trained on different audio: planted effects, and none."""
 
+import itertools
+
+import numpy as np
+
+from jaxemo.analysis.emotion_profiles import kendall_tau
 from jaxemo.report.contents import content_of
 from jaxemo.report.sections.pretraining import pretraining_section
 from jaxemo.results.contents import Results
 from jaxemo.results.layer_rows import LayerChoiceRow
+from jaxemo.results.shift_rows import EmotionShiftRow, EmotionShiftTestRow
 
 # UA in song and in speech of each seed: music helps song, and speech by chance alone.
 SCORES = {
@@ -64,3 +70,100 @@ def test_two_seeds_have_no_interval():
 def test_encoders_of_other_names_have_no_such_section():
     section = section_of(3, names="{kind}-model-{seed}")
     assert section.findings == [] and section.tables == []
+
+
+EMOTIONS = ("calm", "happy", "sad", "angry")
+# What an encoder orders the emotions by; noise of a seed exchanges neighbours.
+ORDERS = {
+    "speech": ("calm", "happy", "sad", "angry"),
+    "music": ("angry", "sad", "happy", "calm"),
+    "both": ("sad", "calm", "angry", "happy"),
+}
+
+
+def order_rows(orders, *, seeds=(0, 1, 2)):
+    """Rows of every pair of encoders whose kinds order the emotions so."""
+    names = [(kind, seed) for kind in orders for seed in seeds]
+    for first, second in itertools.combinations(names, 2):
+        places = [
+            [orders[kind].index(emotion) for emotion in EMOTIONS] for kind, _ in (first, second)
+        ]
+        yield EmotionShiftTestRow(
+            test="encoders_differ",
+            encoder="-".join(map(str, first)),
+            other_encoder="-".join(map(str, second)),
+            origin="local",
+            layer=None,
+            control="none",
+            measure="shift",
+            statistic=1.0,
+            p_value=0.001 if first[0] != second[0] else 0.5,
+            tau=kendall_tau(*(np.array(place, float) for place in places)),
+            emotions=4,
+            speakers=24,
+            permutations=1000,
+        )
+
+
+def order_findings(orders, **options):
+    tests = tuple(order_rows(orders, **options))
+    scores = tuple(
+        row(f"{kind}-{seed}", "music", 0.4)
+        for kind in orders
+        for seed in options.get("seeds", range(3))
+    )
+    section = pretraining_section(
+        content_of(Results(layer_choices=scores, emotion_shift_tests=tests))
+    )
+    return {one.about: one.says for one in section.findings}
+
+
+def test_kinds_that_order_the_emotions_each_in_its_own_way_are_told_apart():
+    said = order_findings(ORDERS)
+    assert said["order"].startswith("What was heard changes which emotions lie near")
+    assert "tau +1.00 where they heard the same kind" in said["order"]
+    # Six of the 216 arrangements give every seed the same exchange of names.
+    assert "p = 0.028" in said["order"] and "216 arrangements" in said["order"]
+    assert "27 of 27 pairs that heard different kinds" in said["order over speakers"]
+    assert "0 of 9 pairs that heard the same kind" in said["order over speakers"]
+
+
+def test_kinds_that_order_alike_are_not():
+    said = order_findings(dict.fromkeys(ORDERS, ORDERS["speech"]))
+    assert said["order"].startswith("What was heard is not seen to change")
+    assert "p = 1.000" in said["order"]
+
+
+def test_many_seeds_are_tested_on_a_draw_that_holds_what_was_seen():
+    said = order_findings(ORDERS, seeds=range(7))
+    assert "10001 arrangements" in said["order"] and "p = 0.000" in said["order"]
+
+
+def test_the_spread_of_shifts_is_told_beside_that_of_a_network_without_learning():
+    shifts = {"speech": (1, 1, 2, 4), "music": (1, 1, 1, 1), "untrained": (2, 2, 2, 6)}
+    rows = tuple(
+        EmotionShiftRow(
+            encoder=kind if kind == "untrained" else f"{kind}-{seed}",
+            origin="untrained" if kind == "untrained" else "local",
+            layer=None,
+            control="none",
+            measure="shift",
+            emotion=emotion,
+            mean=float(mean),
+            low=None,
+            high=None,
+            speakers=24,
+            paired=True,
+            d=None,
+            variance_kept=None,
+        )
+        for kind, means in shifts.items()
+        for seed in range(3 if kind != "untrained" else 1)
+        for emotion, mean in zip(EMOTIONS, means, strict=True)
+    )
+    said = [
+        one.says for one in pretraining_section(content_of(Results(emotion_shifts=rows))).findings
+    ]
+    # Deviations 1.2247 of a mean of 2, and 1.7321 of a mean of 3.
+    (bias,) = (one for one in said if one.startswith("Against") and "emotion bias" in one)
+    assert "(0.58)" in bias and "speech +0.04" in bias and "music -0.58" in bias

@@ -85,9 +85,7 @@ def distance_grid(a: FrechetStatistics, b: FrechetStatistics) -> DistanceGrid:
         np.broadcast_to(np.arange(s.num_rows.size).reshape(s.num_rows.shape), cells).ravel()
         for s in (a, b)
     )
-    pair_distances = (
-        _pair_distances_on_host if on_host(a.factor, b.factor) else _pair_distances
-    )
+    pair_distances = _pair_distances_on_host if on_host(a.factor, b.factor) else _pair_distances
     distances = pair_distances(a, b, cell_a, cell_b)
     return _in_grid(distances, *(jnp.broadcast_to(s.num_rows, cells) for s in (a, b)))
 

@@ -13,8 +13,9 @@ from jaxtyping import Float
 
 from jaxemo.analysis.scores import student_interval
 from jaxemo.report import rows as r
-from jaxemo.report.contents import Content, records
+from jaxemo.report.contents import Content, drawable, groups, records
 from jaxemo.report.figures import Section, Sentence, with_rows
+from jaxemo.report.sections.pretraining_emotions import order_sentences
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 # What encoders were trained on, as the first part of their names.
@@ -52,6 +53,8 @@ def pretraining_section(content: Content) -> Section:
     question = "Does it matter whether an encoder has heard speech or music before?"
     outcomes = [one for one in _outcomes(content) if len(one.figures) > 1]
     said = [sentence for one in outcomes for sentence in _sentences(one)]
+    tests = content.rows("emotion_shift_tests", test="encoders_differ", control="none", layer=None)
+    said += order_sentences(records(tests), _heard(content), _untrained(content))
     if said:
         said.append(Sentence("limits", _LIMITS))
     tables = with_rows([pretraining_table(outcomes)])
@@ -92,7 +95,63 @@ def _outcomes(content: Content) -> list[Outcome]:
         "the advantage of the same emotion across domains",
         lambda value: f"{value:+.2f} squared within-cell standard deviations",
     )
-    return [*scores, advantage]
+    gains = content.rows(
+        "transfer",
+        metric="UA_gain",
+        emotion="all",
+        regime="two_stage",
+        baseline="target_only",
+        share=1.0,
+    )
+    helped = [
+        _outcome(
+            records(of_method),
+            f"what a first stage on the other domain adds to emotion in {domain} "
+            f"(UA, {r.name('method', method)})",
+            lambda value: f"{100 * value:+.1f} points",
+        )
+        for (domain, method), of_method in groups(gains, "domain", "method")
+    ]
+    return [*scores, *helped, advantage, *_shift_outcomes(content)]
+
+
+def _shift_outcomes(content: Content) -> list[Outcome]:
+    """How far the emotions lie from one domain to the other, and how much they differ in it."""
+    shifts = content.rows("emotion_shifts", measure="shift", control="none", layer=None)
+    shifts = drawable(shifts)
+    of_encoder = {name: part["mean"].to_numpy(float) for (name,), part in groups(shifts, "encoder")}
+
+    def outcome(words: str, text: Callable[[float], str], of_emotions: Callable) -> Outcome:
+        rows = [
+            {"encoder": name, "origin": content.origins[name], "mean": float(of_emotions(means))}
+            for name, means in of_encoder.items()
+        ]
+        return _outcome(rows, words, text)
+
+    return [
+        outcome(
+            "how far an emotion shifts between the domains, on average",
+            lambda value: f"{value:+.2f} squared within-cell standard deviations",
+            np.mean,
+        ),
+        outcome(
+            "emotion bias (the spread of the shifts over emotions, as a share of their mean)",
+            lambda value: f"{value:+.2f}",
+            lambda means: means.std() / means.mean(),
+        ),
+    ]
+
+
+def _heard(content: Content) -> dict[str, tuple[str, int]]:
+    """Encoder -> what it heard, and its seed."""
+    matches = {name: _NAME.fullmatch(name) for name in content.origins}
+    return {name: (match[1], int(match[2])) for name, match in matches.items() if match}
+
+
+def _untrained(content: Content) -> str | None:
+    """The one encoder that has learnt nothing."""
+    names = [name for name, origin in content.origins.items() if origin == "untrained"]
+    return names[0] if len(names) == 1 else None
 
 
 def _outcome(rows: list[dict], words: str, text: Callable[[float], str]) -> Outcome:
@@ -137,7 +196,9 @@ def _sentences(one: Outcome) -> list[Sentence]:
         parts = ", ".join(f"{kind} {one.text(float(gain))}" for kind, gain in gains.items())
         said.append(
             Sentence(
-                "untrained", f"Against the same network without learning, {one.words}: {parts}."
+                "untrained",
+                f"Against the same network without learning ({one.text(one.untrained).lstrip('+')}), {one.words}: "
+                f"{parts}.",
             )
         )
     return said
