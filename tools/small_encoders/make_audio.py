@@ -5,7 +5,8 @@
     OUT/music    instruments
 
 Command: python tools/small_encoders/make_audio.py --out=DIR --hours=3
-Every file is a function of its number alone, at 16 kHz, with one root mean square.
+Every file is a function of its number alone, at 16 kHz, with one root mean square. What kinds have of level and
+bandwidth is printed.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 from jaxtyping import Float
+from scipy import signal
 
 from jaxemo.data.synthetic.sound import SAMPLE_RATE_HZ as VOCODER_RATE_HZ
 from small_encoders.music import draw_music
@@ -98,6 +100,21 @@ def _filled(make: Callable[[], Float[np.ndarray, " N"]]) -> Float[np.ndarray, " 
     return np.concatenate(parts)[: int(_SECONDS * SAMPLE_RATE_HZ)]
 
 
+def describe(folder: Path) -> str:
+    """Level and bandwidth of up to 60 files: what kinds must have in common to be compared."""
+    paths = sorted(folder.glob("*.flac"))
+    waves = [soundfile.read(path)[0] for path in paths[:: max(len(paths) // 60, 1)]]
+    levels = [20 * np.log10(wave.std()) for wave in waves]
+    power = np.mean([signal.welch(wave, SAMPLE_RATE_HZ, nperseg=1024)[1] for wave in waves], axis=0)
+    hz = np.fft.rfftfreq(1024, 1 / SAMPLE_RATE_HZ)
+    below = np.cumsum(power) / power.sum()
+    return (
+        f"{folder.name}: level {np.mean(levels):.1f} dB, 95 % of the power below "
+        f"{hz[np.searchsorted(below, 0.95)] / 1000:.2f} kHz, above 4 kHz "
+        f"{10 * np.log10(power[hz > 4000].sum() / power.sum()):.1f} dB"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
@@ -110,6 +127,8 @@ def main() -> None:
     with multiprocessing.Pool(2) as pool:
         for _ in pool.imap_unordered(write_clip, places, chunksize=16):
             pass
+    for kind in KINDS:
+        print(describe(arguments.out / kind))
 
 
 if __name__ == "__main__":
