@@ -13,17 +13,17 @@ export PYTHONPATH=$PWD:$PWD/tools work python
 bash tools/small_encoders/prompts.sh "$work/prompts"
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
 
-train() { # KIND, on core $core
+train() { # KIND STEPS, on core $core
   local speech=$work/audio/speech*1,$work/prompts/speech*1 music=$work/audio/music*1,$work/audio/sung*1
   local both=$speech,$music
   [ -f "$work/$1/model.safetensors" ] && return
   taskset -c "$core" "$python" -m jaxemo pretrain --config=demo --workdir="$work/$1" \
-    --config.pretrain.folders="${!1}" --config.pretrain.steps=3000 \
+    --config.pretrain.folders="${!1}" --config.pretrain.steps="$2" \
     --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
     --config.pretrain.unmasked_weight=0.5 --config.pretrain.stem_width=32 \
     --config.pretrain.batch_size=8 --config.pretrain.learning_rate=0.0015
 }
 export -f train
-printf '%s\n' speech music both |
+printf '%s\n' 'speech 3000' 'music 3000' 'both 700' |
   xargs -P "$(nproc)" --process-slot-var=core -L 1 bash -euc 'train "$@"' train
 "$python" tools/small_encoders/pack.py --runs="$work" --sources="$work/prompts/sources"
