@@ -11,8 +11,8 @@ from jaxemo.models.embedded import FOLDER, SMALL_NAMES
 from jaxemo.models.pretrained import load_encoder
 
 FINGERPRINTS = {
-    "small/speech": "36c2b4972f5afe2315ee0d1378c971932b6626076afce0ed15d4f3a692d9179a",
-    "small/music": "6be4d02a4e4f078a5de02574d19b612c5750070f808afb482ed448428a3d8e7a",
+    "small/speech": "cdfd875f594c4c1d3d51058a987320073d8655e8ab4da3a4d9a7ef6137e1f1d4",
+    "small/music": "0ea90cb110e247f0028d4a8a277333c87abb2bee9b5b71d0ff7dd4f81b11fd82",
     "small/both": "d4f202b0456037b6577b2a91b03f9c9c432e2955c51fedb06a9b3c4079fee9b0",
 }
 
