@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from jaxemo.distances import rank, statistics
 
@@ -38,9 +40,33 @@ def test_a_cell_that_is_not_finite_has_no_rank_and_leaves_the_others_alone():
 
 @pytest.mark.parametrize(("share", "counted"), [(5e-7, False), (2e-6, True), (1e-4, True)])
 def test_a_direction_counts_from_a_millionth_of_the_widest_on(share, counted):
-    """Near the limit only eigenvalues decide; far above it a Cholesky factor does."""
     axes, _ = np.linalg.qr(np.random.default_rng(2).normal(size=(NUM_DIMENSIONS,) * 2))
     widths = np.where(np.arange(NUM_DIMENSIONS) == 3, share, 1.0)
     factor = np.linalg.qr(widths[:, None] * axes, mode="r")
     cell = statistics.FrechetStatistics(np.array(100), np.zeros(NUM_DIMENSIONS), factor)
     assert rank.numerical_rank(cell) == NUM_DIMENSIONS - (not counted)
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_rows_in_a_hyperplane_lack_its_normal_alone(missing):
+    """So they are behind a layer norm."""
+    rows = np.random.default_rng(3).normal(size=(60, NUM_DIMENSIONS))
+    rows[:, :missing] = rows[:, missing : 2 * missing]
+    rows = rows.astype(np.float32)
+    assert rank.numerical_rank(statistics_of(rows)) == NUM_DIMENSIONS - missing
+    assert np.linalg.matrix_rank(rows - rows.mean(axis=0), rtol=1e-6) == NUM_DIMENSIONS - missing
+
+
+@settings(max_examples=200)
+@given(st.integers(0, 2**32 - 1), st.integers(0, 4), st.floats(-9, 0))
+def test_rank_is_the_count_of_singular_values(seed, small, exponent):
+    random = np.random.default_rng(seed)
+    axes, _ = np.linalg.qr(random.normal(size=(NUM_DIMENSIONS,) * 2))
+    widths = np.exp(random.uniform(-2, 2, NUM_DIMENSIONS))
+    widths[:small] *= 10.0 ** (exponent * random.random(small))
+    shares = widths / widths.max()
+    # At the limit itself rounding decides.
+    assume(not ((shares > 0.9e-6) & (shares < 1.1e-6)).any())
+    factor = np.linalg.qr(widths[:, None] * axes, mode="r")
+    cell = statistics.FrechetStatistics(np.array(100), np.zeros(NUM_DIMENSIONS), factor)
+    assert rank.numerical_rank(cell) == (shares > 1e-6).sum()
