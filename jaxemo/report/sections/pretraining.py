@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from jaxemo.analysis.intervals import holm
 from jaxemo.analysis.scores import student_interval
+from jaxemo.report import rows as r
 from jaxemo.report.contents import Content, records
 from jaxemo.report.figures import Section, Sentence, with_rows
 from jaxemo.report.sections.pretraining_emotions import order_sentences
@@ -57,9 +58,7 @@ def pretraining_section(content: Content) -> Section:
     found = _corrected([_differences(one.figures) for one in outcomes])
     count = sum(one.p_holm is not None for part in found for one in part)
     said = [
-        sentence
-        for one, differences in zip(outcomes, found, strict=True)
-        for sentence in _sentences(one, differences, count)
+        _sentence(one, differences, count) for one, differences in zip(outcomes, found, strict=True)
     ]
     tests = content.rows("emotion_shift_tests", test="encoders_differ", control="none", layer=None)
     said += order_sentences(records(tests), heard_by(content), untrained_name(content))
@@ -75,8 +74,12 @@ def pretraining_table(outcomes: list[Outcome], found: list[list[Difference]]) ->
         [
             one.words,
             f"{difference.first} minus {difference.second}",
-            interval_cell({name: getattr(difference, name) for name in ("mean", "low", "high")}),
-            number_cell(difference.p_holm),
+            one.unit.words,
+            interval_cell(
+                {name: getattr(difference, name) for name in ("mean", "low", "high")},
+                one.unit.difference,
+            ),
+            number_cell(difference.p_holm, r.probability),
             number_cell(difference.seeds),
         ]
         for one, differences in zip(outcomes, found, strict=True)
@@ -87,50 +90,45 @@ def pretraining_table(outcomes: list[Outcome], found: list[list[Difference]]) ->
         "was measured on them, mean over seeds with Student's 95 % interval, from three seeds on; p by Holm "
         "over the table."
     )
-    header = ["measured", "difference", "mean", "p, Holm", "seeds"]
-    return Table("pretraining", caption, header, body, keys=2, figures=3)
+    header = ["measured", "difference", "unit", "mean", "p, Holm", "seeds"]
+    return Table("pretraining", caption, header, body, keys=3, figures=3)
 
 
-def _sentences(one: Outcome, differences: list[Difference], count: int) -> list[Sentence]:
-    seen = [part for part in differences if part.p_holm is not None and part.p_holm < _LEVEL]
-    verdict = (
-        "differs with what was heard"
-        if seen
-        else "is not seen to differ with what was heard"
-        if all(part.p_holm is not None for part in differences)
-        else "was measured on too few seeds for an interval"
-    )
-    parts = ", ".join(_difference_text(one, part, told=part in seen) for part in differences)
+def _sentence(one: Outcome, differences: list[Difference], count: int) -> Sentence:
+    parts = ", ".join(_difference_text(one, part) for part in differences)
     unit = f", in {one.unit.words}" if one.unit.words else ""
-    said = [
-        Sentence(
-            one.words,
-            f"{one.words[0].upper()}{one.words[1:]} {verdict}{unit}: {parts} (means and 95 % intervals "
-            f"over {max(part.seeds for part in differences)} seeds, Holm's correction over {count} "
-            "differences).",
-        )
-    ]
+    seeds = max(part.seeds for part in differences)
+    says = (
+        f"{_verdict(differences)}{unit}: {parts} (means and 95 % intervals over {seeds} seeds, Holm's "
+        f"correction over {count} differences)."
+    )
     if one.untrained is not None:
-        gains = {
-            kind: float(np.mean(list(of.values()))) - one.untrained
+        gained = ", ".join(
+            f"{kind} {one.unit.difference(np.mean(list(of.values())) - one.untrained)}"
             for kind, of in one.figures.items()
-        }
-        gained = ", ".join(f"{kind} {one.unit.difference(gain)}" for kind, gain in gains.items())
-        said.append(
-            Sentence(
-                "untrained",
-                f"Against the same network without learning ({one.unit.level(one.untrained)}), "
-                f"{one.words}: {gained}.",
-            )
         )
-    return said
+        level = one.unit.level(one.untrained)
+        says += f" The same network without learning has {level}; against it, {gained}."
+    return Sentence(one.words, says)
 
 
-def _difference_text(one: Outcome, part: Difference, *, told: bool) -> str:
+def _verdict(differences: list[Difference]) -> str:
+    if any(_is_told(part) for part in differences):
+        return "differs with what was heard"
+    if all(part.p_holm is None for part in differences):
+        return "was measured on too few seeds for an interval"
+    return "is not seen to differ with what was heard"
+
+
+def _is_told(part: Difference) -> bool:
+    return part.p_holm is not None and part.p_holm < _LEVEL
+
+
+def _difference_text(one: Outcome, part: Difference) -> str:
     text = f"{part.first} minus {part.second} {one.unit.difference(part.mean)}"
     if part.low is not None and part.high is not None:
         text += f" [{one.unit.difference(part.low)}, {one.unit.difference(part.high)}]"
-    return f"{text} (p = {part.p_holm:.3f})" if told else text
+    return f"{text} (p = {r.probability(part.p_holm)})" if _is_told(part) else text
 
 
 def _differences(figures: Figures) -> list[Difference]:

@@ -6,7 +6,7 @@ weights for as many steps.
 
 import re
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,26 +26,18 @@ class Unit(NamedTuple):
 
     Attributes:
       words: Behind a figure; empty for a number without unit.
-      scale: What the figure is multiplied by.
-      digits: Behind the point.
+      difference: With its sign.
+      level: The figure itself.
     """
 
     words: str
-    scale: float
-    digits: int
-
-    def difference(self, value: float) -> str:
-        """With its sign, without the unit's words."""
-        return f"{self.scale * value:+.{self.digits}f}"
-
-    def level(self, value: float) -> str:
-        """The figure itself, with the unit's words."""
-        return f"{self.scale * value:.{self.digits}f} {self.words}".rstrip()
+    difference: Callable[[Any], str]
+    level: Callable[[Any], str]
 
 
-_POINTS = Unit("points", 100, 1)
-_SQUARED = Unit("squared within-cell standard deviations", 1, 2)
-_SHARE = Unit("", 1, 2)
+_POINTS = Unit("points", r.points, r.percent)
+_SQUARED = Unit("squared within-cell standard deviations", r.signed, r.distance)
+_SHARE = Unit("", r.signed, r.distance)
 
 
 class Outcome(NamedTuple):
