@@ -36,6 +36,7 @@ class Unit(NamedTuple):
 
 
 _POINTS = Unit("points", r.points, r.percent)
+_GAIN = Unit("points", r.points, r.points)
 _SQUARED = Unit("squared within-cell standard deviations", r.signed, r.distance)
 _SHARE = Unit("", r.signed, r.distance)
 
@@ -85,7 +86,7 @@ def outcomes_of(content: Content) -> list[Outcome]:
             records(of_method),
             f"what a first stage on the other domain adds to emotion in {domain} "
             f"(UA, {r.name('method', method)})",
-            _POINTS,
+            _GAIN,
         )
         for (domain, method), of_method in groups(gains, "domain", "method")
     ]
