@@ -78,8 +78,8 @@ def test_the_table_has_every_figure_in_its_unit():
         for emotion in EMOTIONS
     )
     (table,) = pretraining_section(content_of(Results(emotion_shifts=shifts))).tables
-    assert table.rows[0][2] == "squared within-cell standard deviations"
-    assert table.rows[0][3].text == "+2.50"
+    assert table.rows[0][0].endswith("domains, squared within-cell standard deviations")
+    assert table.rows[0][2].text == "+2.50"
 
 
 def test_an_effect_that_only_one_of_many_differences_shows_is_not_claimed():

@@ -72,9 +72,8 @@ def pretraining_table(outcomes: list[Outcome], found: list[list[Difference]]) ->
     """One row per outcome and pair of kinds."""
     body: list[list[str | Cell]] = [
         [
-            one.words,
+            f"{one.words}, {one.unit.words}" if one.unit.words else one.words,
             f"{difference.first} minus {difference.second}",
-            one.unit.words,
             interval_cell(
                 {name: getattr(difference, name) for name in ("mean", "low", "high")},
                 one.unit.difference,
@@ -90,8 +89,8 @@ def pretraining_table(outcomes: list[Outcome], found: list[list[Difference]]) ->
         "was measured on them, mean over seeds with Student's 95 % interval, from three seeds on; p by Holm "
         "over the table."
     )
-    header = ["measured", "difference", "unit", "mean", "p, Holm", "seeds"]
-    return Table("pretraining", caption, header, body, keys=3, figures=3)
+    header = ["measured", "difference", "mean", "p, Holm", "seeds"]
+    return Table("pretraining", caption, header, body, keys=2, figures=3)
 
 
 def _sentence(one: Outcome, differences: list[Difference], count: int) -> Sentence:
