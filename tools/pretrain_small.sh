@@ -13,10 +13,12 @@ export PYTHONPATH=$PWD:$PWD/tools work python
 bash tools/small_encoders/prompts.sh "$work/prompts"
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
 
-train() { # KIND STEPS, on core $core
+train() { # KIND STEPS, on the core of its place $slot
   local speech=$work/audio/speech*1,$work/prompts/speech*1 music=$work/audio/music*1,$work/audio/sung*1
   local both=$speech,$music
   [ -f "$work/$1/model.safetensors" ] && return
+  local core
+  core=$("$python" -c "import os; print(sorted(os.sched_getaffinity(0))[$slot])")
   taskset -c "$core" "$python" -m jaxemo pretrain --config=demo --workdir="$work/$1" \
     --config.pretrain.folders="${!1}" --config.pretrain.steps="$2" \
     --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
@@ -25,5 +27,5 @@ train() { # KIND STEPS, on core $core
 }
 export -f train
 printf '%s\n' 'speech 3000' 'music 3000' 'both 700' |
-  xargs -P "$(nproc)" --process-slot-var=core -L 1 bash -euc 'train "$@"' train
+  xargs -P "$(nproc)" --process-slot-var=slot -L 1 bash -euc 'train "$@"' train
 "$python" tools/small_encoders/pack.py --runs="$work" --sources="$work/prompts/sources"

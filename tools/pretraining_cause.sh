@@ -11,10 +11,12 @@ python=${PYTHON:-.venv/bin/python}
 export PYTHONPATH=$PWD:$PWD/tools work python
 "$python" tools/small_encoders/make_audio.py --out="$work/audio" --hours=1.2
 
-train() { # SEED KIND, on core $core
+train() { # SEED KIND, on the core of its place $slot
   local seed=$1 kind=$2 folders=$work/audio/$2*1
   [ "$kind" = both ] && folders=$work/audio/speech*1,$work/audio/music*1
   [ -f "$work/$kind-$seed/model.safetensors" ] && return
+  local core
+  core=$("$python" -c "import os; print(sorted(os.sched_getaffinity(0))[$slot])")
   taskset -c "$core" "$python" -m jaxemo pretrain --config=demo --workdir="$work/$kind-$seed" \
     --config.seed="$seed" --config.pretrain.folders="$folders" --config.pretrain.steps=2000 \
     --config.pretrain.objective=mert --config.pretrain.regressed=log_mel \
@@ -23,7 +25,7 @@ train() { # SEED KIND, on core $core
 }
 export -f train
 printf '%s\n' {0,1,2}\ {speech,music,both} |
-  xargs -P "$(nproc)" --process-slot-var=core -L 1 bash -euc 'train "$@"' train
+  xargs -P "$(nproc)" --process-slot-var=slot -L 1 bash -euc 'train "$@"' train
 
 "$python" -m jaxemo study --config=configs/pretraining_cause.py:"$work" \
   --config.corpus.audio_dir="$ravdess" --workdir="$work/study"
