@@ -169,7 +169,7 @@ def test_kinds_that_order_alike_are_not():
 
 def test_many_seeds_are_tested_on_a_draw_that_holds_what_was_seen():
     said = order_findings(ORDERS, seeds=range(7))
-    assert "10001 arrangements" in said["order"] and "p = 0.000" in said["order"]
+    assert "10001 arrangements" in said["order"] and "p = 0.0002 " in said["order"]
 
 
 def shift_row(encoder, emotion, mean):

@@ -21,10 +21,10 @@ from jaxemo.report.sections.pretraining_outcomes import (
     outcomes_of,
     untrained_name,
 )
+from jaxemo.report.sections.shift_tables import LEVEL
 from jaxemo.report.table import Cell, Table, interval_cell, number_cell
 
 _LEAST_SEEDS = 3
-_LEVEL = 0.05
 _LIMITS = (
     "These are small encoders after hours of audio, on one corpus: what they show is the direction of an effect "
     "at this size and budget. They cannot tell what models of a hundred times the size, trained on a thousand "
@@ -38,7 +38,7 @@ class Difference(NamedTuple):
     Attributes:
       low: None with `high` and `p_value` where there are too few seeds.
       p_value: Student's, that there is none.
-      p_holm: Corrected over all differences of the section.
+      p_holm: Corrected over all differences of the section; None until it is.
     """
 
     first: str
@@ -47,8 +47,8 @@ class Difference(NamedTuple):
     low: float | None
     high: float | None
     p_value: float | None
-    p_holm: float | None
     seeds: int
+    p_holm: float | None = None
 
 
 def pretraining_section(content: Content) -> Section:
@@ -120,7 +120,7 @@ def _verdict(differences: list[Difference]) -> str:
 
 
 def _is_told(part: Difference) -> bool:
-    return part.p_holm is not None and part.p_holm < _LEVEL
+    return part.p_holm is not None and part.p_holm < LEVEL
 
 
 def _difference_text(one: Outcome, part: Difference) -> str:
@@ -146,17 +146,17 @@ def _differences(figures: Figures) -> list[Difference]:
 
 def _over_seeds(
     values: Float[np.ndarray, " S"],
-) -> tuple[float | None, float | None, float | None, None]:
-    """(low, high, p, and a p that is still to be corrected)."""
+) -> tuple[float | None, float | None, float | None]:
+    """(low, high, p)."""
     # Here, because scipy takes a second to import.
     from scipy import stats
 
     interval = student_interval(values)
     if len(values) < _LEAST_SEEDS or interval.low is None:
-        return None, None, None, None
+        return None, None, None
     # scipy has no stubs, and makes the class of its results at run time.
     p_value = stats.ttest_1samp(values, 0.0).pvalue  # pyright: ignore[reportAttributeAccessIssue]
-    return interval.low, interval.high, float(p_value), None
+    return interval.low, interval.high, float(p_value)
 
 
 def _corrected(found: list[list[Difference]]) -> list[list[Difference]]:

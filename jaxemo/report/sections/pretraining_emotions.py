@@ -10,11 +10,11 @@ from jaxtyping import Float
 from jaxemo.analysis.intervals import holm
 from jaxemo.report import rows as r
 from jaxemo.report.figures import Sentence
+from jaxemo.report.sections.shift_tables import LEVEL
 
 Heard = tuple[str, int]
 Agreements = dict[frozenset[Heard], float]
 _MOST_ARRANGEMENTS = 10_000
-_LEVEL = 0.05
 
 
 def order_sentences(
@@ -65,14 +65,14 @@ def _kinds_sentence(taus: Agreements) -> list[Sentence]:
     within, between = _agreement(matrix, own)
     apart = [_gap(matrix, one) for one in _arrangements(heard, own)]
     # Arrangements that are the same but for rounding count as such.
-    p_value = np.mean(np.array(apart) >= within - between - 1e-9)
-    verdict = "changes" if p_value < _LEVEL else "is not seen to change"
+    p_value = float(np.mean(np.array(apart) >= within - between - 1e-9))
+    verdict = "changes" if p_value < LEVEL else "is not seen to change"
     return [
         Sentence(
             "order",
             f"What was heard {verdict} which emotions lie near: the orders of two encoders agree with "
             f"Kendall's tau {within:+.2f} where they heard the same kind of audio and {between:+.2f} "
-            f"where they did not (p = {p_value:.3f} by exchange of the kinds within seeds, of "
+            f"where they did not (p = {r.probability(p_value)} by exchange of the kinds within seeds, of "
             f"{len(apart)} arrangements).",
         )
     ]
@@ -128,7 +128,7 @@ def _speakers_sentence(p_values: dict[frozenset[Heard], float]) -> list[Sentence
         ]
         if chosen:
             counts[name] = (
-                f"{sum(p < _LEVEL for p in chosen)} of {len(chosen)} pairs that heard {name}"
+                f"{sum(p < LEVEL for p in chosen)} of {len(chosen)} pairs that heard {name}"
             )
     return [
         Sentence(

@@ -58,20 +58,20 @@ class Outcome(NamedTuple):
 
 
 def outcomes_of(content: Content) -> list[Outcome]:
-    chosen = content.rows("layer_choices", layer=None)
+    """All that is compared; what a study did not measure has no figures."""
     scores = [
         _outcome(
-            records(chosen[chosen["domain"] == domain]),
+            records(content.rows("layer_choices", layer=None, domain=domain)),
             f"emotion in {domain} (UA at the chosen layer)",
             _POINTS,
         )
         for domain in ("speech", "music")
     ]
-    shared = content.rows("emotion_shifts", measure="advantage", emotion="all", layer=None)
+    shared = content.rows(
+        "emotion_shifts", measure="advantage", emotion="all", control="none", layer=None
+    )
     advantage = _outcome(
-        records(shared[shared["control"] == "none"]),
-        "the advantage of the same emotion across domains",
-        _SQUARED,
+        records(shared), "the advantage of the same emotion across domains", _SQUARED
     )
     gains = content.rows(
         "transfer",
@@ -95,8 +95,7 @@ def outcomes_of(content: Content) -> list[Outcome]:
 
 def _shift_outcomes(content: Content) -> list[Outcome]:
     """How far the emotions lie from one domain to the other, and how much they differ in it."""
-    shifts = content.rows("emotion_shifts", measure="shift", control="none", layer=None)
-    shifts = drawable(shifts)
+    shifts = drawable(content.rows("emotion_shifts", measure="shift", control="none", layer=None))
     of_encoder = {name: part["mean"].to_numpy(float) for (name,), part in groups(shifts, "encoder")}
 
     def outcome(words: str, unit: Unit, of_emotions: Callable) -> Outcome:
