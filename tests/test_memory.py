@@ -7,7 +7,7 @@ import pytest
 from jaxemo.models.heads import layer_statistics
 from jaxemo.peft import make_method
 from jaxemo.training.features import DenseFeatures, Examples
-from jaxemo.training.memory import runs_that_fit
+from jaxemo.training.memory import runs_in_cache, runs_that_fit
 from jaxemo.training.model import Network
 from jaxemo.training.objectives import emotion_classes
 from jaxemo.training.program import TrainingSettings, make_program
@@ -16,18 +16,22 @@ from jaxemo.training.sharding import make_mesh
 MEGABYTE = 10**6
 
 
+def make_small_program(module, method, *, num_devices=1, **recipe):
+    return make_program(
+        Network(module, method, 8, 0.1, 3),
+        emotion_classes(3, score=lambda labels, probabilities: 0.0),
+        TrainingSettings(**recipe),
+        mesh=make_mesh(jax.devices()[:num_devices], run=num_devices),
+    )
+
+
 def fitting(small_encoder, stem_batch, name, *, memory_bytes=64 * MEGABYTE, **recipe):
     module, params = small_encoder
     method = make_method(name)
     pooled = np.zeros((8, 3, 16), np.float32)
     whole = method.frozen_layers is None
     inputs = pooled if whole else jax.tree.map(np.asarray, stem_batch)
-    program = make_program(
-        Network(module, method, 8, 0.1, 3),
-        emotion_classes(3, score=lambda labels, probabilities: 0.0),
-        TrainingSettings(**recipe),
-        mesh=make_mesh(jax.devices()[:1]),
-    )
+    program = make_small_program(module, method, **recipe)
     return runs_that_fit(
         program,
         {} if whole else params,
@@ -65,3 +69,29 @@ def test_the_frozen_base_is_counted_for_no_run(small_encoder, stem_batch):
 
 def test_the_machine_says_how_much_memory_it_has(small_encoder, stem_batch):
     assert fitting(small_encoder, stem_batch, "weighted_sum", memory_bytes=None) >= 1
+
+
+def test_heads_alone_are_trained_as_many_together_as_the_cpus_cache_holds(small_encoder):
+    module, _ = small_encoder
+    program = make_small_program(module, make_method("weighted_sum"))
+    statistics = layer_statistics(np.zeros((8, 3, 16), np.float32))
+    # Layer weights, projection and classifier in float32; the tree, its gradient, two moments, the best.
+    run_bytes = 5 * 4 * (3 + 16 * 8 + 8 + 8 * 3 + 3)
+    assert runs_in_cache(program, {}, statistics, cache_bytes=6 * run_bytes) == 6
+    assert runs_in_cache(program, {}, statistics, cache_bytes=6 * run_bytes - 1) == 5
+    assert runs_in_cache(program, {}, statistics, cache_bytes=0) == 1
+
+
+def test_the_meshs_run_axis_is_filled_whatever_the_cache(small_encoder):
+    module, _ = small_encoder
+    program = make_small_program(module, make_method("weighted_sum"), num_devices=4)
+    statistics = layer_statistics(np.zeros((8, 3, 16), np.float32))
+    assert runs_in_cache(program, {}, statistics, cache_bytes=0) == 4
+
+
+def test_the_cache_sets_no_bound_where_steps_run_through_the_encoder(small_encoder):
+    module, params = small_encoder
+    statistics = layer_statistics(np.zeros((8, 3, 16), np.float32))
+    for name in ("lora", "top_layers", "full"):
+        program = make_small_program(module, make_method(name))
+        assert runs_in_cache(program, params, statistics) is None

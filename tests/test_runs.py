@@ -131,6 +131,18 @@ def test_runs_two_at_a_time_come_back_in_their_order(small_encoder, stems):
     assert sorted(told) == [(run, epoch) for run in range(3) for epoch in range(3)]
 
 
+def test_no_more_runs_than_the_cache_holds_are_one_program(monkeypatch, small_encoder, stems):
+    problem = make_problem("weighted_sum", small_encoder, stems)
+    program = program_of(problem)
+    examples = Examples(DenseFeatures(problem.inputs), LABELS)
+    whole = fit_runs(program, problem.base, examples, three_runs())
+    monkeypatch.setattr("jaxemo.training.loop.runs_in_cache", lambda *problem: 2)
+    stacks = []
+    cut = fit_runs(program, problem.base, examples, three_runs(), snapshots=stacks.append)
+    assert sorted(len(stack) for stack in stacks) == [1, 2]
+    assert_equal_fits(cut, whole)
+
+
 @pytest.mark.parametrize("name", ["weighted_sum", pytest.param("lora", marks=pytest.mark.slow)])
 def test_runs_of_different_rates_equal_programs_of_each_rate(name, small_encoder, stems):
     problem = make_problem(name, small_encoder, stems)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from jaxemo.peft.method import Params
 from jaxemo.training.features import Examples, make_feed
 from jaxemo.training.finite import NonFiniteStep
+from jaxemo.training.memory import runs_in_cache
 from jaxemo.training.predict import place
 from jaxemo.training.program import TrainingProgram
 from jaxemo.training.progress import OnEpoch
@@ -32,7 +33,8 @@ def fit_runs(
 
     Args:
       base: The encoder's frozen parameters, shared by all runs.
-      runs_at_once: Runs in memory at a time; 0 for all. Runs of like length go together.
+      runs_at_once: Runs in memory at a time at most; 0 for all. Runs of like length go together, and on
+        a CPU no more than its cache holds (`memory.runs_in_cache`).
       on_epoch: Told the run's number, its figures and how it went after every epoch.
       snapshots: Numbers of runs that are trained together -> where to save them, and to look for what
         was saved; None for nowhere.
@@ -51,9 +53,9 @@ def fit_runs(
     feed = make_feed(examples.inputs, program.mesh)
     shared = Shared(place(base, program.mesh), feed.table)
     longest_first = sorted(range(len(runs)), key=lambda run: -len(runs[run].train_rows))
-    size = min(runs_at_once or len(runs), len(runs))
+    size = _stack_size(program, base, runs, runs_at_once)
     results: dict[int, FitResult] = {}
-    for start in range(0, len(runs), max(size, 1)):
+    for start in range(0, len(runs), size):
         chosen = longest_first[start : start + size]
         stack = RunStack(
             program, shared, feed, examples, [runs[run] for run in chosen], trace=trace
@@ -70,6 +72,15 @@ def fit_runs(
             raise
         results |= zip(chosen, fits, strict=True)
     return [results[run] for run in range(len(runs))]
+
+
+def _stack_size(
+    program: TrainingProgram, base: Params, runs: Sequence[RunInputs], runs_at_once: int
+) -> int:
+    """Runs that are trained as one program; 1 at least."""
+    size = min(runs_at_once or len(runs), len(runs))
+    in_cache = runs_in_cache(program, base, runs[0].statistics) if runs else None
+    return max(size if in_cache is None else min(size, in_cache), 1)
 
 
 def _check_rows(runs: Sequence[RunInputs]) -> None:

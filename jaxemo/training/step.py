@@ -1,8 +1,9 @@
 """Training steps of many runs at once, as one compiled program over a shared frozen base.
 
 A step of one run is a pure function; `jax.vmap` lays it over a leading run axis of everything that
-belongs to a run, while the base and the table of inputs are shared. Sums over examples are accumulated
-over micro-batches and divided once by the total example weight, so that splitting a batch changes nothing.
+belongs to a run, while the base and the table of inputs are shared. Example weights are shares of the
+whole batch's, and sums over examples are accumulated over micro-batches, so that splitting a batch changes
+nothing.
 """
 
 import contextlib
@@ -214,8 +215,8 @@ def _make_one_run(
 
     def mean_gradient(state: RunState, statistics, shared, batch: Batch):
         step_key = jax.random.fold_in(state.key, state.step)
-        pieces = (jnp.arange(batch.weight.shape[0]), batch)
-        total_weight = jnp.maximum(batch.weight.sum(), 1e-8)
+        share = batch.weight / jnp.maximum(batch.weight.sum(), 1e-8)
+        pieces = (jnp.arange(len(share)), batch._replace(weight=share))
 
         def terms_of(trainable, indexed_piece):
             index, piece = indexed_piece
@@ -223,13 +224,10 @@ def _make_one_run(
             return weighted_terms(trainable, statistics, shared, piece, key)
 
         if objective.of_means is not None:
-            return _batch_loss_gradient(
-                terms_of, objective.of_means, state.trainable, pieces, total_weight
-            )
+            return _batch_loss_gradient(terms_of, objective.of_means, state.trainable, pieces)
         zero = (jnp.zeros(()), jax.tree.map(jnp.zeros_like, state.trainable))
         of_piece = jax.value_and_grad(terms_of)
-        total = _summed(lambda piece: of_piece(state.trainable, piece), pieces, zero)
-        return jax.tree.map(lambda leaf: leaf / total_weight, total)
+        return _summed(lambda piece: of_piece(state.trainable, piece), pieces, zero)
 
     def train_step(state: RunState, statistics, shared: Shared, batch: Batch, active):
         shared = shared._replace(base=network.own_base(shared.base, state.inherited))
@@ -252,24 +250,20 @@ def _make_one_run(
     return train_step
 
 
-def _batch_loss_gradient(terms_of, of_means, trainable, pieces, total_weight):
-    """(loss, gradient) of of_means(m), m = sum_i w_i terms_i / sum_i w_i over all pieces of a batch.
+def _batch_loss_gradient(terms_of, of_means, trainable, pieces):
+    """(loss, gradient) of of_means(m), m = sum_i w_i terms_i over all pieces of a batch, sum_i w_i = 1.
 
     By the chain rule: the slope of `of_means` at m, then the gradient of slope . terms piece by piece.
     """
-
-    def slope_at(sums):
-        loss, slope = jax.value_and_grad(of_means)(sums / total_weight)
-        return loss, slope / total_weight
-
+    slope_at = jax.value_and_grad(of_means)
     if len(pieces[0]) == 1:
         only = jax.tree.map(lambda leaf: leaf[0], pieces)
-        sums, pull_back = jax.vjp(lambda tree: terms_of(tree, only), trainable)
-        loss, slope = slope_at(sums)
+        means, pull_back = jax.vjp(lambda tree: terms_of(tree, only), trainable)
+        loss, slope = slope_at(means)
         return loss, pull_back(slope)[0]
     shape = jax.eval_shape(terms_of, trainable, jax.tree.map(lambda leaf: leaf[0], pieces)).shape
-    sums = _summed(lambda piece: terms_of(trainable, piece), pieces, jnp.zeros(shape))
-    loss, slope = slope_at(sums)
+    means = _summed(lambda piece: terms_of(trainable, piece), pieces, jnp.zeros(shape))
+    loss, slope = slope_at(means)
 
     def along_slope(tree, piece):
         return jnp.sum(slope * terms_of(tree, piece))
