@@ -170,7 +170,10 @@ def test_grid_equals_the_distances_of_its_pairs():
     assert np.asarray(grid.defined).all()
 
 
-def test_the_compiled_grid_equals_the_one_over_cores():
+# Blocks of one dimension, some that divide the width or do not, and one that holds all of it.
+@pytest.mark.parametrize("block", [1, 3, 4, 128])
+def test_the_compiled_grid_equals_the_one_over_cores(monkeypatch, block):
+    monkeypatch.setattr(frechet, "_TRIANGLE_BLOCK", block)
     a, b = (statistics_of(sample(seed, num_rows=800).reshape(4, 5, 40, -1)) for seed in (0, 1))
     with jax.enable_x64(True):
         compiled = jax.jit(frechet.distance_grid)(a, b)
