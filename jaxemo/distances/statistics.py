@@ -14,7 +14,10 @@ All arithmetic is float64, whatever `jax_enable_x64` says.
 """
 
 import functools
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -88,13 +91,18 @@ def update(
 
     Costs a QR of D + N + 2 rows per cell, so batches of N >= D rows waste least. Memory is that of
     the batch. A non-finite valid row makes its cell non-finite, which the distance functions then
-    refuse by name.
+    refuse by name. On a CPU each core takes one cell at a time; elsewhere and under jit it is one
+    program.
 
     Args:
       statistics: What has been seen so far, with the same leading axes as `rows`.
       rows: Embeddings of any float type.
       row_mask: True where a row counts; masked rows may hold anything, NaN included.
     """
+    if on_host(statistics.factor, rows, row_mask):
+        updated = _over_cells(_with_rows_on_host, statistics, rows, row_mask)
+        with jax.enable_x64(True):
+            return jax.tree.map(jnp.asarray, updated)
     return _update(statistics, rows, row_mask)
 
 
@@ -110,7 +118,7 @@ def merge(a: FrechetStatistics, b: FrechetStatistics) -> FrechetStatistics:
     Reference: Chan, Golub, LeVeque 1983, The American Statistician 37(3):242-247.
     """
     if on_host(a.factor, b.factor):
-        return _union(*(jax.tree.map(np.asarray, side) for side in (a, b)))
+        return _over_cells(_union, a, b)
     return _union_on_device(a, b)
 
 
@@ -172,25 +180,49 @@ def update_on_mesh(
         return _sharded_update(mesh, axis, rows.ndim - 2)(statistics, rows, row_mask)
 
 
+def _over_cells(
+    function: Callable[..., FrechetStatistics], statistics: FrechetStatistics, *others: Any
+) -> FrechetStatistics:
+    """`function` of each cell, of numpy's arrays; where all have the same leading axes."""
+    cells = statistics.num_rows.shape
+    num_cells = math.prod(cells)
+
+    def parts(tree: Any) -> list[Any]:
+        flat = jax.tree.map(
+            lambda leaf: np.asarray(leaf).reshape((num_cells, *leaf.shape[len(cells) :])), tree
+        )
+        return [jax.tree.map(itemgetter(cell), flat) for cell in range(num_cells)]
+
+    found = over_cores(function, *map(parts, (statistics, *others)))
+    return FrechetStatistics(
+        *(np.reshape(leaves, (*cells, *leaves[0].shape)) for leaves in zip(*found, strict=True))
+    )
+
+
+def _with_rows_on_host(statistics, rows, row_mask):
+    """Of one cell, whose masked rows take no time."""
+    rows = rows[row_mask].astype(np.float64)
+    mean = rows.sum(axis=0) / max(len(rows), 1)
+    rows -= mean
+    return _union(statistics, FrechetStatistics(np.asarray(len(rows), np.int32), mean, rows))
+
+
 @in_float64
 def _update(statistics, rows, row_mask):
     rows = jnp.where(row_mask[..., None], rows.astype(jnp.float64), 0.0)
     num_rows = jnp.sum(row_mask, axis=-1, dtype=jnp.int32)
     mean = jnp.sum(rows, axis=-2) / jnp.maximum(num_rows, 1).astype(jnp.float64)[..., None]
     centred = jnp.where(row_mask[..., None], rows - mean[..., None, :], 0.0)
-    return _combined(
-        num_rows=jnp.stack([statistics.num_rows, num_rows], axis=-1),
-        mean=jnp.stack([statistics.mean, mean], axis=-2),
-        centred=jnp.concatenate([statistics.factor, centred], axis=-2),
-    )
+    return _union(statistics, FrechetStatistics(num_rows, mean, centred))
 
 
 def _union(a, b):
+    """Of two parts; each one's factor may be all its centred rows."""
     xp = array_module(a.factor)
     return _combined(
         num_rows=xp.stack([a.num_rows, b.num_rows], axis=-1),
         mean=xp.stack([a.mean, b.mean], axis=-2),
-        centred=xp.concatenate([a.factor, b.factor], axis=-2),
+        centred=[a.factor, b.factor],
     )
 
 
@@ -203,7 +235,7 @@ def _merge_cells(statistics):
     return _combined(
         num_rows=jnp.moveaxis(statistics.num_rows, 0, -1),
         mean=jnp.moveaxis(statistics.mean, 0, -2),
-        centred=factor.reshape(*factor.shape[:-3], -1, factor.shape[-1]),
+        centred=[factor.reshape(*factor.shape[:-3], -1, factor.shape[-1])],
     )
 
 
@@ -211,29 +243,32 @@ def _combined(
     *,
     num_rows: Int32[AnyArray, "*cells K"],
     mean: Float64[AnyArray, "*cells K D"],
-    centred: Float64[AnyArray, "*cells M D"],
+    centred: Sequence[Float64[AnyArray, "*cells _ D"]],
 ) -> FrechetStatistics:
-    """Joins K parts; `centred` stacks rows or factors, each about the mean of its own part."""
-    xp = array_module(centred)
-    total = xp.sum(num_rows, axis=-1, dtype=xp.int32)
+    """Joins K parts; `centred` are their rows or factors, each about the mean of its own part."""
+    xp = array_module(mean)
+    total = xp.asarray(xp.sum(num_rows, axis=-1, dtype=xp.int32))
     # Counts are cast first: int32 / int32 is float32 even under enable_x64.
     weight = num_rows.astype(xp.float64)[..., None]
     joint_mean = xp.sum(weight * mean, axis=-2) / xp.maximum(xp.sum(weight, axis=-2), 1.0)
     shift = xp.sqrt(weight) * (mean - joint_mean[..., None, :])
-    stacked = xp.concatenate([centred, shift], axis=-2)
-    triangles = _triangles_over_cores if xp is np else _triangles
-    return FrechetStatistics(total, joint_mean, triangles(stacked))
+    triangle = _triangle_on_host if xp is np else _triangle
+    return FrechetStatistics(total, joint_mean, triangle([*centred, shift]))
 
 
-def _triangles(stacked):
-    return jnp.linalg.qr(stacked, mode="r")
+def _triangle(parts):
+    """R of the QR of matrices one above the other."""
+    return jnp.linalg.qr(jnp.concatenate(parts, axis=-2), mode="r")
 
 
-def _triangles_over_cores(stacked):
-    """One matrix per core, where XLA takes those of a batch one after another."""
-    cells = stacked.reshape(-1, *stacked.shape[-2:])
-    found = over_cores(lambda rows: np.linalg.qr(rows, mode="r"), cells)
-    return np.reshape(found, (*stacked.shape[:-2], *found[0].shape))
+def _triangle_on_host(parts):
+    """`_triangle` of one cell: numpy's QR copies a matrix twice that does not lie as LAPACK wants it."""
+    # Here, because scipy takes a second to import.
+    from scipy import linalg
+
+    shape = sum(len(part) for part in parts), parts[0].shape[1]
+    stacked = np.concatenate(parts, out=np.empty(shape, order="F"))
+    return linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)[1]
 
 
 @in_float64

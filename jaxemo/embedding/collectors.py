@@ -199,7 +199,9 @@ class Cells(NamedTuple):
 class CellStatistics:
     """Frechet statistics of all frames of each cell of clips; passes come cell by cell.
 
-    Each device keeps its own while a cell grows, and they are merged once it is complete.
+    Each device keeps its own while a cell grows, and they are merged once it is complete. A CPU's are
+    counted by the host's threads, while the encoder is at the next batch: XLA would wait for one to begin
+    the other.
     """
 
     def __init__(
@@ -212,6 +214,7 @@ class CellStatistics:
     ) -> None:
         self._digests = digests
         self._mesh = mesh
+        self._counts_on_host = mesh.size == 1 and jax.default_backend() == "cpu"
         self._store = store
         self._cells: dict[int, KeptStatistics] = {}
         self._clips = [
@@ -239,21 +242,28 @@ class CellStatistics:
                     missing[clip] = False
         return missing
 
-    def reduce(self, encoded: Encoded) -> Int[AnyArray, "*parts L"]:
-        """Counts the batch's frames in; gives the numbers of frames that were counted so far."""
-        cell = encoded.step.group
+    def reduce(self, encoded: Encoded) -> Any:
+        """Counts the batch's frames in, and gives how many were so far; or leaves all of it to `add`."""
+        cell, wanted = encoded.step.group, self._wanted_frames(encoded)
+        if self._counts_on_host:
+            return encoded.hidden_states, wanted
         if self._latest is None or self._latest[0] != cell:
             self._latest = cell, self._start(cell, encoded.hidden_states)
-        statistics = self._updated(self._latest[1], encoded)
+        statistics = self._updated(self._latest[1], encoded.hidden_states, wanted)
         self._latest = cell, statistics
         self._started.append(statistics)
         return statistics.num_rows
 
     def add(self, step: Pass, reduced: Any) -> None:
-        del reduced
         if self._growing is not None and self._growing[0] != step.group:
             self._close()
-        self._growing = step.group, self._started.popleft()
+        if self._counts_on_host:
+            hidden_states, wanted = reduced
+            before = self._growing[1] if self._growing else self._start(step.group, hidden_states)
+            statistics = self._updated(before, hidden_states, wanted)
+        else:
+            statistics = self._started.popleft()
+        self._growing = step.group, statistics
         self._counted += [
             self._digests[row.clip]
             for place, row in enumerate(step.rows)
@@ -284,7 +294,7 @@ class CellStatistics:
                 target[:, cell] = leaf
         return stacked
 
-    def _start(self, cell: int, hidden_states: Float[Array, "L B T D"]) -> FrechetStatistics:
+    def _start(self, cell: int, hidden_states: Float[AnyArray, "L B T D"]) -> FrechetStatistics:
         """What the cell's statistics are so far, one part per device of a mesh of several."""
         num_layers, *_, width = hidden_states.shape
         kept = self._cells.get(cell)
@@ -309,13 +319,22 @@ class CellStatistics:
                 lambda leaf, like: jax.device_put(np.asarray(leaf), like.sharding), parts, empty
             )
 
-    def _updated(self, statistics: FrechetStatistics, encoded: Encoded) -> FrechetStatistics:
-        num_layers, *_, width = encoded.hidden_states.shape
-        rows = encoded.hidden_states.reshape(num_layers, -1, width)
-        given = encoded.given.copy()
+    def _wanted_frames(self, encoded: Encoded) -> Bool[np.ndarray, "B T"]:
+        """The frames that are to be counted: those of clips that are not yet."""
+        wanted = encoded.given.copy()
         for place, row in enumerate(encoded.step.rows):
-            given[place] &= self._wanted[row.clip]
-        mask = jnp.broadcast_to(jnp.asarray(given).reshape(-1), rows.shape[:2])
+            wanted[place] &= self._wanted[row.clip]
+        return wanted
+
+    def _updated(
+        self,
+        statistics: FrechetStatistics,
+        hidden_states: Float[AnyArray, "L B T D"],
+        wanted: Bool[np.ndarray, "B T"],
+    ) -> FrechetStatistics:
+        num_layers, *_, width = hidden_states.shape
+        rows = hidden_states.reshape(num_layers, -1, width)
+        mask = np.broadcast_to(wanted.reshape(-1), rows.shape[:2])
         if self._mesh.size == 1:
             return update(statistics, rows, mask)
         return update_on_mesh(statistics, rows, mask, mesh=self._mesh, axis=_axis(self._mesh))

@@ -33,7 +33,7 @@ from jaxemo.embedding.stream import Settings, window_plan
 from jaxemo.models.pretrained import Encoder
 
 # Fewer rows per batch would make the QR of their statistics dearer, whose factor comes along each time.
-SETTINGS = Settings(batch_size=8)
+SETTINGS = Settings(batch_size=10)
 
 
 class ClipSet(NamedTuple):
