@@ -268,7 +268,8 @@ def _triangle_on_host(parts):
 
     shape = sum(len(part) for part in parts), parts[0].shape[1]
     stacked = np.concatenate(parts, out=np.empty(shape, order="F"))
-    return linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)[1]
+    *_, triangle = linalg.qr(stacked, mode="raw", overwrite_a=True, check_finite=False)
+    return triangle
 
 
 @in_float64

@@ -27,16 +27,21 @@ RANK, TARGETS, NUM_CLASSES, HEAD_WIDTH = 8, ("q", "v"), 8, 256
 def add_train_command(commands: Any) -> None:
     parser = commands.add_parser("train", help="a training step of LoRA against PyTorch's")
     parser.add_argument("--threads", type=int, default=2, help="cores for both sides")
-    parser.add_argument("--clips", type=int, default=8, help="in the batch")
+    parser.add_argument("--clips", type=int, help="in the batch; 8 on CPU, 64 on a GPU")
     parser.add_argument("--seconds", type=float, default=4.0, help="length of each clip")
     parser.add_argument("--dropout", type=float, default=0.1, help="everywhere in the encoder")
+    parser.add_argument(
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        help="of the encoder's products, on both sides; float32 on CPU, bfloat16 on a GPU",
+    )
     parser.add_argument("--size", choices=("small", "base"), default="base", help="of the encoder")
     parser.add_argument("--repeats", type=int, default=5)
     parser.set_defaults(run=run_train)
 
 
 def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
-    """The whole step and its parts; float32, the stem frozen on both sides.
+    """The whole step and its parts; float32 parameters and a frozen stem on both sides.
 
     `ratio` counts the stem on both sides, `ratio_cached` on PyTorch's alone: jaxemo computes it once per
     clip and keeps it.
@@ -45,16 +50,18 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     do_without_jaxtyping()
     import jax
-    import jax.numpy as jnp
 
+    on_cpu = jax.default_backend() == "cpu"
+    arguments.clips = arguments.clips or (8 if on_cpu else 64)
+    arguments.dtype = arguments.dtype or ("float32" if on_cpu else "bfloat16")
     encoder, config, waveform = noisy_problem(arguments)
-    sides = our_sides(encoder, config, waveform)
+    sides = our_sides(encoder, config, waveform, dtype=arguments.dtype)
     if importlib.util.find_spec("torch") and importlib.util.find_spec("peft"):
         sides["torch"] = in_own_process(torch_step, arguments)
     runs = time_in_turns(sides, repeats=arguments.repeats)
     medians = {name: median_seconds(values) for name, values in runs.items()}
     flops = step_flops(config, *waveform.shape)
-    rate = matmul_rate(jnp.float32, size=2048)
+    rate = matmul_rate(arguments.dtype, size=2048 if on_cpu else 8192)
     torch_seconds = medians.get("torch")
     return {
         "benchmark": "train",
@@ -72,6 +79,7 @@ def run_train(arguments: argparse.Namespace) -> dict[str, Any]:
         "clips": arguments.clips,
         "seconds": arguments.seconds,
         "dropout": arguments.dropout,
+        "dtype": arguments.dtype,
         "device": jax.devices()[0].device_kind,
         "threads": arguments.threads,
         "load_average": os.getloadavg()[0],
@@ -109,7 +117,9 @@ class Trained(NamedTuple):
     step: Callable[[], Any]
 
 
-def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[], Any]]:
+def our_sides(
+    encoder: Any, config: Any, waveform: Any, *, dtype: str
+) -> dict[str, Callable[[], Any]]:
     """The stem; from its features on: the forward pass, with its backward pass, a step of training."""
     import jax
 
@@ -117,7 +127,7 @@ def our_sides(encoder: Any, config: Any, waveform: Any) -> dict[str, Callable[[]
 
     stem = stem_of(encoder, waveform)
     method = make_method("lora", rank=RANK, targets=TARGETS)
-    trained = trained_by(method, encoder, config, jax.block_until_ready(stem()))
+    trained = trained_by(method, encoder, config, jax.block_until_ready(stem()), dtype=dtype)
 
     def loss(trainable: Any, base: Any, key: Any) -> Any:
         outputs = trained.network.outputs(
@@ -147,8 +157,10 @@ def stem_of(encoder: Any, waveform: Any) -> Callable[[], Any]:
     return partial(stem, {"params": encoder.params}, waveform, np.full(num_clips, num_samples))
 
 
-def trained_by(method: Any, encoder: Any, config: Any, features: Any) -> Trained:
-    """One run's step by a method, with the head, from the stem's features."""
+def trained_by(
+    method: Any, encoder: Any, config: Any, features: Any, *, dtype: str = "float32"
+) -> Trained:
+    """One run's step by a method, with the head, from the stem's features; `dtype` of the products."""
     import jax
     import jax.numpy as jnp
 
@@ -161,7 +173,8 @@ def trained_by(method: Any, encoder: Any, config: Any, features: Any) -> Trained
     from jaxemo.training.step import Batch, Shared
 
     num_clips = len(jax.tree.leaves(features)[0])
-    network = Network(AudioEncoder(config), method, HEAD_WIDTH, 0.0, NUM_CLASSES)
+    module = AudioEncoder(config, dtype=jnp.dtype(dtype))
+    network = Network(module, method, HEAD_WIDTH, 0.0, NUM_CLASSES)
     objective = make_objective(Task(EMOTION_CLASSES, tuple(map(str, range(NUM_CLASSES)))))
     settings = TrainingSettings(batch_size=num_clips)
     program = make_program(network, objective, settings, mesh=make_mesh(jax.devices()[:1]))
@@ -188,7 +201,10 @@ def trained_by(method: Any, encoder: Any, config: Any, features: Any) -> Trained
 
 
 def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
-    """A step of transformers' classifier under peft's LoRA and AdamW, on the encoder's weights."""
+    """A step of transformers' classifier under peft's LoRA and AdamW, on the encoder's weights.
+
+    Attention is PyTorch's fused one, bfloat16 is its autocast; on a GPU the model is compiled.
+    """
     import tempfile
     from pathlib import Path
 
@@ -222,13 +238,18 @@ def torch_step(arguments: argparse.Namespace) -> Callable[[], Any]:
         target_modules=[f"{name}_proj" for name in TARGETS],
         modules_to_save=["projector", "classifier"],
     )
-    model = peft.get_peft_model(model, adapter).train()
-    inputs = torch.from_numpy(waveform)
-    labels = torch.arange(len(waveform)) % NUM_CLASSES
+    on_gpu = torch.cuda.is_available()
+    place = torch.device("cuda" if on_gpu else "cpu")
+    model = peft.get_peft_model(model, adapter).train().to(place)
+    inputs = torch.from_numpy(waveform).to(place)
+    labels = (torch.arange(len(waveform)) % NUM_CLASSES).to(place)
+    forward = torch.compile(model) if on_gpu else model
+    narrow = torch.autocast(place.type, torch.bfloat16, enabled=arguments.dtype == "bfloat16")
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-4)
 
     def step() -> float:
-        loss = model(input_values=inputs, labels=labels).loss
+        with narrow:
+            loss = forward(input_values=inputs, labels=labels).loss
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
