@@ -15,7 +15,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxemo.distances.arrays import AnyArray
+from jaxemo.distances.arrays import AnyArray, on_host
 from jaxemo.distances.statistics import (
     FrechetStatistics,
     PackedStatistics,
@@ -214,7 +214,7 @@ class CellStatistics:
     ) -> None:
         self._digests = digests
         self._mesh = mesh
-        self._counts_on_host = mesh.size == 1 and jax.default_backend() == "cpu"
+        self._counts_on_host = mesh.size == 1 and on_host()
         self._store = store
         self._cells: dict[int, KeptStatistics] = {}
         self._clips = [
